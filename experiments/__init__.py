@@ -1,0 +1,1 @@
+"""One file per question asked of dropout. ``scripts/run`` lists them."""

@@ -1,0 +1,49 @@
+"""Run an experiment by name, or list them all: ``python -m experiments [NAME [OPTIONS]]``."""
+
+import ast
+import difflib
+import importlib
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def find_experiments(folder: Path = FOLDER) -> dict[str, str]:
+    """Return ``{name: first docstring line}`` for each public module that defines ``main``.
+
+    The files are parsed, not imported, so that a list costs no import of jax.
+    """
+    found = {}
+    for path in sorted(folder.glob("[!_]*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
+            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
+
+
+def listing(experiments: dict[str, str]) -> str:
+    width = max(map(len, experiments), default=0)
+    return "\n".join(f"  {name:<{width}}  {line}".rstrip() for name, line in experiments.items())
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    experiments = find_experiments()
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: scripts/run EXPERIMENT [OPTIONS]   (--help after a name: its options)\n")
+        print(listing(experiments))
+        return 0
+    asked = argv[0]
+    name = asked.removesuffix(".py").replace("-", "_")
+    if name not in experiments:
+        nearest = difflib.get_close_matches(name, experiments, n=1, cutoff=0.5)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        print(f"There is no experiment named {asked!r}.{hint} There are:\n", file=sys.stderr)
+        print(listing(experiments), file=sys.stderr)
+        return 2
+    return importlib.import_module(f"experiments.{name}").main(argv[1:]) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Test accuracy when hidden units are removed, and when the input is noisy."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments._mlp import MLP, accuracy, predict
+
+REMOVED = tuple(i / 10 for i in range(10))
+NOISE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def removal_accuracy(
+    model: MLP, params: Any, x: jax.Array, y: jax.Array, key: jax.Array, draws: int
+) -> jax.Array:
+    """Remove a share of the units of every hidden layer, at random, for the whole test set.
+
+    In a layer of n units, r = round(share * n) are set to zero and the others are multiplied by
+    n / (n - r), so that the next layer's input keeps its mean. The same rule and the same
+    draws hold for every network that is given this key.
+
+    Returns:
+      Accuracy of shape (len(REMOVED), draws).
+    """
+
+    def one(share: jax.Array, key: jax.Array) -> jax.Array:
+        gates = []
+        for layer, n in enumerate(model.hidden):
+            r = jnp.round(share * n)
+            rank = jax.random.permutation(jax.random.fold_in(key, layer), n)
+            keep = rank.astype(jnp.float32) >= r
+            gates.append(jnp.where(keep, n / (n - r), 0.0))
+        return accuracy(predict(model, params, x, gates=gates), y)
+
+    keys = jax.random.split(key, draws)
+    return jax.lax.map(
+        lambda share: jax.vmap(one, in_axes=(None, 0))(share, keys),
+        jnp.asarray(REMOVED, jnp.float32),
+    )
+
+
+def noise_accuracy(
+    model: MLP, params: Any, x: jax.Array, y: jax.Array, key: jax.Array, draws: int
+) -> jax.Array:
+    """Add Gaussian noise of standard deviation ``NOISE`` to pixels that lie in [0, 1].
+
+    Returns:
+      Accuracy of shape (len(NOISE), draws); every level scales the same draws of noise.
+    """
+
+    def draw(key: jax.Array) -> jax.Array:
+        noise = jax.random.normal(key, x.shape)
+        return jax.lax.map(
+            lambda level: accuracy(predict(model, params, x + level * noise), y),
+            jnp.asarray(NOISE, jnp.float32),
+        )
+
+    return jax.lax.map(draw, jax.random.split(key, draws)).T

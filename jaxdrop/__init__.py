@@ -1,0 +1,45 @@
+"""jaxdrop: dropout for JAX, where a mask is a cheap pure function of (key, element index)."""
+
+from jaxdrop._alpha import alpha_dropout as alpha_dropout
+from jaxdrop._alpha import feature_alpha_dropout as feature_alpha_dropout
+from jaxdrop._bits import random_bits as random_bits
+from jaxdrop._concrete import concrete_dropout as concrete_dropout
+from jaxdrop._concrete import concrete_regularizer as concrete_regularizer
+from jaxdrop._cutout import cutout as cutout
+from jaxdrop._drop_block import drop_block as drop_block
+from jaxdrop._drop_connect import drop_connect as drop_connect
+from jaxdrop._drop_connect import drop_connect_dense as drop_connect_dense
+from jaxdrop._drop_path import drop_path as drop_path
+from jaxdrop._drop_path import drop_path_rates as drop_path_rates
+from jaxdrop._dropout import dropout as dropout
+from jaxdrop._dropout import keep_mask as keep_mask
+from jaxdrop._embedding import embedding_dropout as embedding_dropout
+from jaxdrop._embedding import word_dropout as word_dropout
+from jaxdrop._gaussian import gaussian_dropout as gaussian_dropout
+from jaxdrop._gaussian import gaussian_noise as gaussian_noise
+from jaxdrop._layer_drop import layer_drop as layer_drop
+from jaxdrop._locked import locked_dropout as locked_dropout
+from jaxdrop._max_norm import max_norm as max_norm
+from jaxdrop._patch import patch_dropout as patch_dropout
+from jaxdrop._patch import patch_indices as patch_indices
+from jaxdrop._prng import fast_prng_impl as fast_prng_impl
+from jaxdrop._r_drop import r_drop_loss as r_drop_loss
+from jaxdrop._r_drop import symmetric_kl as symmetric_kl
+from jaxdrop._recurrent import recurrent_cell as recurrent_cell
+from jaxdrop._recurrent import recurrent_dropout as recurrent_dropout
+from jaxdrop._spatial import spatial_dropout as spatial_dropout
+from jaxdrop._variational import log_alpha as log_alpha
+from jaxdrop._variational import prune as prune
+from jaxdrop._variational import pruned as pruned
+from jaxdrop._variational import variational_dense as variational_dense
+from jaxdrop._variational import variational_dropout as variational_dropout
+from jaxdrop._variational import variational_kl as variational_kl
+from jaxdrop._variational import variational_linear as variational_linear
+from jaxdrop._variational_conv import variational_conv as variational_conv
+from jaxdrop._variational_conv import variational_loss as variational_loss
+from jaxdrop._variational_conv import variational_sparsity as variational_sparsity
+from jaxdrop._weight_drop import is_recurrent_kernel as is_recurrent_kernel
+from jaxdrop._weight_drop import weight_drop as weight_drop
+from jaxdrop._zoneout import zoneout as zoneout
+
+__version__ = "0.1.0"

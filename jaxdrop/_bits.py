@@ -1,0 +1,62 @@
+"""random_bits: the only place of the library that draws."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jaxtyping import Array, Key, UInt32
+
+from jaxdrop import _index
+from jaxdrop._key import check_key, key_words
+from jaxdrop._mix import WEYL, mix
+
+
+def random_bits(
+    key: Key[Array, ""] | UInt32[Array, " words"],
+    shape: Sequence[int],
+    *,
+    index_offset: Sequence[Any] = (),
+    global_shape: Sequence[int] | None = None,
+) -> UInt32[Array, "..."]:
+    """Draw uniform 32-bit words, each a function of the key and of its row-major index alone.
+
+    Args:
+      key: a random key of any implementation, or a legacy uint32 key.
+      shape: shape of the result; its size may exceed 2**32.
+      index_offset: position of the first element in the global array, one integer per leading
+        dimension, Python or traced. ``(first_row,)`` continues an array from that row on.
+      global_shape: shape of the whole array of which the result is a block. Needed when the block
+        does not span the trailing dimensions; otherwise it saves the carry past 2**32.
+
+    Returns:
+      uint32 array: the block of the one array that (key, global_shape) stands for. It is the same
+      under jit, vmap and any sharding, on any device.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    >>> import jax, jaxdrop
+    >>> key = jax.random.key(0)
+    >>> whole = jaxdrop.random_bits(key, (4, 3))
+    >>> bool((jaxdrop.random_bits(key, (2, 3), index_offset=(2,)) == whole[2:]).all())
+    True
+    """
+    key = check_key(key, "random_bits")
+    block, base = _index.locate(shape, index_offset, global_shape)
+    return _random_bits(key, base, block)
+
+
+@functools.partial(jax.jit, static_argnames=("block", "sharding"), inline=True)
+def _random_bits(
+    key: jax.Array, base: _index.Limbs, block: _index.Block, sharding: Any = None
+) -> jax.Array:
+    return word_bits(key_words(key), base, block, sharding)
+
+
+def word_bits(
+    words: jax.Array, base: _index.Limbs, block: _index.Block, sharding: Any = None
+) -> jax.Array:
+    """Draw the block's bits from key words."""
+    weyl = _index.weyl_index(block, base, WEYL, sharding)
+    return mix(weyl, _index.high_index(block, base, sharding), words)

@@ -1,0 +1,146 @@
+"""concrete_dropout: dropout whose rate is learned by gradient descent (Gal et al. 2017)."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact
+
+from jaxdrop._bits import random_bits
+from jaxdrop._check import check_dims, check_input
+from jaxdrop._dropout import AnyKey, _check_rate_shape
+from jaxdrop._mode import choose, resolve
+from jaxdrop._rate import check_rate
+
+
+def concrete_dropout(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    rate: Any,
+    *,
+    temperature: float = 0.1,
+    broadcast_dims: Sequence[int] = (),
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Drop elements by a smooth mask, so that a gradient reaches the rate.
+
+    ``z = sigmoid((logit(rate) + logit(u)) / temperature)``, ``y = x (1 - z) / (1 - rate)``,
+    u uniform on (0, 1)
+
+    Add ``concrete_regularizer`` to the loss: without it, the rate goes to whatever fits the
+    training data best, which is 0.
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating array of any shape.
+      rate: probability of dropping, 0 <= rate <= 1: a scalar, or an array that broadcasts against
+        x. A traced one is clipped. Gradients flow to it; ``sigmoid`` of a parameter is usual.
+      temperature: above 0; how smooth the mask is. Near 0 it is ``dropout``'s mask of 0 and 1 and
+        the gradient of the rate has a high variance. 0.1 is the paper's.
+      broadcast_dims: dimensions along which one decision is shared.
+      deterministic: True for test time: x is returned.
+
+    Returns:
+      Array like x. P(z > 1/2) = rate to 2**-23. E[z] = rate at rate 1/2 only; elsewhere it is about
+      ``rate + (pi temperature)**2 / 6 rate (1 - rate) (1 - 2 rate)``, so that the mean of y,
+      x (1 - E[z]) / (1 - rate), is x only up to that order.
+
+    Not for a rate that is a hyper-parameter: ``dropout`` is exact there, and cheaper.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Gal, Hron & Kendall, Concrete Dropout, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> key, x = jax.random.key(0), jnp.ones((2, 4))
+    >>> g = jax.grad(lambda p: jaxdrop.concrete_dropout(key, x, p).sum())(jnp.array(0.3))
+    >>> bool(g != 0)
+    True
+    """
+    x = check_input(x, "concrete_dropout")
+    if not temperature > 0:
+        raise ValueError(f"got {temperature=}, expected a number above 0, such as 0.1")
+    shared = check_dims(broadcast_dims, x.ndim)
+    checked = check_rate(rate)
+    key, test_mode = resolve(key, checked, deterministic, "concrete_dropout")
+    if test_mode is True:
+        return x
+    if checked.always and test_mode is False:
+        return jnp.zeros_like(x)
+    p = _differentiable(rate)
+    drawn = tuple(1 if d in shared else n for d, n in enumerate(x.shape))
+    _check_rate_shape(checked, drawn)
+
+    # Only the key is kept: logistic noise and mask are computed again in the backward pass.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def smooth(key: jax.Array, x: jax.Array, p: jax.Array) -> jax.Array:
+        p = p.reshape((1,) * (x.ndim - p.ndim) + p.shape) if p.ndim else p
+        noise = _logistic(random_bits(key, drawn)).astype(p.dtype)
+        odds = jnp.log(p) - jnp.log1p(-p)
+        kept = jax.nn.sigmoid(-(odds + noise) / temperature) / (1 - p)
+        return x * jnp.broadcast_to(kept.astype(x.dtype), x.shape)
+
+    return choose(test_mode, x, smooth(key, x, p))
+
+
+def concrete_regularizer(
+    rate: Any,
+    kernel: Inexact[Array, "..."],
+    *,
+    inputs: int,
+    weight_factor: float,
+    entropy_factor: float,
+) -> Float[Array, ""]:
+    """Compute the prior's term of a layer that reads concrete dropout's output.
+
+    ``weight_factor sum(kernel**2) / (1 - rate) - entropy_factor inputs H(rate)``, with the entropy
+    ``H(p) = -p log p - (1 - p) log(1 - p)``
+
+    Args:
+      rate: the layer's rate, a scalar. Gradients flow to it.
+      kernel: the weights that multiply the dropped array.
+      inputs: how many units are dropped, each with its own decision: the size of the last
+        dimension for a dense layer, the number of channels if whole channels are dropped.
+      weight_factor: l**2 / N, with the prior's length scale l (the authors use 1e-4) and the number
+        N of training examples.
+      entropy_factor: 2 / N for a squared error weighted by ``exp(-log_variance)`` without its half,
+        1 / N for a cross-entropy: losses that are means over examples.
+
+    Returns:
+      Scalar, to be added to the loss. It is least at a rate near 1/2 for small weights.
+
+    Reference:
+      Gal, Hron & Kendall, Concrete Dropout, 2017, equations 3 and 4; the scaling by 1 / (1 - rate)
+      is that of the authors' code, whose kernel multiplies inputs already divided by 1 - rate.
+
+    >>> import jax.numpy as jnp, jaxdrop
+    >>> kernel = jnp.zeros((4, 2))
+    >>> factors = dict(weight_factor=1e-8, entropy_factor=1.0)
+    >>> loss = jaxdrop.concrete_regularizer(0.5, kernel, inputs=4, **factors)
+    >>> round(float(loss), 4)  # -4 log 2
+    -2.7726
+    """
+    check_rate(rate)
+    kernel = check_input(kernel, "concrete_regularizer")
+    p = _differentiable(rate)
+    entropy = -(p * jnp.log(p) + (1 - p) * jnp.log1p(-p))
+    squares = jnp.sum(jnp.square(kernel.astype(p.dtype)))
+    return weight_factor * squares / (1 - p) - entropy_factor * inputs * entropy
+
+
+def _differentiable(rate: Any) -> jax.Array:
+    """The rate in float32 at least, kept where log(p) and log(1 - p) are finite."""
+    p = jnp.asarray(rate)
+    p = p if p.dtype == jnp.float64 else p.astype(jnp.float32)
+    return jnp.clip(p, 2.0**-40, 1 - 2.0**-24)
+
+
+def _logistic(bits: jax.Array) -> jax.Array:
+    """log(u / (1 - u)) for u in the middle of one of 2**23 equal cells, so that it is finite."""
+    u = (jnp.right_shift(bits, np.uint32(9)).astype(jnp.float32) + 0.5) * np.float32(2.0**-23)
+    return jnp.log(u) - jnp.log1p(-u)

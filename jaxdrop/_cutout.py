@@ -1,0 +1,96 @@
+"""cutout: one block out of every example."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from jaxdrop._axes import check_layout, check_sides
+from jaxdrop._bits import random_bits
+from jaxdrop._check import check_input
+from jaxdrop._dropout import AnyKey, keep_mask
+from jaxdrop._follow import follow
+from jaxdrop._mode import choose, resolve
+from jaxdrop._rate import check_rate
+
+
+def cutout(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    rate: Any = 1.0,
+    *,
+    size: int | Sequence[int],
+    batch_axis: int | None = 0,
+    channel_axis: int | None = -1,
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Set one block of every example to zero, all channels alike.
+
+    ``y[n, i] = 0 where c[n] - size // 2 <= i < c[n] - size // 2 + size, else x[n, i]``, the center
+    c uniform over the positions
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating or complex examples, usually images (batch, height, width, channels).
+      rate: probability that an example has its block cut out: 1 is the paper's.
+      size: side of the block, for all spatial dimensions or one for each.
+      batch_axis: the dimension of the examples; None if x is one example.
+      channel_axis: the dimension of the channels; None if there is none.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like x, not scaled: E[y] = (1 - rate * cover) x, where the cover of a position is the
+      probability that the block covers it: ``size / n`` per dimension in the middle, less than
+      ``size`` from the border, because the block is cut off there.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: hidden layers, whose mean it moves; ``drop_block`` keeps it. Zero should be the mean
+    of the input.
+
+    Reference:
+      DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout,
+      2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.cutout(jax.random.key(0), jnp.ones((1, 10, 1)), size=3)
+    >>> int((y == 0).sum())
+    3
+    """
+    x = check_input(x, "cutout")
+    batch, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "cutout")
+    sides = check_sides(size, len(spatial), "size", "cutout", at_least=0)
+    checked = check_rate(rate)
+    if np.shape(checked.value):
+        raise ValueError(
+            f"got a rate of shape {np.shape(checked.value)}; cutout takes a scalar, the "
+            "probability that an example is cut"
+        )
+    key, test_mode = resolve(key, checked, deterministic, "cutout")
+    if test_mode is True or x.size == 0:
+        return x
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def cut(key: Any, x: jax.Array) -> jax.Array:
+        where, whether = jax.random.split(key)
+        examples = tuple(n if d == batch else 1 for d, n in enumerate(x.shape))
+        words = random_bits(where, (*examples, len(spatial)))
+        inside = ~keep_mask(whether, examples, checked.value)
+        for j, (d, side) in enumerate(zip(spatial, sides, strict=True)):
+            start = _below(words[..., j], x.shape[d]) - np.int32(side // 2)
+            line = tuple(n if e == d else 1 for e, n in enumerate(x.shape))
+            at = jax.lax.broadcasted_iota(jnp.int32, line, d)
+            inside = inside & (at >= start) & (at < start + np.int32(side))
+        return jnp.where(follow(inside, x), jnp.zeros((), x.dtype), x)
+
+    return choose(test_mode, x, cut(key, x))
+
+
+def _below(words: jax.Array, n: int) -> jax.Array:
+    """Turn words into positions below n, each with probability 1 / n to within 2**-32."""
+    return jax.lax.mulhi(words, jnp.full_like(words, n)).astype(jnp.int32)

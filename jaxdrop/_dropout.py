@@ -1,0 +1,270 @@
+"""keep_mask and dropout: compare random words with a threshold, keep and scale the rest."""
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Inexact, Key, UInt32
+
+from jaxdrop import _index, _rate
+from jaxdrop._bits import word_bits
+from jaxdrop._check import check_deterministic, check_dims, check_input
+from jaxdrop._key import check_key, key_words
+from jaxdrop._rate import Rate, check_rate
+
+AnyKey = Key[Array, ""] | UInt32[Array, " words"]
+ScaleAt = Literal["train", "test"]
+Bits = Literal["fast", "key"]
+
+
+def keep_mask(
+    key: AnyKey,
+    shape: Sequence[int],
+    rate: Any,
+    *,
+    broadcast_dims: Sequence[int] = (),
+    bits: Bits = "fast",
+    index_offset: Sequence[Any] = (),
+    global_shape: Sequence[int] | None = None,
+) -> Bool[Array, "..."]:
+    """Draw the mask that ``dropout`` uses: True where an element is kept.
+
+    ``mask[i] = random_bits(key, shape)[i] >= rate * 2**32``
+
+    Args:
+      key: a random key of any implementation, or a legacy uint32 key.
+      shape: shape of the array to be masked.
+      rate: probability of dropping, as in ``dropout``.
+      broadcast_dims: dimensions along which one decision is shared.
+      bits: "fast", or "key" for the draw that ``flax.linen.Dropout`` makes.
+      index_offset, global_shape: as in ``random_bits``; with bits="fast" only.
+
+    Returns:
+      bool array of the given shape with P(False) = rate, exact to 2**-32 for a concrete rate.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    >>> import jax, jaxdrop
+    >>> jaxdrop.keep_mask(jax.random.key(0), (2, 4), 0.5, broadcast_dims=(0,)).shape
+    (2, 4)
+    """
+    key = check_key(key, "keep_mask")
+    drawn, block, base = _plan(shape, broadcast_dims, bits, index_offset, global_shape)
+    checked = check_rate(rate)
+    _check_rate_shape(checked, drawn)
+    if checked.never or checked.always:
+        return jnp.full(tuple(shape), checked.never)
+    law = _host_law(checked, None, bits)
+    return _keep_mask(key, base, law, bits, block, tuple(operator.index(n) for n in shape))
+
+
+def dropout(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    rate: Any,
+    *,
+    broadcast_dims: Sequence[int] = (),
+    deterministic: Any = False,
+    scale_at: ScaleAt = "train",
+    bits: Bits = "fast",
+    index_offset: Sequence[Any] = (),
+    global_shape: Sequence[int] | None = None,
+) -> Inexact[Array, "..."]:
+    """Drop elements at random and scale so that training and test agree.
+
+    ``y = where(keep_mask(key, x.shape, rate), x / (1 - rate), 0)``
+
+    The mask is computed inside the loop that uses it, and computed again in the backward pass, so
+    only the key is kept between the two.
+
+    Args:
+      key: a random key of any implementation, or a legacy uint32 key. May be None when
+        deterministic is True or rate is 0.
+      x: floating or complex array of any shape.
+      rate: probability of dropping, 0 <= rate <= 1: a Python number, a traced scalar, or an array
+        that broadcasts against x (per channel, for instance). A traced one is clipped to [0, 1].
+        No gradient flows to it.
+      broadcast_dims: dimensions along which one decision is shared; negative ones count from the
+        end.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+      scale_at: "train" divides by ``1 - rate`` in training (inverted dropout); "test" leaves the
+        training output unscaled and multiplies by ``1 - rate`` at test time (Srivastava et al.).
+      bits: "fast", or "key" to draw with the key's own PRNG exactly as ``flax.linen.Dropout`` does,
+        so that an old seeded run keeps its masks.
+      index_offset: position of x's first element in the global array, one integer per leading
+        dimension. Needed inside ``shard_map`` and for microbatches: without it every shard or
+        microbatch that is given the same key has the same mask.
+      global_shape: shape of the whole array of which x is a block.
+
+    Returns:
+      Array like x, in its dtype. With scale_at="train", E[y] = x. A dropped NaN or infinity is 0,
+      and so is its gradient.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.dropout(jax.random.key(0), jnp.ones((2, 4)), 0.5)
+    >>> sorted(set(y.ravel().tolist()))
+    [0.0, 2.0]
+    """
+    x = check_input(x, "dropout")
+    if scale_at not in ("train", "test"):
+        raise ValueError(f"got {scale_at=}, expected 'train' or 'test'")
+    drawn, block, base = _plan(x.shape, broadcast_dims, bits, index_offset, global_shape)
+    checked = check_rate(rate)
+    _check_rate_shape(checked, drawn)
+    test_mode = check_deterministic(deterministic)
+    if checked.never:
+        return x
+    if test_mode is True:
+        return x if scale_at == "train" else x * _lift(_rate.keep_probability(checked, x.dtype), x)
+    key = check_key(key, "dropout")
+    if checked.always and test_mode is False:
+        return jnp.zeros_like(x)
+    law = _host_law(checked, x.dtype if scale_at == "train" else None, bits)
+    y = _drop(key, x, base, law, bits, scale_at, block, _sharding(x))
+    if test_mode is False:
+        return y
+    z = x if scale_at == "train" else x * _lift(_rate.keep_probability(checked, x.dtype), x)
+    return jnp.where(test_mode, z, y)
+
+
+class _Law(NamedTuple):
+    """A rate as the loop needs it."""
+
+    cut: Any  # words below are dropped
+    full: Any  # where everything is dropped, or None for nowhere
+    factor: Any  # what is kept is multiplied by it, or None
+    prob: Any  # the keep probability of bits="key", or None
+
+
+def _law(checked: Rate, dtype: Any, bits: str) -> _Law:
+    factor = None if dtype is None else _rate.scale(checked, dtype)
+    if bits == "key":
+        return _Law(None, None, factor, _rate.keep_probability(checked, None))
+    return _Law(_rate.threshold(checked), _rate.all_dropped(checked), factor, None)
+
+
+def _host_law(checked: Rate, dtype: Any, bits: str) -> _Law | Rate:
+    """The law of a host rate, in float64; a device rate as it is, the one thing to be saved."""
+    return checked if isinstance(checked.value, jax.Array) else _law(checked, dtype, bits)
+
+
+@functools.partial(jax.jit, static_argnames=("bits", "scale_at", "block", "sharding"), inline=True)
+def _drop(
+    key: Any,
+    x: jax.Array,
+    base: _index.Limbs,
+    law: _Law | Rate,
+    bits: str,
+    scale_at: str,
+    block: _index.Block,
+    sharding: Any,
+) -> jax.Array:
+    # prevent_cse=False lets XLA fuse the recomputed mask into the backward loop.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def masked(key: Any, x: jax.Array, law: _Law | Rate) -> jax.Array:
+        if isinstance(law, Rate):
+            law = _law(law, x.dtype if scale_at == "train" else None, bits)
+        mask = _mask(key, base, law, block, _shrink(sharding, block.shape, x.shape))
+        kept = x if law.factor is None else x * _lift(law.factor, x)
+        return jnp.where(_spread(mask, x.shape, sharding), kept, jnp.zeros((), x.dtype))
+
+    return masked(key, x, law)
+
+
+@functools.partial(jax.jit, static_argnames=("bits", "block", "shape"), inline=True)
+def _keep_mask(
+    key: Any,
+    base: _index.Limbs,
+    law: _Law | Rate,
+    bits: str,
+    block: _index.Block,
+    shape: tuple[int, ...],
+) -> jax.Array:
+    if isinstance(law, Rate):
+        law = _law(law, None, bits)
+    return _spread(_mask(key, base, law, block, None), shape, None)
+
+
+def _mask(key: Any, base: _index.Limbs, law: _Law, block: _index.Block, sharding: Any) -> jax.Array:
+    if law.prob is not None:
+        prob = _lift(law.prob, jax.ShapeDtypeStruct(block.shape, jnp.float32))
+        # The backward pass draws the forward mask again: the same key on purpose, hence the clone.
+        drawn = jax.random.bernoulli(jax.random.clone(key), p=prob, shape=block.shape)
+        return drawn if sharding is None else jax.sharding.reshard(drawn, sharding)
+    words = word_bits(key_words(key), base, block, sharding)
+    keep = words >= _lift(law.cut, words)
+    return keep if law.full is None else keep & ~_lift(law.full, keep)
+
+
+def _plan(
+    shape: Sequence[int],
+    broadcast_dims: Sequence[int],
+    bits: str,
+    index_offset: Sequence[Any],
+    global_shape: Sequence[int] | None,
+) -> tuple[tuple[int, ...], _index.Block, _index.Limbs]:
+    """Check the static arguments; return the shape that is drawn and where it lies."""
+    if bits not in ("fast", "key"):
+        raise ValueError(f"got {bits=}, expected 'fast' or 'key'")
+    if bits == "key" and (len(index_offset) or global_shape is not None):
+        raise ValueError(
+            "bits='key' draws with the key's own PRNG, which knows no index: leave index_offset "
+            "and global_shape out, or use bits='fast'"
+        )
+    shape = tuple(operator.index(n) for n in shape)
+    shared = check_dims(broadcast_dims, len(shape))
+    drawn = tuple(1 if d in shared else n for d, n in enumerate(shape))
+    if shared and len(index_offset) <= len(shape):
+        index_offset = tuple(0 if d in shared else o for d, o in enumerate(index_offset))
+    if shared and global_shape is not None and len(global_shape) == len(shape):
+        global_shape = tuple(1 if d in shared else n for d, n in enumerate(global_shape))
+    return drawn, *_index.locate(drawn, index_offset, global_shape)
+
+
+def _check_rate_shape(rate: Rate, drawn: tuple[int, ...]) -> None:
+    shape = np.shape(rate.value)
+    fits = len(shape) <= len(drawn) and all(
+        a in (1, b) for a, b in zip(reversed(shape), reversed(drawn), strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"a rate of shape {shape} does not broadcast against a mask of shape {drawn} "
+            "(broadcast_dims counted as 1)"
+        )
+
+
+def _lift(value: Any, like: Any) -> Any:
+    """Give an array the rank of another, so that it broadcasts without rank promotion."""
+    shape = np.shape(value)
+    return value if not shape else value.reshape((1,) * (like.ndim - len(shape)) + shape)
+
+
+def _sharding(x: jax.Array) -> Any:
+    """The sharding in x's type (explicit mesh axes), which the mask has to share; else None."""
+    sharding = jax.typeof(x).sharding
+    named = not sharding.mesh.empty and any(axis is not None for axis in sharding.spec)
+    return sharding if named else None
+
+
+def _shrink(sharding: Any, drawn: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    if sharding is None:
+        return None
+    spec = [a if n == m else None for a, n, m in zip(sharding.spec, drawn, shape, strict=True)]
+    return sharding.update(spec=jax.sharding.PartitionSpec(*spec))
+
+
+def _spread(mask: jax.Array, shape: tuple[int, ...], sharding: Any) -> jax.Array:
+    if mask.shape == shape:
+        return mask
+    return jax.lax.broadcast_in_dim(mask, shape, tuple(range(len(shape))), out_sharding=sharding)

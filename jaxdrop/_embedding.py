@@ -1,0 +1,136 @@
+"""Dropout of words: their rows in the embedding table, or their positions in the text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact, Integer
+
+from jaxdrop._check import check_input
+from jaxdrop._dropout import AnyKey, dropout, keep_mask
+from jaxdrop._follow import follow
+from jaxdrop._mode import choose, resolve
+from jaxdrop._rate import check_rate, scale
+
+
+def embedding_dropout(
+    key: AnyKey | None,
+    table: Inexact[Array, "words features"],
+    rate: Any,
+    ids: Integer[Array, "..."] | None = None,
+    *,
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Drop whole words: every occurrence of a dropped word in the batch is zero.
+
+    ``y = (table * m[:, None] / (1 - rate))[ids]``, ``P(m[word] = 0) = rate``
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      table: embedding table, one row per word.
+      rate: probability of dropping a word of the vocabulary.
+      ids: integer words to look up; None returns the table itself. With ids the rows are dropped
+        as they are read, and no second table is made.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like table, or of shape ``ids.shape + (features,)``, with E[y] = the embedding and the
+      variance of ``dropout``.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: a table that is also the output layer's weight, unless the dropped copy is used for
+    the input alone.
+
+    Reference:
+      Gal and Ghahramani, A Theoretically Grounded Application of Dropout in Recurrent Neural
+      Networks, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> key, words = jax.random.key(0), jnp.array([3, 1, 3])
+    >>> y = jaxdrop.embedding_dropout(key, jnp.ones((5, 4)), 0.5, words)
+    >>> bool((y[0] == y[2]).all())
+    True
+    """
+    table = check_input(table, "embedding_dropout")
+    if table.ndim != 2:
+        raise ValueError(
+            f"got a table of shape {table.shape}; embedding_dropout takes (words, features), one "
+            "row per word"
+        )
+    checked = check_rate(rate)
+    key, test_mode = resolve(key, checked, deterministic, "embedding_dropout")
+    if ids is None:
+        return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
+    ids = _check_ids(ids, "ids", "embedding_dropout")
+    rows = table[ids]
+    if test_mode is True:
+        return rows
+    # The mask of the words, one bool each, stands for a table that is never made.
+    kept = keep_mask(key, (table.shape[0], 1), rate)[ids]
+    factor = jnp.broadcast_to(scale(checked, table.dtype), (table.shape[0], 1))[ids]
+    dropped = jnp.where(kept, rows * factor, jnp.zeros((), table.dtype))
+    return choose(test_mode, rows, dropped)
+
+
+def word_dropout(
+    key: AnyKey | None,
+    tokens: Integer[Array, "..."],
+    rate: Any,
+    *,
+    unknown: int,
+    protected: Sequence[int] = (),
+    deterministic: Any = False,
+) -> Integer[Array, "..."]:
+    """Replace tokens at random by the unknown word.
+
+    ``y[i] = tokens[i] if m[i] else unknown``, ``P(m[i] = 0) = rate``, each position on its own
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      tokens: integer array of any shape.
+      rate: probability of replacing a token, as in ``dropout``.
+      unknown: the token that takes its place.
+      protected: tokens that are never replaced, such as padding or separators.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like tokens. Nothing is scaled: a token has no mean.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    References:
+      Iyyer et al., Deep Unordered Composition Rivals Syntactic Methods for Text Classification,
+      2015; Bowman et al., Generating Sentences from a Continuous Space, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.word_dropout(jax.random.key(0), jnp.arange(1, 9), 1.0, unknown=0, protected=[8])
+    >>> y.tolist()
+    [0, 0, 0, 0, 0, 0, 0, 8]
+    """
+    tokens = _check_ids(tokens, "tokens", "word_dropout")
+    key, test_mode = resolve(key, check_rate(rate), deterministic, "word_dropout")
+    if test_mode is True:
+        return tokens
+    kept = keep_mask(key, tokens.shape, rate)
+    for token in protected:
+        kept = kept | (tokens == jnp.asarray(token, tokens.dtype))
+    return choose(
+        test_mode,
+        tokens,
+        jnp.where(follow(kept, tokens), tokens, jnp.asarray(unknown, tokens.dtype)),
+    )
+
+
+def _check_ids(ids: Any, name: str, caller: str) -> jax.Array:
+    array = ids if isinstance(ids, jax.Array) else np.asarray(ids)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(
+            f"got {name} of dtype {array.dtype}; {caller} takes integer {name}, before the "
+            "embedding"
+        )
+    return jnp.asarray(array)

@@ -1,0 +1,151 @@
+"""Gaussian relatives of dropout: multiplicative and additive normal noise."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact
+
+from jaxdrop._check import check_input
+from jaxdrop._dropout import AnyKey
+from jaxdrop._follow import follow
+from jaxdrop._mode import choose, resolve
+from jaxdrop._normal import standard_normal
+from jaxdrop._rate import Rate, check_rate
+
+
+def gaussian_dropout(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    rate: Any,
+    *,
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Multiply by normal noise of mean 1 that has the variance of dropout's mask.
+
+    ``y = x * (1 + sqrt(rate / (1 - rate)) * z)``, z standard normal
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating or complex array of any shape.
+      rate: the rate of the dropout that it takes the place of, 0 <= rate <= 1; a number, a traced
+        scalar, or an array that broadcasts against x.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate) (times ``1 - 1.2e-7``, since z
+      comes from 24 bits). At rate 1, where the variance has no bound, y is 0 as in ``dropout``.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: sparsity (no element is ever 0), or rates near 1 (half of the factors turn negative).
+
+    Reference:
+      Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014,
+      section 10.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.gaussian_dropout(jax.random.key(0), jnp.ones(100_000), 0.5)
+    >>> f"{y.mean():.2f} {y.var():.1f}"
+    '1.00 1.0'
+    """
+    x = check_input(x, "gaussian_dropout")
+    checked = check_rate(rate)
+    key, test_mode = resolve(key, checked, deterministic, "gaussian_dropout")
+    if test_mode is True:
+        return x
+    if checked.always and test_mode is False:
+        return jnp.zeros_like(x)
+    return choose(test_mode, x, _multiply(key, x, *_center_and_std(checked)))
+
+
+def gaussian_noise(
+    key: AnyKey | None,
+    x: Float[Array, "..."],
+    stddev: Any,
+    *,
+    deterministic: Any = False,
+) -> Float[Array, "..."]:
+    """Add normal noise.
+
+    ``y = x + stddev * z``, z standard normal
+
+    Args:
+      key: a random key; may be None when deterministic is True or stddev is 0.
+      x: floating array of any shape.
+      stddev: standard deviation of the noise, 0 or more and finite; a number, a traced scalar, or
+        an array that broadcasts against x. A traced one below 0 counts as 0. No gradient flows to
+        it.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like x with E[y] = x and Var[y] = stddev**2 (times ``1 - 1.2e-7``).
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: layers whose scale is free: the network grows its activations until the noise is
+    small. ``gaussian_dropout`` follows the scale.
+
+    Reference:
+      Bishop, Training with Noise is Equivalent to Tikhonov Regularization, 1995.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.gaussian_noise(jax.random.key(0), jnp.ones(100_000), 0.1)
+    >>> f"{y.mean():.2f} {y.std():.2f}"
+    '1.00 0.10'
+    """
+    x = check_input(x, "gaussian_noise")
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"got x of dtype {x.dtype}; gaussian_noise takes a real array: add noise to real and "
+            "imaginary part, each with a key of its own"
+        )
+    spread = _check_stddev(stddev)
+    key, test_mode = resolve(key, spread, deterministic, "gaussian_noise")
+    if test_mode is True:
+        return x
+    return choose(test_mode, x, _add(key, x, spread.value))
+
+
+# prevent_cse=False lets XLA fuse the recomputed noise into the backward loop.
+@functools.partial(jax.jit, inline=True)
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _multiply(key: Any, x: jax.Array, center: Any, std: Any) -> jax.Array:
+    noise = follow(standard_normal(key, x.shape), x) * follow(std, x)
+    return x * (noise + follow(center, x)).astype(x.dtype)
+
+
+@functools.partial(jax.jit, inline=True)
+def _add(key: Any, x: jax.Array, stddev: Any) -> jax.Array:
+    spread = follow(jnp.asarray(stddev).astype(jnp.float32), x)
+    return x + (follow(standard_normal(key, x.shape), x) * spread).astype(x.dtype)
+
+
+def _center_and_std(rate: Rate) -> tuple[Any, Any]:
+    """Mean and standard deviation of the factor, float32; both 0 where the rate is 1."""
+    xp = jnp if isinstance(rate.value, jax.Array) else np
+    keep = 1 - xp.asarray(rate.value)
+    some = keep > 0
+    std = xp.where(some, xp.sqrt((1 - keep) / xp.where(some, keep, 1)), 0)
+    return some.astype(np.float32), std.astype(np.float32)
+
+
+def _check_stddev(stddev: Any) -> Rate:
+    """A standard deviation is checked like a rate, save that it may exceed 1."""
+    expected = "expected a finite stddev >= 0"
+    if isinstance(stddev, (bool, str)) or stddev is None:
+        raise TypeError(f"got {stddev=} of type {type(stddev).__name__}; {expected}")
+    if isinstance(stddev, jax.core.Tracer):
+        return Rate(jnp.maximum(jax.lax.stop_gradient(stddev), 0))
+    host = np.asarray(stddev)
+    if not (np.issubdtype(host.dtype, np.integer) or jnp.issubdtype(host.dtype, jnp.floating)):
+        raise TypeError(f"got {stddev=} of type {type(stddev).__name__}; {expected}")
+    host = host.astype(np.float64)
+    bad = host[~((host >= 0) & np.isfinite(host))]
+    if bad.size:
+        raise ValueError(f"got stddev={float(bad.flat[0])!r}; {expected}")
+    return Rate(float(host) if host.ndim == 0 else host)

@@ -1,0 +1,51 @@
+"""What the Linen and NNX layers share: they draw a key only where flax's own layers draw one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdrop._check import check_input
+from jaxdrop._dropout import Bits, ScaleAt, dropout
+from jaxdrop._rate import check_rate
+
+
+def apply_dropout(
+    draw_key: Callable[[], jax.Array],
+    x: Any,
+    rate: Any,
+    deterministic: Any,
+    *,
+    broadcast_dims: Sequence[int],
+    scale_at: ScaleAt,
+    bits: Bits,
+) -> jax.Array:
+    """Call ``dropout``, with a key from ``draw_key`` only in training and at rates between 0 and 1.
+
+    As in flax, a mode or rate that is a concrete array counts as the value it holds.
+    """
+    if isinstance(deterministic, (int, np.bool_)) or _is_known_scalar(deterministic):
+        deterministic = bool(deterministic)
+    if _is_known_scalar(rate) and float(rate) in (0.0, 1.0):
+        rate = float(rate)
+    checked = check_rate(rate)
+    if checked.always and deterministic is False:
+        return jnp.zeros_like(check_input(x, "Dropout"))
+    key = None if checked.never or deterministic is True else draw_key()
+    return dropout(
+        key,
+        x,
+        rate,
+        broadcast_dims=broadcast_dims,
+        deterministic=deterministic,
+        scale_at=scale_at,
+        bits=bits,
+    )
+
+
+def _is_known_scalar(value: Any) -> bool:
+    return (
+        isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.ndim == 0
+    )

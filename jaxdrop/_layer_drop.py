@@ -1,0 +1,79 @@
+"""layer_drop: a whole layer, skipped for the whole batch and not computed at all."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from jaxdrop._check import check_input
+from jaxdrop._dropout import AnyKey, keep_mask
+from jaxdrop._mode import resolve
+from jaxdrop._rate import check_rate
+
+
+def layer_drop(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    rate: Any,
+    layer: Callable[[jax.Array], jax.Array],
+    *,
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Skip a layer at random, saving its computation.
+
+    ``y = layer(x)`` with probability ``1 - rate``, else ``x``
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating or complex input of the layer, the whole batch.
+      rate: probability of skipping the layer: a number or a traced scalar.
+      layer: function from an array to one of the same shape and dtype, residual connection
+        included.
+      deterministic: True for test time, when every layer runs; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like x, with ``E[y] = (1 - rate) layer(x) + rate x``: nothing is scaled, so the mean is
+      not that of test time.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    One decision holds for the whole batch: under jit the layer is the branch of a conditional and
+    takes no time when skipped. Under vmap with a key per example both branches run, and the result
+    is chosen; use ``drop_path`` there.
+
+    Reference:
+      Fan et al., Reducing Transformer Depth on Demand with Structured Dropout, 2020.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.layer_drop(jax.random.key(0), jnp.ones(3), 0.5, lambda h: h + jnp.tanh(h))
+    >>> y.shape
+    (3,)
+    """
+    x = check_input(x, "layer_drop")
+    if not callable(layer):
+        raise TypeError(
+            f"got layer={layer!r:.60} of type {type(layer).__name__}; layer_drop takes a function "
+            "from x to an array like it"
+        )
+    checked = check_rate(rate)
+    if jnp.shape(checked.value):
+        raise ValueError(
+            f"got a rate of shape {jnp.shape(checked.value)}; layer_drop makes one decision for "
+            "the whole batch: give it a scalar, or use drop_path"
+        )
+    out = jax.eval_shape(layer, x)
+    if (getattr(out, "shape", None), getattr(out, "dtype", None)) != (x.shape, x.dtype):
+        raise ValueError(
+            f"got a layer that turns {x.dtype}{list(x.shape)} into {out}; layer_drop can skip only "
+            "a layer whose output is like its input"
+        )
+    key, test_mode = resolve(key, checked, deterministic, "layer_drop")
+    if test_mode is True:
+        return layer(x)
+    if checked.always and test_mode is False:
+        return x
+    run = keep_mask(key, (), rate) | test_mode
+    return jax.lax.cond(run, layer, lambda h: h, x)

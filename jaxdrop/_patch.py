@@ -1,0 +1,111 @@
+"""patch_dropout: fewer tokens go through the network, not zeroed ones."""
+
+import operator
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from jaxdrop._bits import random_bits
+from jaxdrop._check import check_input
+from jaxdrop._dropout import AnyKey
+from jaxdrop._mode import resolve
+from jaxdrop._rate import check_rate
+
+
+def patch_dropout(
+    key: AnyKey | None,
+    x: Inexact[Array, "batch tokens features"],
+    rate: float,
+    *,
+    prefix: int = 1,
+    deterministic: bool = False,
+) -> Inexact[Array, "batch kept features"]:
+    """Keep a random subset of the tokens of every example, and shorten the sequence to it.
+
+    ``y = x[n, patch_indices(key, ...)[n]]``
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating or complex tokens (batch, tokens, features), position embedding added.
+      rate: share of the tokens after the prefix to drop. A Python number, since the shape follows
+        from it: ``max(1, int(tokens * (1 - rate)))`` are kept, so that rate 1 leaves one.
+      prefix: number of leading tokens, such as a class token, that are always kept.
+      deterministic: True for test time, when all tokens are kept; a Python bool.
+
+    Returns:
+      Array (batch, prefix + kept, features) in x's dtype, the tokens in their order. Nothing is
+      scaled: every token that is there is itself.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: networks that need every position, such as windowed attention or dense prediction.
+
+    Reference:
+      Liu et al., PatchDropout: Economizing Vision Transformers Using Patch Dropout, 2022.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> x = jnp.arange(9.0).reshape(1, 9, 1)
+    >>> jaxdrop.patch_dropout(jax.random.key(0), x, 0.5).shape
+    (1, 5, 1)
+    """
+    x = check_input(x, "patch_dropout")
+    if x.ndim != 3:
+        raise ValueError(f"got x of shape {x.shape}; patch_dropout takes (batch, tokens, features)")
+    if not isinstance(deterministic, bool):
+        raise TypeError(
+            f"got deterministic={deterministic!r:.60}; patch_dropout takes a Python bool, since "
+            "the shape of its result follows from it"
+        )
+    kept = patch_indices(key, x.shape[:2], rate, prefix=prefix, deterministic=deterministic)
+    if kept.shape[1] == x.shape[1]:
+        return x
+    return jnp.take_along_axis(x, kept[:, :, None], axis=1)
+
+
+def patch_indices(
+    key: AnyKey | None,
+    shape: tuple[int, int],
+    rate: float,
+    *,
+    prefix: int = 1,
+    deterministic: bool = False,
+) -> jax.Array:
+    """Choose the tokens that ``patch_dropout`` keeps, for masks or positions that must match them.
+
+    Args:
+      key, rate, prefix, deterministic: as in ``patch_dropout``.
+      shape: (batch, tokens), the prefix counted.
+
+    Returns:
+      int32 array (batch, prefix + kept) of increasing positions. Every subset of the size is
+      equally likely, but for ties of two 32-bit words (P < tokens**2 / 2**33), which go to the
+      earlier token.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    >>> import jax, jaxdrop
+    >>> jaxdrop.patch_indices(jax.random.key(0), (2, 9), 0.0).shape
+    (2, 9)
+    """
+    batch, tokens = shape
+    first = operator.index(prefix)
+    if not 0 <= first <= tokens:
+        raise ValueError(f"got {prefix=} for {tokens} tokens, expected 0 <= prefix <= tokens")
+    checked = check_rate(rate)
+    if not isinstance(checked.value, float):
+        raise TypeError(
+            f"got rate={rate!r:.60}; patch_dropout takes a Python number, since the number of "
+            "tokens it keeps is a shape: compile once for each rate of a schedule"
+        )
+    key, test_mode = resolve(key, checked, deterministic, "patch_dropout")
+    patches = tokens - first
+    whole = jax.lax.broadcasted_iota(jnp.int32, (batch, tokens), 1)
+    if test_mode is True or patches == 0:
+        return whole
+    # A whisker more than the product, so that 10 * (1 - 0.9) is one token and not none.
+    kept = max(1, int(patches * (1 - checked.value) + 1e-9))
+    order = jnp.argsort(random_bits(key, (batch, patches)), axis=1)[:, :kept]
+    return jnp.concatenate([whole[:, :first], jnp.sort(order, axis=1) + first], axis=1)

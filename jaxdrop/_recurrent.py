@@ -1,0 +1,150 @@
+"""Recurrent dropout: masks that stay the same over time (Gal & Ghahramani 2016; Semeniuta 2016)."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxdrop._dropout import AnyKey, dropout
+from jaxdrop._zoneout import zoneout
+
+Cell = Callable[[Any, Any], tuple[Any, Any]]
+
+
+def recurrent_dropout(
+    key: AnyKey | None,
+    x: Any,
+    rate: Any,
+    *,
+    deterministic: Any = False,
+) -> Any:
+    """Drop units of the hidden state that a recurrent cell is about to read.
+
+    ``h -> where(keep, h / (1 - rate), 0)``, c unchanged, with the same key at every time step
+
+    The same key gives the same mask, so nothing has to be carried from step to step: the mask costs
+    a few integer operations per unit, next to the cell's matrix product.
+
+    Args:
+      key: a random key, the same one for all steps of a sequence; may be None when deterministic is
+        True or rate is 0.
+      x: the state: one array h, or a tuple whose last entry is h, as the (c, h) of Flax's LSTM
+        cells; the other entries are memory and are left alone.
+      rate: probability of dropping a unit, as in ``dropout``.
+      deterministic: True for test time: the state is returned as it is.
+
+    Returns:
+      The state with h dropped; E[h'] = h.
+
+    Not for a cell that passes on the h it reads, as GRU does (``z h + (1 - z) n``): the units kept
+    would be scaled by 1 / (1 - rate) at every step and grow without bound. Drop what its matrices
+    read instead; ``jaxdrop.linen.RecurrentDropout`` and ``jaxdrop.nnx.RecurrentDropout`` do so for
+    Flax's cells.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> key, state = jax.random.key(0), (jnp.ones((2, 4)), jnp.ones((2, 4)))
+    >>> c, h = jaxdrop.recurrent_dropout(key, state, 0.5)
+    >>> c.min(), sorted(set(h.ravel().tolist()))
+    (Array(1., dtype=float32), [0.0, 2.0])
+    """
+    if not isinstance(x, tuple):
+        return dropout(key, x, rate, deterministic=deterministic)
+    return (*x[:-1], dropout(key, x[-1], rate, deterministic=deterministic))
+
+
+def recurrent_cell(
+    key: AnyKey | None,
+    cell: Cell,
+    rate: Any,
+    *,
+    input_rate: Any = 0.0,
+    deterministic: Any = False,
+) -> Cell:
+    """Give a function ``cell(carry, x) -> (carry, y)`` input and recurrent dropout.
+
+    Every step drops x by one mask and h by another, both fixed over time: they depend on the key
+    and on the unit alone, so ``lax.scan`` over the result needs no masks among its inputs.
+
+    Args:
+      key: a random key, one per sequence (not per step); may be None at test time.
+      cell: any recurrent step whose carry is as ``recurrent_dropout`` says, the caution about cells
+        that pass h on included.
+      rate: of the hidden units, as in ``dropout``.
+      input_rate: of the inputs.
+      deterministic: True for test time.
+
+    Returns:
+      A function like cell.
+
+    Reference:
+      Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> def cell(h, x):
+    ...     h = jnp.tanh(x + 0.5 * h)
+    ...     return h, h
+    >>> dropped = jaxdrop.recurrent_cell(jax.random.key(0), cell, 0.25, input_rate=0.25)
+    >>> last, every = jax.lax.scan(dropped, jnp.zeros(4), jnp.ones((7, 4)))
+    >>> every.shape
+    (7, 4)
+    """
+    input_key, hidden_key, _ = recurrent_keys(key)
+
+    def step(carry: Any, x: Any) -> tuple[Any, Any]:
+        x = dropout(input_key, x, input_rate, deterministic=deterministic)
+        return cell(recurrent_dropout(hidden_key, carry, rate, deterministic=deterministic), x)
+
+    return step
+
+
+def recurrent_keys(key: AnyKey | None) -> tuple[Any, Any, Any]:
+    """Derive the keys of the masks of inputs, hidden state and candidate from a sequence's key."""
+    if key is None:
+        return None, None, None
+    return tuple(jax.random.fold_in(key, i) for i in range(3))  # type: ignore[return-value]
+
+
+def zoneout_carry(
+    key: Any, new: Any, y: Any, rate: Any, *, previous: Any, deterministic: Any
+) -> tuple[Any, Any]:
+    """Apply zoneout to every entry of a cell's carry; an output that is an entry stays so."""
+    entries, old = (new, previous) if isinstance(new, tuple) else ((new,), (previous,))
+    rates = rate if isinstance(rate, (tuple, list)) else (rate,) * len(entries)
+    if len(rates) != len(entries):
+        raise ValueError(
+            f"got {len(rates)} rates for a carry of {len(entries)} entries; give one number, or "
+            "one for each entry"
+        )
+    zoned = tuple(
+        zoneout(
+            None if key is None else jax.random.fold_in(key, i),
+            a,
+            r,
+            previous=b,
+            deterministic=deterministic,
+        )
+        for i, (a, b, r) in enumerate(zip(entries, old, rates, strict=True))
+    )
+    for entry, after in zip(entries, zoned, strict=True):
+        if y is entry:
+            y = after
+    return (zoned if isinstance(new, tuple) else zoned[0]), y
+
+
+def first_call(cell: Any, drop: Callable[[jax.Array], jax.Array]) -> Callable:
+    """The cell's activation function, with drop applied to the candidate: its first result."""
+    activation = getattr(cell, "activation_fn", None)
+    if activation is None:
+        raise ValueError(
+            f"{type(cell).__name__} has no activation_fn, so its candidate cannot be reached; use "
+            "variant='state'"
+        )
+    calls = itertools.count()
+    return lambda v: drop(activation(v)) if next(calls) == 0 else activation(v)

@@ -1,0 +1,123 @@
+"""Variational dropout in a convolution, and over all layers of a parameter tree."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from jaxdrop._dropout import AnyKey
+from jaxdrop._variational import (
+    PRUNE_AT,
+    log_alpha,
+    pruned,
+    variational_kl,
+    variational_linear,
+)
+
+
+def variational_conv(
+    key: AnyKey | None,
+    x: Inexact[Array, "batch *spatial inputs"],
+    kernel: Inexact[Array, "*window inputs outputs"],
+    log_sigma2: Inexact[Array, "*window inputs outputs"],
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: str | Sequence[tuple[int, int]] = "SAME",
+    kernel_dilation: int | Sequence[int] = 1,
+    feature_group_count: int = 1,
+    deterministic: Any = False,
+    threshold: float = PRUNE_AT,
+) -> Inexact[Array, "batch *spatial_out outputs"]:
+    """Convolve with a kernel of independent Gaussian weights, by sampling the outputs.
+
+    ``y = conv(x, m) + sqrt(conv(x**2, exp(log_sigma2))) e``; everything else is as in
+    ``variational_dense``. Channels come last, as in Flax.
+
+    Returns:
+      Array of the convolution's shape. Every output has the mean and variance that sampled weights
+      would give it; the correlation of outputs that share weights is left out, as in the paper.
+
+    Reference:
+      Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> x, m = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
+    >>> jaxdrop.variational_conv(jax.random.key(0), x, m, jnp.full_like(m, -10.0)).shape
+    (2, 8, 8, 4)
+    """
+    rank = jnp.ndim(x) - 2
+    if rank < 1 or jnp.ndim(kernel) != rank + 2:
+        raise ValueError(
+            f"got x of shape {jnp.shape(x)} and a kernel of shape {jnp.shape(kernel)}; expected "
+            "(batch, *spatial, inputs) and (*window, inputs, outputs)"
+        )
+    spatial = tuple(range(1, rank + 1))
+    layout = jax.lax.ConvDimensionNumbers(
+        (0, rank + 1, *spatial), (rank + 1, rank, *range(rank)), (0, rank + 1, *spatial)
+    )
+
+    def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (strides,) * rank if isinstance(strides, int) else tuple(strides),
+            padding,
+            rhs_dilation=(kernel_dilation,) * rank
+            if isinstance(kernel_dilation, int)
+            else tuple(kernel_dilation),
+            dimension_numbers=layout,
+            feature_group_count=feature_group_count,
+        )
+
+    return variational_linear(
+        key, x, kernel, log_sigma2, convolve, deterministic=deterministic, threshold=threshold
+    )
+
+
+def variational_loss(params: Any) -> Float[Array, ""]:
+    """Sum ``variational_kl`` over every layer of a tree that has ``kernel`` and ``log_sigma2``.
+
+    Args:
+      params: parameters of a Linen model, or ``nnx.to_pure_dict`` of an NNX model's ``nnx.Param``
+        state.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> params = {"a": {"kernel": jnp.ones((3, 2)), "log_sigma2": jnp.full((3, 2), 8.0)}}
+    >>> float(jaxdrop.variational_loss(params)) < 0.01
+    True
+    """
+    return sum(
+        (variational_kl(log_alpha(*layer)) for layer in _layers(params).values()),
+        start=jnp.zeros(()),
+    )
+
+
+def variational_sparsity(params: Any, *, threshold: float = PRUNE_AT) -> dict[str, float]:
+    """Return, for every such layer by its path, the fraction of weights that ``prune`` removes.
+
+    >>> import jax.numpy as jnp, jaxdrop
+    >>> layer = {"kernel": jnp.array([[1.0, 0.01]]), "log_sigma2": jnp.full((1, 2), -4.0)}
+    >>> jaxdrop.variational_sparsity({"dense": layer})
+    {'dense': 0.5}
+    """
+    return {
+        path: float(pruned(*layer, threshold=threshold).mean())
+        for path, layer in _layers(params).items()
+    }
+
+
+def _layers(params: Any, path: tuple[str, ...] = ()) -> dict[str, tuple[jax.Array, jax.Array]]:
+    found = {}
+    if "log_sigma2" in params:
+        found["/".join(path)] = (params["kernel"], params["log_sigma2"])
+    for name, child in params.items():
+        if hasattr(child, "items"):
+            found |= _layers(child, (*path, str(name)))
+    if not path and not found:
+        raise ValueError(
+            "found no layer with kernel and log_sigma2 in the tree; give the parameters of a model "
+            "with VariationalDense or VariationalConv in it"
+        )
+    return found

@@ -1,0 +1,66 @@
+"""Dropout as a Flax Linen module."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from jaxdrop._dropout import Bits, ScaleAt
+from jaxdrop._layer import apply_dropout
+
+__all__ = ["Dropout"]
+
+
+class Dropout(nn.Dropout):
+    """Drop elements at random while training: ``flax.linen.Dropout``, at the speed of a copy.
+
+    ``y = jaxdrop.dropout(rng, inputs, rate)``, with ``rng`` from ``make_rng(rng_collection)``
+
+    Takes the arguments of ``flax.linen.Dropout`` in the same order, asks for a key in the same
+    cases and says the same when something is missing; it is a subclass, so that
+    ``isinstance(m, flax.linen.Dropout)`` holds. A rate and a mode may also be traced.
+
+    Attributes:
+      rate: probability of dropping, as in ``jaxdrop.dropout``.
+      broadcast_dims: dimensions along which one decision is shared.
+      deterministic: True for test time; give it here or in the call.
+      rng_collection: name of the collection that the key is taken from.
+      scale_at: "train" divides by ``1 - rate`` in training; "test" multiplies by it at test time.
+      bits: "fast", or "key" for the mask that ``flax.linen.Dropout`` draws from the same rngs.
+
+    Reference:
+      Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer = jaxdrop.linen.Dropout(0.5, deterministic=False)
+    >>> y = layer.apply({}, jnp.ones((2, 4)), rngs={"dropout": jax.random.key(0)})
+    >>> sorted(set(y.ravel().tolist()))
+    [0.0, 2.0]
+    """
+
+    scale_at: ScaleAt = "train"
+    bits: Bits = "fast"
+
+    @nn.compact
+    def __call__(
+        self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
+    ) -> jax.Array:
+        """Apply dropout to the inputs.
+
+        Args:
+          inputs: floating or complex array of any shape.
+          deterministic: True for test time; give it here or to the constructor, not to both.
+          rng: a key to use in place of one from ``make_rng``.
+
+        Returns:
+          Array like the inputs, in their dtype.
+        """
+        return apply_dropout(
+            lambda: self.make_rng(self.rng_collection) if rng is None else rng,
+            inputs,
+            self.rate,
+            nn.merge_param("deterministic", self.deterministic, deterministic),
+            broadcast_dims=self.broadcast_dims,
+            scale_at=self.scale_at,
+            bits=self.bits,
+        )

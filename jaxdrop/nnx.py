@@ -1,0 +1,104 @@
+"""Dropout as a Flax NNX module."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxdrop._dropout import Bits, ScaleAt
+from jaxdrop._layer import apply_dropout
+
+__all__ = ["Dropout"]
+
+
+class Dropout(nnx.Dropout):
+    """Drop elements at random while training: ``flax.nnx.Dropout``, at the speed of a copy.
+
+    ``y = jaxdrop.dropout(key, inputs, rate)``, with ``key`` the next one of the layer's stream
+
+    Takes the arguments of ``flax.nnx.Dropout``, forks and advances its stream in the same cases,
+    and says the same when something is missing. It is a subclass with the same state, so that
+    filters on ``flax.nnx.Dropout`` and checkpoints made with it go on working. A rate and a mode
+    may also be traced; a rate may be an ``nnx.Variable``.
+
+    Args:
+      rate: probability of dropping, as in ``jaxdrop.dropout``.
+      broadcast_dims: dimensions along which one decision is shared.
+      deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
+      rng_collection: name of the stream that keys are taken from.
+      rngs: an Rngs or a RngStream to fork, or None to give one in each call.
+      scale_at: "train" divides by ``1 - rate`` in training; "test" multiplies by it at test time.
+      bits: "fast", or "key" for the mask that ``flax.nnx.Dropout`` draws from the same rngs.
+
+    Reference:
+      Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+    >>> sorted(set(layer(jnp.ones((2, 4))).ravel().tolist()))
+    [0.0, 2.0]
+    """
+
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        broadcast_dims: Sequence[int] = (),
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        scale_at: ScaleAt = "train",
+        bits: Bits = "fast",
+    ):
+        super().__init__(
+            rate,
+            broadcast_dims=broadcast_dims,
+            deterministic=deterministic,
+            rng_collection=rng_collection,
+            rngs=rngs,
+        )
+        self.scale_at = scale_at
+        self.bits = bits
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        deterministic: Any = None,
+        rngs: nnx.Rngs | nnx.RngStream | jax.Array | None = None,
+    ) -> jax.Array:
+        """Apply dropout to the inputs.
+
+        Args:
+          inputs: floating or complex array of any shape.
+          deterministic: True for test time; goes before what the constructor was given.
+          rngs: a key, RngStream or Rngs that goes before the layer's own stream.
+
+        Returns:
+          Array like the inputs, in their dtype.
+        """
+        mode = self.deterministic if deterministic is None else deterministic
+        if mode is None:
+            return nnx.Dropout(0.5, deterministic=None)(inputs)  # raises, in flax's own words
+        source = self.rngs if rngs is None else rngs
+
+        def draw_key() -> jax.Array:
+            if isinstance(source, nnx.Rngs):
+                return source[self.rng_collection]()
+            if isinstance(source, nnx.RngStream):
+                return source()
+            if isinstance(source, jax.Array):
+                return source
+            return nnx.Dropout(0.5)(inputs, rngs=source)  # raises, in flax's own words
+
+        return apply_dropout(
+            draw_key,
+            inputs,
+            self.rate[...] if isinstance(self.rate, nnx.Variable) else self.rate,
+            mode,
+            broadcast_dims=self.broadcast_dims,
+            scale_at=self.scale_at,
+            bits=self.bits,
+        )

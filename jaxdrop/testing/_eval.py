@@ -1,0 +1,98 @@
+"""Assertion that a model in test mode has no randomness left."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> None:
+    """Assert that a model in test mode gives the same bits whatever the key, and without one.
+
+    ``apply_fn(x, None) == apply_fn(x, key)`` for every key
+
+    No law of chance is needed: one bit of one element that differs is a failure.
+
+    Args:
+      apply_fn: function of (x, key) that runs the model in test mode; it returns an array or a
+        pytree of arrays. It must give the key to the model wherever the model would take one, and
+        give it none where key is None. Called twice with None and with three keys.
+      x: the input, an array or whatever apply_fn takes.
+
+    Raises:
+      AssertionError: if a call without a key fails, or an output differs, with where and by how
+        much.
+
+    A Linen model takes the key as ``rngs``:
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> model, x = jaxdrop.linen.Dropout(0.5), jnp.ones((4, 8))
+    >>> def apply_fn(x, key):
+    ...     rngs = None if key is None else {"dropout": key}
+    ...     return model.apply({}, x, deterministic=True, rngs=rngs)
+    >>> assert_deterministic_eval(apply_fn, x)
+
+    An NNX model holds its keys, so they are replaced:
+
+    >>> import jaxdrop.nnx
+    >>> from flax import nnx
+    >>> net = nnx.Sequential(nnx.Linear(8, 8, rngs=nnx.Rngs(0)), jaxdrop.nnx.Dropout(0.5))
+    >>> net.eval()
+    >>> def apply_fn(x, key):
+    ...     if key is not None:
+    ...         nnx.reseed(net, dropout=key)
+    ...     return net(x)
+    >>> assert_deterministic_eval(apply_fn, x)
+    """
+    try:
+        expected = _leaves(apply_fn(x, None))
+    except Exception as error:  # whatever the model raises, the finding is the same
+        raise AssertionError(
+            "expected an output in test mode without a key, but apply_fn(x, None) raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not expected:
+        raise ValueError("apply_fn(x, None) returned no array, so there is nothing to compare")
+    _compare(expected, _leaves(apply_fn(x, None)), "a second call without a key")
+    for seed in range(3):
+        actual = _leaves(apply_fn(x, jax.random.key(seed)))
+        _compare(expected, actual, f"a call with jax.random.key({seed})")
+
+
+def _leaves(tree: Any) -> dict[str, np.ndarray]:
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _compare(expected: dict[str, np.ndarray], actual: dict[str, np.ndarray], call: str) -> None:
+    if expected.keys() != actual.keys():
+        raise AssertionError(
+            f"expected an output of the same structure in test mode, but {call} gave leaves "
+            f"{list(actual)} where the first call without a key gave {list(expected)}"
+        )
+    for name, a in expected.items():
+        b = actual[name]
+        what = f"output{name}" if name else "the output"
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            raise AssertionError(
+                f"expected the same array in test mode, but {call} gave {b.dtype}{b.shape} for "
+                f"{what} where the first call without a key gave {a.dtype}{a.shape}"
+            )
+        differ = _bytes(a) != _bytes(b)
+        if differ.any():
+            i = np.unravel_index(int(np.argmax(differ.any(-1))), a.shape)
+            raise AssertionError(
+                f"expected the same bits in test mode, but {call} changed "
+                f"{int(differ.any(-1).sum())} of {a.size} elements of {what}, the first at "
+                f"{tuple(map(int, i))}: {b[i]!r} where the first call without a key gave "
+                f"{a[i]!r}; without randomness the probability of this is 0"
+            )
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    """View each element as its bytes: equal bits, so that NaN equals itself and 0 is not -0."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.view(np.uint8).reshape(flat.size, array.dtype.itemsize)

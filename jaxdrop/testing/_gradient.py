@@ -1,0 +1,69 @@
+"""Assertion that the backward pass uses the mask of the forward pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdrop.testing._input import check_nonzero
+
+
+def assert_gradient_uses_mask(
+    fn: Callable[[Any, Any], Any], key: Any, x: Float[Array, "..."]
+) -> None:
+    """Assert that the gradient of an element-wise dropout is its own mask and scale.
+
+    ``d sum(y) / dx = y / x``, hence 0 exactly where y is 0
+
+    Args:
+      fn: function of (key, x) whose output is x times a noise that does not depend on x.
+      key: the random key; fn is called once with it, and differentiated.
+      x: floating array without zeros, so that a zero in y means dropped.
+
+    Raises:
+      AssertionError: with the number of elements where mask or scale differ.
+      ValueError: if fn drops nothing or everything, which any mask would agree with.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> fn = lambda key, x: jaxdrop.dropout(key, x, 0.5)
+    >>> assert_gradient_uses_mask(fn, jax.random.key(0), jnp.linspace(1.0, 2.0, 100))
+    """
+    x = check_nonzero(x, "assert_gradient_uses_mask")
+    y_device, vjp = jax.vjp(lambda v: fn(key, v), x)
+    if y_device.shape != x.shape:
+        raise AssertionError(f"y has shape {y_device.shape}, expected that of x, {x.shape}")
+    y = np.asarray(y_device).astype(np.float64)
+    gradient = np.asarray(vjp(jnp.ones_like(y_device))[0]).astype(np.float64)
+    dropped = y == 0
+    if dropped.all() or not dropped.any():
+        raise ValueError(
+            f"fn drops {int(dropped.sum())} of {x.size} elements, and with such a mask every "
+            "gradient would pass; give a rate and an x with which some are dropped and some kept"
+        )
+    differ = dropped != (gradient == 0)
+    if differ.any():
+        raise AssertionError(
+            f"y drops {int(dropped.sum())} of {x.size} elements and the gradient is 0 at "
+            f"{int((gradient == 0).sum())}, but {int(differ.sum())} elements are dropped in one "
+            f"of them only, the first at {_first(differ)}; expected none, and with one mask for "
+            "both the probability of any is 0"
+        )
+    noise = y / np.asarray(x).astype(np.float64)
+    # y and the gradient are each rounded once, or twice if the factor itself was.
+    limit = 2 * float(jnp.finfo(x.dtype).eps)
+    error = np.abs(gradient - noise) / np.where(dropped, 1.0, np.abs(noise))
+    if error.max() > limit:
+        i = np.unravel_index(int(np.argmax(error)), x.shape)
+        raise AssertionError(
+            f"the gradient is {gradient[i]:.6g} at {tuple(map(int, i))} where y / x is "
+            f"{noise[i]:.6g}, a relative difference of {error[i]:.2g}; expected at most the "
+            f"rounding of {x.dtype}, {limit:.2g}, and with one scale for both the probability of "
+            "more is 0"
+        )
+
+
+def _first(where: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(where)), where.shape))

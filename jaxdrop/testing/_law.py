@@ -1,0 +1,40 @@
+"""Exact two-sided p-values of counts, and how they are put into words."""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+
+def binomial_p_value(kept: Any, total: Any, keep: Any) -> np.ndarray:
+    """Return min(1, 2 min(P(K <= kept), P(K >= kept))) for K ~ Binomial(total, keep).
+
+    P(p-value <= a) <= a for every a, whatever the discreteness.
+    """
+    law = stats.binom(total, keep)
+    return np.minimum(1.0, 2 * np.minimum(law.cdf(kept), law.sf(np.asarray(kept) - 1)))
+
+
+def overlap_p_value(both: int, kept_a: int, kept_b: int, total: int) -> float:
+    """The same for the number of elements that both masks keep, given what each of them keeps.
+
+    For independent masks with exchangeable elements it is hypergeometric, at any rate.
+    """
+    law = stats.hypergeom(total, kept_a, kept_b)
+    # The logarithms are summed from the terms of the tail itself; 1 - cdf would cancel.
+    tail = min(float(law.logcdf(both)), float(law.logsf(both - 1)))
+    return min(1.0, 2 * math.exp(tail))
+
+
+def in_words(p_value: float) -> str:
+    """
+    >>> in_words(0.0), in_words(2.5e-9)
+    ('less than 1e-300', '2.5e-09')
+    """
+    return "less than 1e-300" if p_value < 1e-300 else f"{p_value:.2g}"
+
+
+def check_false_alarm(false_alarm: float) -> None:
+    if not 0 < false_alarm < 1:
+        raise ValueError(f"got {false_alarm=}, expected a probability between 0 and 1")

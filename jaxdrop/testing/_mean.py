@@ -1,0 +1,113 @@
+"""Assertion that a random layer leaves the mean of its input alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdrop.testing._input import check_nonzero
+from jaxdrop.testing._law import binomial_p_value, check_false_alarm, in_words
+
+
+def assert_mean_preserved(
+    fn: Callable[[Any, Any], Any],
+    key: Any,
+    x: Float[Array, "..."],
+    *,
+    num_samples: int = 1000,
+    false_alarm: float = 1e-6,
+    support: tuple[float, float] | None = None,
+) -> None:
+    """Assert that E[fn(key, x)] = x at every element, the mean being over keys.
+
+    An element that dropout either zeroes or multiplies by c keeps its mean if and only if it is
+    kept with probability 1 / c, so c is read off the samples and
+
+    ``number of samples that keep the element ~ Binomial(num_samples, 1 / c)``
+
+    is tested exactly. For other bounded noise give ``support``, and Hoeffding's inequality
+    ``P(|mean - 1| >= t) <= 2 exp(-2 num_samples t**2 / (hi - lo)**2)`` is used in place of it.
+    Either way the budget is shared evenly among the elements, which may depend on one another
+    (shared masks, blocks); samples do not. At a budget of p per element a bias of about
+    ``sqrt(2 log(1 / p) (c - 1) / num_samples)`` of x is found.
+
+    Args:
+      fn: function of (key, x) that can be jitted and vmapped; its output has the shape of x.
+      key: a random key; it is split into num_samples.
+      x: floating array without zeros.
+      num_samples: number of keys; all samples are held at once, in float64.
+      false_alarm: probability of failing although the mean is right, in (0, 1).
+      support: bounds (lo, hi) of y / x, where it takes more than the two values 0 and c.
+
+    Raises:
+      AssertionError: with the element that deviates most, and its probability.
+      ValueError: if y / x takes more than two values at an element and no support is given.
+
+    Reference:
+      Hoeffding, Probability Inequalities for Sums of Bounded Random Variables, 1963.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> fn = lambda key, x: jaxdrop.dropout(key, x, 0.5)
+    >>> assert_mean_preserved(fn, jax.random.key(0), jnp.linspace(1.0, 2.0, 100))
+    """
+    check_false_alarm(false_alarm)
+    x = check_nonzero(x, "assert_mean_preserved")
+    eps = float(jnp.finfo(x.dtype).eps)
+    budget = false_alarm / x.size
+    noise = _sample(fn, key, x, num_samples)
+    mean = noise.mean(0)
+    if support is None:
+        p_values = _two_point(noise, eps)
+    else:
+        p_values = _bounded(noise, mean, eps, support)
+    i = int(np.argmin(p_values))
+    if p_values[i] <= budget:
+        where = tuple(int(j) for j in np.unravel_index(i, x.shape))
+        raise AssertionError(
+            f"over {num_samples} keys the mean of y / x is {mean[i]:.6g} at {where}, expected 1: "
+            f"the probability of a deviation this large is {in_words(p_values[i])}, the limit "
+            f"{budget:.2g} ({false_alarm=} shared among {x.size} elements)"
+        )
+
+
+def _sample(fn: Callable[[Any, Any], Any], key: Any, x: jax.Array, num_samples: int) -> np.ndarray:
+    """Return y / x for every sample and element, in float64."""
+    y = jax.jit(jax.vmap(fn, in_axes=(0, None)))(jax.random.split(key, num_samples), x)
+    if y.shape[1:] != x.shape:
+        raise AssertionError(f"y has shape {y.shape[1:]}, expected that of x, {x.shape}")
+    host = np.asarray(y).astype(np.float64).reshape(num_samples, x.size)
+    return host / np.asarray(x).astype(np.float64).reshape(-1)
+
+
+def _two_point(noise: np.ndarray, eps: float) -> np.ndarray:
+    kept = noise != 0
+    factor = np.where(kept, noise, -np.inf).max(0)
+    if (kept & (noise != factor)).any():
+        raise ValueError(
+            "y / x takes more than two values at one element, so its law is not that of dropout: "
+            "give support=(lo, hi), bounds of y / x, to test it with Hoeffding's inequality"
+        )
+    # Where nothing is ever kept, or only with a factor that no probability brings to a mean of 1,
+    # the mean is not preserved at any count.
+    hopeless = ~kept.any(0) | (factor < 1 - eps)
+    keep = 1 / np.where(hopeless, 1.0, np.maximum(factor, 1.0))
+    # y is rounded, so 1 / c is known to eps: take the value that excuses the count most.
+    nearest = np.clip(kept.mean(0), keep * (1 - eps), np.minimum(keep * (1 + eps), 1.0))
+    return np.where(hopeless, 0.0, binomial_p_value(kept.sum(0), len(noise), nearest))
+
+
+def _bounded(
+    noise: np.ndarray, mean: np.ndarray, eps: float, support: tuple[float, float]
+) -> np.ndarray:
+    lo, hi = support
+    slack = eps * max(abs(lo), abs(hi))
+    if noise.min() < lo - slack or noise.max() > hi + slack:
+        raise AssertionError(
+            f"y / x lies between {noise.min():.6g} and {noise.max():.6g}, expected within "
+            f"{support=}: the probability of leaving it is 0"
+        )
+    deviation = np.maximum(np.abs(mean - 1) - slack, 0)
+    return np.minimum(1.0, 2 * np.exp(-2 * len(noise) * deviation**2 / (hi - lo) ** 2))

@@ -1,0 +1,94 @@
+"""TrainState: flax's own, with the dropout key and the collections that are not trained."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.training import train_state
+
+from jaxdrop._dropout import AnyKey
+from jaxdrop._key import check_key
+
+
+class TrainState(train_state.TrainState):
+    """Hold what a Linen run needs to go on: parameters, optimizer, step and dropout key.
+
+    ``key of step n = fold_in(dropout_key, n)``
+
+    Make one with ``TrainState.create``. Everything in it is a plain array, so it can be saved,
+    sharded, vmapped and donated.
+
+    Attributes:
+      step, apply_fn, params, tx, opt_state: as in ``flax.training.train_state.TrainState``.
+      dropout_key: the run's key; it never changes.
+      collections: the model's other variables by collection, such as ``batch_stats``.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop.training as jt
+    >>> model = nn.Dense(3)
+    >>> params = model.init(jax.random.key(0), jnp.ones((1, 4)))["params"]
+    >>> state = jt.TrainState.create(
+    ...     apply_fn=model.apply, params=params, tx=optax.sgd(0.1), dropout_key=jax.random.key(1)
+    ... )
+    >>> int(state.step), sorted(state.bind())
+    (0, ['params'])
+    """
+
+    dropout_key: jax.Array
+    collections: Any
+
+    @classmethod
+    def create(  # type: ignore[override]  # a key is required here
+        cls,
+        *,
+        apply_fn: Callable[..., Any],
+        params: Any,
+        tx: optax.GradientTransformation,
+        dropout_key: AnyKey,
+        collections: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Start at step 0.
+
+        The arrays are copied, because a training step donates its state: what is passed in here
+        stays usable afterwards.
+
+        Raises:
+          TypeError, ValueError: if dropout_key is not one random key.
+        """
+        key = check_key(dropout_key, "TrainState.create")
+        params, key, others = jax.tree.map(jnp.copy, (params, key, dict(collections or {})))
+        return cls(
+            step=jnp.zeros((), jnp.int32),  # an array from the start: one trace, not two
+            apply_fn=apply_fn,
+            params=params,
+            tx=tx,
+            opt_state=tx.init(params),
+            dropout_key=key,
+            collections=others,
+            **kwargs,
+        )
+
+    def step_key(self) -> jax.Array:
+        """Return the key of the step that comes next: ``fold_in(dropout_key, step)``."""
+        return jax.random.fold_in(self.dropout_key, self.step)
+
+    def bind(self, params: Any = None, *, key: AnyKey | None = None) -> Any:
+        """Return what a loss function takes first: here the variables that ``apply`` takes.
+
+        Args:
+          params: parameters to use instead of the state's own, for differentiation.
+          key: unused here; Linen takes its key in the call, as ``rngs={"dropout": key}``.
+        """
+        return {"params": self.params if params is None else params, **self.collections}
+
+    def collect(self, bound: Any, changed: Mapping[str, Any]) -> Any:
+        """Return the collections after a step: the old ones, updated by the changed ones."""
+        unknown = sorted(set(changed) - set(self.collections))
+        if unknown:
+            raise ValueError(
+                f"the loss function returned the collections {unknown}, which the state does not "
+                "have; pass collections=... with all of them to TrainState.create"
+            )
+        return {**self.collections, **changed}

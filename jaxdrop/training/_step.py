@@ -1,0 +1,118 @@
+"""make_train_step and make_eval_step: one jitted function each, the same for Linen and NNX."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+
+from jaxdrop.training._state import TrainState
+
+S = TypeVar("S", bound=TrainState)
+
+
+def make_train_step(
+    loss_fn: Callable[..., Any], *, donate: bool = True
+) -> Callable[[S, Any], tuple[S, dict[str, jax.Array]]]:
+    """Build ``step(state, batch) -> (state, metrics)``: one gradient step under jit.
+
+    ``key = fold_in(state.dropout_key, state.step)``;
+    ``params -= tx(grad of loss_fn(variables or model, batch, key))``
+
+    Args:
+      loss_fn: ``loss_fn(variables, batch, key)`` for a ``TrainState``, where variables is what
+        ``model.apply`` takes; ``loss_fn(model, batch, key)`` for an ``NNXTrainState``, where model
+        is in training mode and its streams are already keyed by the step. It returns the loss,
+        ``(loss, metrics)`` with a dict of arrays, or, with Linen collections that a step changes,
+        ``(loss, metrics, changed_collections)``.
+      donate: reuse the memory of the state passed in for the one returned. The old state is
+        unusable after the call.
+
+    Returns:
+      The step. It is traced once per shape of batch; metrics holds "loss" and the metrics of
+      loss_fn. Two calls with equal states and batches are equal to the bit, whatever came before.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop, jaxdrop.training as jt
+    >>> model = nn.Dense(1)
+    >>> def loss_fn(variables, batch, key):
+    ...     x = jaxdrop.dropout(key, batch["x"], 0.5)
+    ...     return jnp.mean((model.apply(variables, x) - batch["y"]) ** 2)
+    >>> batch = {"x": jnp.ones((8, 4)), "y": jnp.ones((8, 1))}
+    >>> state = jt.TrainState.create(
+    ...     apply_fn=model.apply, params=model.init(jax.random.key(0), batch["x"])["params"],
+    ...     tx=optax.sgd(0.1), dropout_key=jax.random.key(1),
+    ... )
+    >>> step = jt.make_train_step(loss_fn)
+    >>> for _ in range(3):
+    ...     state, metrics = step(state, batch)
+    >>> int(state.step), sorted(metrics)
+    (3, ['loss'])
+
+    The same with NNX:
+
+    >>> from flax import nnx
+    >>> import jaxdrop.nnx
+    >>> net = nnx.Sequential(jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0)),
+    ...                      nnx.Linear(4, 1, rngs=nnx.Rngs(0)))
+    >>> def nnx_loss(model, batch, key):
+    ...     return jnp.mean((model(batch["x"]) - batch["y"]) ** 2)
+    >>> state = jt.NNXTrainState.from_model(net, optax.sgd(0.1), jax.random.key(1))
+    >>> state, metrics = jt.make_train_step(nnx_loss)(state, batch)
+    >>> int(state.step)
+    1
+    """
+
+    def train_step(state: S, batch: Any) -> tuple[S, dict[str, jax.Array]]:
+        def objective(params: Any) -> tuple[jax.Array, Any]:
+            key = state.step_key()
+            bound = state.bind(params, key=key)
+            loss, metrics, changed = _parts(loss_fn(bound, batch, key))
+            return loss, (metrics, state.collect(bound, changed))
+
+        (loss, (metrics, collections)), grads = jax.value_and_grad(objective, has_aux=True)(
+            state.params
+        )
+        state = state.apply_gradients(grads=grads, collections=collections)
+        return state, {"loss": loss, **metrics}
+
+    return jax.jit(train_step, donate_argnums=(0,) if donate else ())
+
+
+def make_eval_step(metric_fn: Callable[..., Any]) -> Callable[[TrainState, Any], Any]:
+    """Build ``evaluate(state, batch)``: ``metric_fn`` under jit, with no randomness.
+
+    Args:
+      metric_fn: ``metric_fn(variables, batch)`` for a ``TrainState``, where the model has to be
+        applied with ``deterministic=True``; ``metric_fn(model, batch)`` for an ``NNXTrainState``,
+        where model is in eval mode already. It returns any tree of arrays.
+
+    Returns:
+      The function; it changes and donates nothing.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop.training as jt
+    >>> model = nn.Dense(1)
+    >>> x = jnp.ones((8, 4))
+    >>> state = jt.TrainState.create(
+    ...     apply_fn=model.apply, params=model.init(jax.random.key(0), x)["params"],
+    ...     tx=optax.sgd(0.1), dropout_key=jax.random.key(1),
+    ... )
+    >>> evaluate = jt.make_eval_step(lambda variables, x: model.apply(variables, x).shape[0])
+    >>> int(evaluate(state, x))
+    8
+    """
+    return jax.jit(lambda state, batch: metric_fn(state.bind(), batch))
+
+
+def _parts(returned: Any) -> tuple[jax.Array, dict[str, Any], Any]:
+    """Return (loss, metrics, changed collections) of whichever of them a loss function returned."""
+    match returned:
+        case (loss, dict(metrics), changed):
+            return loss, metrics, changed
+        case (loss, dict(metrics)):
+            return loss, metrics, {}
+        case tuple():
+            kinds = ", ".join(type(part).__name__ for part in returned)
+            raise TypeError(
+                f"the loss function returned ({kinds}), expected loss, (loss, metrics) or "
+                "(loss, metrics, collections) with a dict of metrics"
+            )
+    return returned, {}, {}

@@ -1,0 +1,67 @@
+"""scripts/bench [SUITE] [options]: run a suite, print its table, store it as JSON."""
+
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+import platform
+import sys
+from importlib import metadata
+
+import jax
+import tyro
+from rich.console import Console
+
+SUITES = ("core",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    out: pathlib.Path | None = None
+    """Where the JSON goes; nowhere by default."""
+
+
+def main(argv: list[str]) -> int:
+    suite = argv.pop(0) if argv and not argv[0].startswith("-") else SUITES[0]
+    if suite not in SUITES:
+        print(f"got suite {suite!r}, expected one of {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"scripts.benchmarks.{suite}")
+    output, rest = tyro.cli(Output, args=argv, return_unknown_args=True, add_help=False)
+    config = tyro.cli(
+        module.Config, args=rest, prog=f"scripts/bench {suite} [--out FILE]",
+        description=module.__doc__,
+    )  # fmt: skip
+    if output.out is not None:
+        output.out.parent.mkdir(parents=True, exist_ok=True)
+        output.out.touch()
+    console = Console()
+    report = {
+        "suite": suite,
+        "config": dataclasses.asdict(config),
+        "device": jax.devices()[0].device_kind,
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {
+            name: metadata.version(name) for name in ("jax", "flax", "dm-haiku", "equinox")
+        },
+        "cases": module.run(config, console),
+    }
+    if output.out is not None:
+        output.out.write_text(json.dumps(report, indent=1) + "\n")
+        console.print(f"stored in {output.out}")
+    return 0
+
+
+def processor() -> str:
+    """The processor's name as Linux tells it, else the architecture."""
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

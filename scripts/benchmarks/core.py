@@ -1,0 +1,100 @@
+"""scripts/bench core: dropout against a copy, against its peers, and peers with a fast key.
+
+Each figure is a ratio of medians measured in turn in one run (see timing.py): how many times as
+long as ``x * c`` of the same array takes. Forward is one jitted call. "train" is value_and_grad of
+``sum(dropout(x) * w)``. Rate 0.1.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+from scripts.benchmarks import peers, timing
+
+SHAPES = ((512, 1024), (2048, 2048), (8192, 4096))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Dropout against a copy and against flax, haiku and equinox."""
+
+    seconds: float = 8.0
+    """Time per case, shared by all functions in it."""
+
+
+def forward(apply: peers.Apply) -> Callable[..., Any]:
+    return jax.jit(lambda key, x, w: apply(key, x))
+
+
+def train(apply: peers.Apply) -> Callable[..., Any]:
+    def loss(x: jax.Array, key: Any, w: jax.Array) -> jax.Array:
+        return jnp.sum(apply(key, x) * w)
+
+    step = jax.value_and_grad(loss)
+    return jax.jit(lambda key, x, w: step(x, key, w))
+
+
+def run(config: Config, console: Console) -> list[dict[str, Any]]:
+    subjects = {"copy": peers.copy, "jaxdrop": peers.drop, **peers.PEERS}
+    subjects |= {
+        f"{name}, fast key": peers.with_fast_key(apply) for name, apply in peers.PEERS.items()
+    }
+    cases = []
+    for mode, wrap in (("forward", forward), ("train", train)):
+        calls = {name: wrap(apply) for name, apply in subjects.items()}
+        for dtype in (jnp.float32, jnp.bfloat16):
+            for shape in SHAPES:
+                keys = jax.random.split(jax.random.key(0), 4)
+                x = [jax.random.normal(k, shape, dtype) for k in keys[:2]]
+                w = jax.random.normal(keys[2], shape, dtype)
+                inputs = [(keys[3], xi, w) for xi in x]
+                with console.status(f"{mode} {jnp.dtype(dtype).name} {shape}"):
+                    times = timing.medians(calls, inputs, seconds=config.seconds)
+                cases.append(
+                    {
+                        "mode": mode,
+                        "dtype": jnp.dtype(dtype).name,
+                        "shape": list(shape),
+                        "copy_ms": times["copy"] * 1e3,
+                        "times_a_copy": {n: t / times["copy"] for n, t in times.items()},
+                        "flax_linen_over_jaxdrop": times["flax linen"] / times["jaxdrop"],
+                    }
+                )
+    console.print(table(cases))
+    return cases
+
+
+def table(cases: list[dict[str, Any]]) -> Table:
+    out = Table(title="times a copy (medians, measured in turn)")
+    out.add_column("")
+    for case in cases:
+        out.add_column(
+            f"{case['mode']}\n{case['dtype']}\n{'x'.join(map(str, case['shape']))}",
+            justify="right",
+        )
+    out.add_row("copy, ms", *(f"{case['copy_ms']:.2f}" for case in cases))
+    for name in cases[0]["times_a_copy"]:
+        if name != "copy":
+            out.add_row(name, *(f"{case['times_a_copy'][name]:.2f}" for case in cases))
+    out.add_row(
+        "flax linen / jaxdrop", *(f"{case['flax_linen_over_jaxdrop']:.1f}" for case in cases)
+    )
+    return out
+
+
+COLUMNS = ("jaxdrop", *peers.PEERS, "flax linen, fast key")
+
+
+def markdown(cases: list[dict[str, Any]]) -> str:
+    """The table as README shows it: one row per case, one column per function."""
+    rows = [["", "copy, ms", *COLUMNS], ["---", *("---:" for _ in range(len(COLUMNS) + 1))]]
+    for case in cases:
+        name = f"{case['mode']}, {case['dtype']} {'x'.join(map(str, case['shape']))}"
+        ratios = (f"{case['times_a_copy'][column]:.1f}" for column in COLUMNS)
+        rows.append([name, f"{case['copy_ms']:.2f}", *ratios])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -1,0 +1,71 @@
+"""Imports point downward only, and importing the core brings no Flax along."""
+
+import ast
+import doctest
+import importlib
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "jaxdrop"
+DRAWING = {"_mix", "_index", "_key", "_bits", "_prng"}
+FORBIDDEN = {"bernoulli", "uniform", "normal", "bits", "randint", "choice", "categorical"}
+
+
+def level(module: str) -> int:
+    """bits 0, families 1, modules and assertions 2, training 3, everything else above."""
+    parts = module.split(".")
+    if parts[0] != "jaxdrop":
+        return 4
+    if len(parts) == 1:
+        return 1
+    if parts[1] in DRAWING:
+        return 0
+    return {"linen": 2, "nnx": 2, "testing": 2, "mc": 2, "surgery": 2, "training": 3}.get(
+        parts[1], 1
+    )
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module != "jaxdrop":
+                yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda v: str(v)[-40:])
+def test_imports_point_downward(module, path):
+    for name in imports(path):
+        if name.split(".")[0] in ("jaxdrop", "experiments", "scripts", "tests"):
+            assert level(name) <= level(module), f"{module} imports {name} from a layer above"
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda v: str(v)[-40:])
+def test_only_the_bits_draw(module, path):
+    if module == "jaxdrop._dropout":
+        return  # bits="key" draws what flax draws
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("jax.random", "random"):
+            assert node.attr not in FORBIDDEN, f"{module} draws by jax.random.{node.attr}"
+
+
+def test_the_core_imports_no_flax():
+    code = "import jaxdrop, sys; sys.exit('flax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0
+
+
+@pytest.mark.parametrize("module", [m for m, path in modules() if ">>>" in path.read_text()])
+def test_the_examples_of_the_docstrings_run(module):
+    failed, tried = doctest.testmod(importlib.import_module(module))
+    assert tried and not failed, f"{module}: {failed} of {tried} examples failed"
