@@ -84,7 +84,7 @@ def dropout(
 
     Args:
       key: a random key of any implementation, or a legacy uint32 key. May be None when
-        deterministic is True or rate is 0.
+        deterministic is True, or rate is 0 or 1.
       x: floating or complex array of any shape.
       rate: probability of dropping, 0 <= rate <= 1: a Python number, a traced scalar, or an array
         that broadcasts against x (per channel, for instance). A traced one is clipped to [0, 1].
@@ -127,9 +127,9 @@ def dropout(
         return x
     if test_mode is True:
         return x if scale_at == "train" else x * _lift(_rate.keep_probability(checked, x.dtype), x)
-    key = check_key(key, "dropout")
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
+    key = check_key(key, "dropout")
     law = _host_law(checked, x.dtype if scale_at == "train" else None, bits)
     y = _drop(key, x, base, law, bits, scale_at, block, _sharding(x))
     if test_mode is False:

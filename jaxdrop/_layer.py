@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._check import check_input
 from jaxdrop._dropout import Bits, ScaleAt, dropout
 from jaxdrop._rate import check_rate
 
@@ -31,9 +29,9 @@ def apply_dropout(
     if _is_known_scalar(rate) and float(rate) in (0.0, 1.0):
         rate = float(rate)
     checked = check_rate(rate)
-    if checked.always and deterministic is False:
-        return jnp.zeros_like(check_input(x, "Dropout"))
-    key = None if checked.never or deterministic is True else draw_key()
+    needless = checked.never or deterministic is True
+    needless = needless or (checked.always and deterministic is False)
+    key = None if needless else draw_key()
     return dropout(
         key,
         x,

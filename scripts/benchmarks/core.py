@@ -16,7 +16,7 @@ from rich.table import Table
 
 from scripts.benchmarks import peers, timing
 
-SHAPES = ((512, 1024), (2048, 2048), (8192, 4096))
+SHAPES = ((512, 1024), (2048, 2048), (4096, 4096))
 
 
 @dataclasses.dataclass(frozen=True)

