@@ -13,22 +13,22 @@ def show(result: dict[str, Any], console: Console) -> None:
         title=f"Accuracy on {config['data']}, %: mean ± standard deviation over "
         f"{config['seeds']} seeds"
     )
-    main.add_column("", no_wrap=True)
+    main.add_column("dropout", no_wrap=True)
     for column in ("train", "test", "gap", "half the\nunits off", "noise\n0.6"):
         main.add_column(column, justify="right")
     zeros = Table(title="Exact zeros in a training step, counted example by example, %")
-    zeros.add_column("", no_wrap=True)
+    zeros.add_column("dropout", no_wrap=True)
     for column in ("rate", "of all\nunits", "of active\nunits", "of active units'\ngradients"):
         zeros.add_column(column, justify="right")
     for arm in numbers.values():
-        final = arm["final"]
+        final, name = arm["final"], arm["label"].removeprefix("dropout ")
         main.add_row(
-            arm["label"],
+            name,
             *(percent(final[key]) for key in ("train_accuracy", "test_accuracy", "gap")),
             percent(at(arm["removal"], "share", 0.5)),
             percent(at(arm["noise"], "sigma", 0.6)),
         )
-        zeros.add_row(arm["label"])
+        zeros.add_row(name)
         for layer in arm["zeros"]:
             shares = ("rate", "zero_activations", "removed_of_active", "zero_gradient_of_active")
             zeros.add_row(f"  {layer['layer']}", *(f"{100 * layer[k]:.1f}" for k in shares))

@@ -11,26 +11,33 @@ REMOVED = tuple(i / 10 for i in range(10))
 NOISE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
+def removal_gates(hidden: tuple[int, ...], share: Any, key: jax.Array) -> list[jax.Array]:
+    """Choose the units that are removed: one factor per unit and layer.
+
+    In a layer of n units, r = round(share * n), chosen at random, get the factor 0 and the others
+    n / (n - r), so that the next layer's input keeps its mean.
+    """
+    gates = []
+    for layer, n in enumerate(hidden):
+        r = jnp.round(share * n)
+        rank = jax.random.permutation(jax.random.fold_in(key, layer), n)
+        gates.append(jnp.where(rank.astype(jnp.float32) >= r, n / (n - r), 0.0))
+    return gates
+
+
 def removal_accuracy(
     model: MLP, params: Any, x: jax.Array, y: jax.Array, key: jax.Array, draws: int
 ) -> jax.Array:
-    """Remove a share of the units of every hidden layer, at random, for the whole test set.
+    """Remove a share of the units of every hidden layer, the same for the whole test set.
 
-    In a layer of n units, r = round(share * n) are set to zero and the others are multiplied by
-    n / (n - r), so that the next layer's input keeps its mean. The same rule and the same
-    draws hold for every network that is given this key.
+    Every network that is given this key loses the same units, by the rule of ``removal_gates``.
 
     Returns:
       Accuracy of shape (len(REMOVED), draws).
     """
 
     def one(share: jax.Array, key: jax.Array) -> jax.Array:
-        gates = []
-        for layer, n in enumerate(model.hidden):
-            r = jnp.round(share * n)
-            rank = jax.random.permutation(jax.random.fold_in(key, layer), n)
-            keep = rank.astype(jnp.float32) >= r
-            gates.append(jnp.where(keep, n / (n - r), 0.0))
+        gates = removal_gates(model.hidden, share, key)
         return accuracy(predict(model, params, x, gates=gates), y)
 
     keys = jax.random.split(key, draws)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Key, UInt32
 
 from jaxdrop import _index
 from jaxdrop._key import check_key, key_words
-from jaxdrop._mix import WEYL, mix
+from jaxdrop._mix import WEYL, rounds
 
 
 def random_bits(
@@ -58,5 +58,9 @@ def word_bits(
     words: jax.Array, base: _index.Limbs, block: _index.Block, sharding: Any = None
 ) -> jax.Array:
     """Draw the block's bits from key words."""
-    weyl = _index.weyl_index(block, base, WEYL, sharding)
-    return mix(weyl, _index.high_index(block, base, sharding), words)
+    # Behind the barrier the draw of the backward pass looks unlike the forward one to XLA, which
+    # would otherwise compute it once and keep the mask. Only these few words have to be stored.
+    words = jax.lax.optimization_barrier(words)
+    start = words[0]
+    x0 = _index.weyl_index(block, base, WEYL, sharding, start)
+    return rounds(x0, _index.high_index(block, base, sharding, start), words)

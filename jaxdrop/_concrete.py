@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Inexact
 from jaxdrop._bits import random_bits
 from jaxdrop._check import check_dims, check_input
 from jaxdrop._dropout import AnyKey, _check_rate_shape
+from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate
 
@@ -83,7 +84,7 @@ def concrete_dropout(
         noise = _logistic(random_bits(key, drawn)).astype(p.dtype)
         odds = jnp.log(p) - jnp.log1p(-p)
         kept = jax.nn.sigmoid(-(odds + noise) / temperature) / (1 - p)
-        return x * jnp.broadcast_to(kept.astype(x.dtype), x.shape)
+        return x * follow(kept.astype(x.dtype), x)
 
     return choose(test_mode, x, smooth(key, x, p))
 

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from jaxdrop import _index
 from jaxdrop._axes import check_layout, check_sides
 from jaxdrop._bits import random_bits
 from jaxdrop._check import check_input
-from jaxdrop._dropout import AnyKey, keep_mask
+from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
-from jaxdrop._rate import check_rate
+from jaxdrop._rate import all_dropped, check_rate, threshold
 
 
 def cutout(
@@ -77,10 +78,11 @@ def cutout(
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def cut(key: Any, x: jax.Array) -> jax.Array:
-        where, whether = jax.random.split(key)
         examples = tuple(n if d == batch else 1 for d, n in enumerate(x.shape))
-        words = random_bits(where, (*examples, len(spatial)))
-        inside = ~keep_mask(whether, examples, checked.value)
+        words = random_bits(key, (*examples, len(spatial) + 1))
+        inside = words[..., -1] < threshold(checked)
+        if (always := all_dropped(checked)) is not None:
+            inside = inside | always
         for j, (d, side) in enumerate(zip(spatial, sides, strict=True)):
             start = _below(words[..., j], x.shape[d]) - np.int32(side // 2)
             line = tuple(n if e == d else 1 for e, n in enumerate(x.shape))
@@ -93,4 +95,4 @@ def cutout(
 
 def _below(words: jax.Array, n: int) -> jax.Array:
     """Turn words into positions below n, each with probability 1 / n to within 2**-32."""
-    return jax.lax.mulhi(words, jnp.full_like(words, n)).astype(jnp.int32)
+    return _index._times(words, n)[1].astype(jnp.int32)  # the high word of the 64-bit product

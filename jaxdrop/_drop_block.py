@@ -66,6 +66,7 @@ def drop_block(
 
     >>> import jax, jax.numpy as jnp, jaxdrop
     >>> jaxdrop.drop_block(jax.random.key(3), jnp.ones((1, 10, 1)), 0.3, block_size=3).ravel() > 0
+    Array([ True,  True,  True,  True,  True,  True, False, False, False,  True], dtype=bool)
     """
     x = check_input(x, "drop_block")
     batch, channel, spatial = check_layout(batch_axis, channel_axis, x.ndim, "drop_block")

@@ -51,7 +51,9 @@ def drop_connect(
     >>> sorted(set(w.ravel().tolist()))
     [0.0, 2.0]
     """
-    return dropout(key, check_input(x, "drop_connect"), rate, deterministic=deterministic)
+    x = check_input(x, "drop_connect")
+    key, test_mode = resolve(key, check_rate(rate), deterministic, "drop_connect")
+    return dropout(key, x, rate, deterministic=test_mode)
 
 
 def drop_connect_dense(

@@ -1,7 +1,6 @@
 """keep_mask and dropout: compare random words with a threshold, keep and scale the rest."""
 
 import functools
-import operator
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -60,7 +59,7 @@ def keep_mask(
     if checked.never or checked.always:
         return jnp.full(tuple(shape), checked.never)
     law = _host_law(checked, None, bits)
-    return _keep_mask(key, base, law, bits, block, tuple(operator.index(n) for n in shape))
+    return _keep_mask(key, base, law, bits, block, tuple(_index.size(n) for n in shape))
 
 
 def dropout(
@@ -175,9 +174,11 @@ def _drop(
     def masked(key: Any, x: jax.Array, law: _Law | Rate) -> jax.Array:
         if isinstance(law, Rate):
             law = _law(law, x.dtype if scale_at == "train" else None, bits)
+        word = jax.random.key_data(key)[0]
+        law = _Law(*(_index.tie(part, word) if np.ndim(part) else part for part in law))
         mask = _mask(key, base, law, block, _shrink(sharding, block.shape, x.shape))
         kept = x if law.factor is None else x * _lift(law.factor, x)
-        return jnp.where(_spread(mask, x.shape, sharding), kept, jnp.zeros((), x.dtype))
+        return jnp.where(_spread(mask, x.shape, sharding), kept, _index.tie(x.dtype.type(0), word))
 
     return masked(key, x, law)
 
@@ -222,7 +223,7 @@ def _plan(
             "bits='key' draws with the key's own PRNG, which knows no index: leave index_offset "
             "and global_shape out, or use bits='fast'"
         )
-    shape = tuple(operator.index(n) for n in shape)
+    shape = tuple(_index.size(n) for n in shape)
     shared = check_dims(broadcast_dims, len(shape))
     drawn = tuple(1 if d in shared else n for d, n in enumerate(shape))
     if shared and len(index_offset) <= len(shape):

@@ -1,5 +1,6 @@
 """Dropout of words: their rows in the embedding table, or their positions in the text."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,14 +67,18 @@ def embedding_dropout(
     if ids is None:
         return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
     ids = _check_ids(ids, "ids", "embedding_dropout")
-    rows = table[ids]
     if test_mode is True:
-        return rows
-    # The mask of the words, one bool each, stands for a table that is never made.
-    kept = keep_mask(key, (table.shape[0], 1), rate)[ids]
-    factor = jnp.broadcast_to(scale(checked, table.dtype), (table.shape[0], 1))[ids]
-    dropped = jnp.where(kept, rows * factor, jnp.zeros((), table.dtype))
-    return choose(test_mode, rows, dropped)
+        return table[ids]
+    # One bool and one factor for each word stand for a table that is never made.
+    words = (table.shape[0], 1)
+    factor = jnp.broadcast_to(scale(checked, table.dtype), words)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def read(key: Any, table: jax.Array, ids: jax.Array) -> jax.Array:
+        kept = keep_mask(key, words, rate)[ids]
+        return jnp.where(kept, table[ids] * factor[ids], jnp.zeros((), table.dtype))
+
+    return choose(test_mode, table[ids], read(key, table, ids))
 
 
 def word_dropout(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 Limbs = tuple[Any, Any]  # (low, high) uint32 words of one 64-bit number
 _WORD = 1 << 32
@@ -29,7 +30,7 @@ def locate(
     shape: Sequence[int], index_offset: Sequence[Any], global_shape: Sequence[int] | None
 ) -> tuple[Block, Limbs]:
     """Check offset and global shape; return the block and the index of its first element."""
-    shape = tuple(operator.index(n) for n in shape)
+    shape = tuple(size(n) for n in shape)
     if isinstance(index_offset, str) or not isinstance(index_offset, Sequence):
         raise TypeError(
             f"got index_offset={index_offset!r}, expected a tuple with one integer per leading "
@@ -48,7 +49,7 @@ def locate(
                 "dimension other than the first needs the shape of the whole array"
             )
     else:
-        whole = tuple(operator.index(n) for n in global_shape)
+        whole = tuple(size(n) for n in global_shape)
         if len(whole) != len(shape) or any(n > m for n, m in zip(shape, whole, strict=True)):
             raise ValueError(f"a block of shape {shape} does not fit in {global_shape=}")
     strides = tuple(math.prod(whole[d + 1 :]) for d in range(len(whole)))
@@ -66,7 +67,9 @@ def locate(
         else:
             low_high.append(_times(_scalar_offset(offset, d), strides[d]))
     last = known + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    if global_shape is not None:
+    if any(export.is_symbolic_dim(n) for n in whole):
+        wide = True  # for all that is known
+    elif global_shape is not None:
         wide = math.prod(whole) > _WORD
     else:
         wide = bool(low_high) or last >= _WORD
@@ -76,48 +79,71 @@ def locate(
     return Block(shape, strides, wide), base
 
 
-def weyl_index(block: Block, base: Limbs, multiplier: int, sharding: Any = None) -> jax.Array:
-    """Return ``index * multiplier`` mod 2**32, the multiplier folded into the strides."""
-    total = jnp.asarray(base[0]) * np.uint32(multiplier)
+def size(n: Any) -> Any:
+    """Return a dimension's size as an int; the symbolic ones of ``jax.export`` stay as they are."""
+    return n if export.is_symbolic_dim(n) else operator.index(n)
+
+
+def weyl_index(
+    block: Block, base: Limbs, multiplier: int, sharding: Any = None, start: Any = 0
+) -> jax.Array:
+    """Return ``start + index * multiplier`` mod 2**32, the multiplier folded into the strides.
+
+    ``start`` is added first: XLA would lift a sum that lacks it out of a loop over layers.
+    """
+    total = jnp.asarray(base[0]) * np.uint32(multiplier) + start
     for d, stride in enumerate(block.strides):
-        if block.shape[d] > 1:
-            low, _ = _along(block.shape, d, sharding)
-            total = total + low * np.uint32(stride * multiplier % _WORD)
+        if block.shape[d] != 1:
+            low, _ = _along(block.shape[d])
+            step = tie(low * np.uint32(stride * multiplier % _WORD), start)
+            total = total + _across(step, block.shape, d, sharding)
     return _fill(total, block.shape, sharding)
 
 
-def high_index(block: Block, base: Limbs, sharding: Any = None) -> jax.Array | None:
-    """Return ``index >> 32``, or None where it is zero everywhere."""
+def high_index(
+    block: Block, base: Limbs, sharding: Any = None, start: Any = 0
+) -> jax.Array | None:
+    """Return ``index >> 32``, or None where it is zero everywhere. ``start`` is not added."""
     if not block.wide:
         return None
     total = base
     for d, stride in enumerate(block.strides):
-        if block.shape[d] > 1:
-            low, high = _along(block.shape, d, sharding)
-            product = _times(low, stride, block.shape[d])
+        if block.shape[d] != 1:
+            low, high = _along(block.shape[d])
+            known = not export.is_symbolic_dim(block.shape[d])
+            step = _times(low, stride, block.shape[d] if known else _WORD)
             if high is not None:
-                product = (product[0], product[1] + high * np.uint32(stride % _WORD))
-            total = _add(total, product)
+                step = (step[0], step[1] + high * np.uint32(stride % _WORD))
+            limbs = (tie(jnp.broadcast_to(limb, low.shape), start) for limb in step)
+            first, second = (_across(limb, block.shape, d, sharding) for limb in limbs)
+            total = _add(total, (first, second))
     return _fill(jnp.asarray(total[1]), block.shape, sharding)
 
 
-def _along(shape: tuple[int, ...], d: int, sharding: Any) -> tuple[jax.Array, jax.Array | None]:
-    """The position along dimension d, as low and (beyond 2**32 entries) high word."""
-    if shape[d] <= _WORD:
-        return _iota(shape, d, sharding), None
+def tie(value: Any, word: Any) -> jax.Array:
+    """Return value, made to depend on a key word in the eyes of JAX (XLA sees through it).
+
+    Differentiating ``lax.scan``, JAX computes whatever is the same in every step before the loop
+    and stores it: here an index, a threshold, a zero for every element.
+    """
+    return jnp.asarray(value) + (jnp.asarray(word) * 0).astype(jnp.asarray(value).dtype)
+
+
+def _along(count: int) -> tuple[jax.Array, jax.Array | None]:
+    """The positions 0 to count - 1, as low and (beyond 2**32 of them) high word."""
+    if export.is_symbolic_dim(count) or count <= _WORD:
+        return jax.lax.iota(jnp.uint32, count), None
     half = 1 << 31  # count in two dimensions, since a uint32 iota cannot count past 2**32
-    rows = -(-shape[d] // half)
-
-    def flat(a: jax.Array) -> jax.Array:
-        line = a.reshape(-1)[: shape[d]]
-        return jax.lax.broadcast_in_dim(line, shape, (d,))
-
-    row, column = _iota((rows, half), 0, None), _iota((rows, half), 1, None)
-    return flat(row * np.uint32(half) + column), flat(jnp.right_shift(row, np.uint32(1)))
+    shape = (-(-count // half), half)
+    row = jax.lax.broadcasted_iota(jnp.uint32, shape, 0)
+    column = jax.lax.broadcasted_iota(jnp.uint32, shape, 1)
+    low, high = row * np.uint32(half) + column, jnp.right_shift(row, np.uint32(1))
+    return low.reshape(-1)[:count], high.reshape(-1)[:count]
 
 
-def _iota(shape: tuple[int, ...], d: int, sharding: Any) -> jax.Array:
-    return jax.lax.broadcasted_iota(jnp.uint32, shape, d, out_sharding=sharding)
+def _across(line: jax.Array, shape: tuple[int, ...], d: int, sharding: Any) -> jax.Array:
+    """Repeat what lies along dimension d over the other dimensions."""
+    return jax.lax.broadcast_in_dim(line, shape, (d,), out_sharding=sharding)
 
 
 def _fill(value: jax.Array, shape: tuple[int, ...], sharding: Any) -> jax.Array:

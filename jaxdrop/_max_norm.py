@@ -63,7 +63,7 @@ def max_norm(
             if not where(parameter):
                 return step
             new = parameter + step.astype(parameter.dtype)
-            wide = new.astype(jnp.promote_types(new.dtype, jnp.float32))
+            wide = new if new.dtype == jnp.float64 else new.astype(jnp.float32)
             square = jnp.sum(jnp.square(wide), axis=tuple(range(new.ndim - 1)), keepdims=True)
             # The guard keeps the division finite where the norm is zero.
             factor = c / jnp.sqrt(jnp.maximum(square, c * c))

@@ -34,11 +34,15 @@ def mix(weyl: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
     Returns:
       uint32 array of the shape of ``weyl``.
     """
-    k0, k1, k2, k3 = (words[i] for i in range(4))
+    return rounds(weyl + words[0], high, words)
+
+
+def rounds(x0: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
+    """Finish ``mix`` from ``x0``, the Weyl sequence with the first key word added."""
+    k1, k2, k3 = (words[i] for i in range(1, 4))
     if high is not None:
         k1 = k1 ^ high * np.uint32(0x85EBCA6B)
         k3 = k3 ^ high * np.uint32(0xC2B2AE35)
-    x0 = weyl + k0
     x = (x0 ^ _shift(x0, 17) ^ k1) * np.uint32(0xED5AD4BB)
     x = (x ^ _shift(x, 11) ^ k2) * np.uint32(0xAC4C1B51)
     x = (x ^ _shift(x, 15) ^ k3) * np.uint32(0x31848BAB)

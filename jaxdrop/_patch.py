@@ -58,8 +58,9 @@ def patch_dropout(
             f"got deterministic={deterministic!r:.60}; patch_dropout takes a Python bool, since "
             "the shape of its result follows from it"
         )
-    kept = patch_indices(key, x.shape[:2], rate, prefix=prefix, deterministic=deterministic)
-    if kept.shape[1] == x.shape[1]:
+    batch, tokens, _ = x.shape
+    kept = patch_indices(key, (batch, tokens), rate, prefix=prefix, deterministic=deterministic)
+    if kept.shape[1] == tokens:
         return x
     return jnp.take_along_axis(x, kept[:, :, None], axis=1)
 
@@ -108,4 +109,6 @@ def patch_indices(
     # A whisker more than the product, so that 10 * (1 - 0.9) is one token and not none.
     kept = max(1, int(patches * (1 - checked.value) + 1e-9))
     order = jnp.argsort(random_bits(key, (batch, patches)), axis=1)[:, :kept]
-    return jnp.concatenate([whole[:, :first], jnp.sort(order, axis=1) + first], axis=1)
+    return jnp.concatenate(
+        [whole[:, :first], jnp.sort(order, axis=1).astype(jnp.int32) + first], axis=1
+    )

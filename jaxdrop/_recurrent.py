@@ -6,7 +6,10 @@ from typing import Any
 
 import jax
 
+from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, dropout
+from jaxdrop._mode import resolve
+from jaxdrop._rate import check_rate
 from jaxdrop._zoneout import zoneout
 
 Cell = Callable[[Any, Any], tuple[Any, Any]]
@@ -54,9 +57,10 @@ def recurrent_dropout(
     >>> c.min(), sorted(set(h.ravel().tolist()))
     (Array(1., dtype=float32), [0.0, 2.0])
     """
-    if not isinstance(x, tuple):
-        return dropout(key, x, rate, deterministic=deterministic)
-    return (*x[:-1], dropout(key, x[-1], rate, deterministic=deterministic))
+    h = check_input(x[-1] if isinstance(x, tuple) else x, "recurrent_dropout")
+    key, test_mode = resolve(key, check_rate(rate), deterministic, "recurrent_dropout")
+    h = dropout(key, h, rate, deterministic=test_mode)
+    return (*x[:-1], h) if isinstance(x, tuple) else h
 
 
 def recurrent_cell(
@@ -148,3 +152,8 @@ def first_call(cell: Any, drop: Callable[[jax.Array], jax.Array]) -> Callable:
         )
     calls = itertools.count()
     return lambda v: drop(activation(v)) if next(calls) == 0 else activation(v)
+
+
+def is_zero(rate: Any) -> bool:
+    """Whether a rate is known to drop nothing, so that not even a key is needed."""
+    return isinstance(rate, (int, float)) and rate == 0

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Inexact
 
 from jaxdrop._check import check_deterministic, check_input
 from jaxdrop._dropout import AnyKey
+from jaxdrop._follow import follow
 from jaxdrop._key import check_key
 from jaxdrop._mode import choose
 from jaxdrop._normal import standard_normal
@@ -68,12 +69,12 @@ def variational_dropout(
     key = check_key(key, "variational_dropout")
     half = 0.5 * jnp.minimum(jnp.asarray(log_alpha, x.dtype), 0)
     half = half.reshape((1,) * (x.ndim - half.ndim) + half.shape)
-    if jnp.broadcast_shapes(half.shape, x.shape) != x.shape:
+    if half.ndim > x.ndim or any(a not in (1, b) for a, b in zip(half.shape, x.shape, strict=True)):
         raise ValueError(
             f"log_alpha of shape {jnp.shape(log_alpha)} does not broadcast against x of shape "
             f"{x.shape}"
         )
-    y = add_noise(key, x, x * jnp.broadcast_to(jnp.exp(half), x.shape))
+    y = add_noise(key, x, x * follow(jnp.exp(half), x))
     return choose(test_mode, x, y)
 
 
@@ -165,7 +166,7 @@ def variational_linear(
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def add_noise(key: Any, mean: jax.Array, deviation: jax.Array) -> jax.Array:
     """``mean + deviation e``; the backward pass draws e again instead of storing it."""
-    return mean + deviation * standard_normal(key, mean.shape, mean.dtype)
+    return mean + deviation * follow(standard_normal(key, mean.shape, mean.dtype), mean)
 
 
 def log_alpha(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Inexact
 
 from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, keep_mask
+from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, keep_probability
 
@@ -75,6 +76,7 @@ def zoneout(
     # Under lax.scan, plain code would store one mask per time step for the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def take(key: jax.Array, x: jax.Array, previous: jax.Array) -> jax.Array:
-        return jnp.where(keep_mask(key, x.shape, rate, broadcast_dims=broadcast_dims), x, previous)
+        mask = keep_mask(key, x.shape, rate, broadcast_dims=broadcast_dims)
+        return jnp.where(follow(mask, x), x, previous)
 
     return choose(test_mode, previous + kept * (x - previous), take(key, x, previous))

@@ -1,6 +1,8 @@
 """fast_prng_impl: jax.random with the generator's bits, keys handled as threefry handles them."""
 
 import functools
+import importlib.util
+import os
 import pathlib
 import pickle
 import subprocess
@@ -39,9 +41,7 @@ def of(key_data: Any) -> jax.Array:
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
 def test_seed_is_threefrys(seed: int) -> None:
-    np.testing.assert_array_equal(
-        data(fast(seed)), data(jax.random.key(seed, impl="threefry2x32"))
-    )
+    np.testing.assert_array_equal(data(fast(seed)), data(jax.random.key(seed, impl="threefry2x32")))
 
 
 def test_split_and_fold_in_are_threefrys() -> None:
@@ -50,9 +50,7 @@ def test_split_and_fold_in_are_threefrys() -> None:
         folded = jax.random.fold_in(first, 7)
         return [data(k) for k in (second, folded, jax.random.split(third, (2, 3)))]
 
-    for one, other in zip(
-        walk(fast(5)), walk(jax.random.key(5, impl="threefry2x32")), strict=True
-    ):
+    for one, other in zip(walk(fast(5)), walk(jax.random.key(5, impl="threefry2x32")), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -97,9 +95,7 @@ def test_64_bits_are_two_words() -> None:
 def test_dropout_with_such_a_key() -> None:
     x = jnp.ones((64, 33))
     plain = jax.random.key(3, impl="threefry2x32")
-    np.testing.assert_array_equal(
-        jaxdrop.dropout(fast(3), x, 0.3), jaxdrop.dropout(plain, x, 0.3)
-    )
+    np.testing.assert_array_equal(jaxdrop.dropout(fast(3), x, 0.3), jaxdrop.dropout(plain, x, 0.3))
     by_key = jaxdrop.keep_mask(fast(3), x.shape, 0.3, bits="key")
     np.testing.assert_array_equal(by_key, jax.random.bernoulli(fast(3), 0.7, x.shape))
 
@@ -112,12 +108,16 @@ def test_dropout_with_such_a_key() -> None:
 def test_every_bit_is_fair(width: int) -> None:
     n = 1 << 16
     drawn = np.asarray(jax.random.bits(fast(21), (n,), f"uint{width}"))
-    ones = [int((drawn >> np.array(b, drawn.dtype) & np.array(1, drawn.dtype)).sum())
-            for b in range(width)]
+    ones = [
+        int((drawn >> np.array(b, drawn.dtype) & np.array(1, drawn.dtype)).sum())
+        for b in range(width)
+    ]
     assert _fair(ones, n)
     stuck = drawn | np.array(1, drawn.dtype)
-    broken = [int((stuck >> np.array(b, drawn.dtype) & np.array(1, drawn.dtype)).sum())
-              for b in range(width)]
+    broken = [
+        int((stuck >> np.array(b, drawn.dtype) & np.array(1, drawn.dtype)).sum())
+        for b in range(width)
+    ]
     assert not _fair(broken, n)
 
 
@@ -230,6 +230,7 @@ def test_sharded_bits_are_the_same_without_collectives() -> None:
     place = NamedSharding(mesh(), PartitionSpec("x", "y"))
     draw = jax.jit(lambda key: jax.random.bits(key, (64, 32)), out_shardings=place)
     text = draw.lower(fast(45)).compile().as_text()
+    assert text
     assert not [name for name in COLLECTIVES if name in text]
     np.testing.assert_array_equal(draw(fast(45)), jax.random.bits(fast(45), (64, 32)))
 
@@ -243,6 +244,7 @@ def test_sharded_dropout_of_jax_random_has_no_collectives() -> None:
     x = jnp.ones((64, 32))
     jitted = jax.jit(drop, in_shardings=(None, place), out_shardings=place)
     text = jitted.lower(fast(46), x).compile().as_text()
+    assert text
     assert not [name for name in COLLECTIVES if name in text]
     np.testing.assert_array_equal(jitted(fast(46), jax.device_put(x, place)), drop(fast(46), x))
 
@@ -285,18 +287,130 @@ def test_use_after_split_is_noticed() -> None:
 # Saving
 
 
-def test_orbax_saves_and_restores(tmp_path: pathlib.Path) -> None:
+def test_orbax_saves_and_restores_key_data(tmp_path: pathlib.Path) -> None:
+    """Orbax looks an implementation up by name among jax's own, so what is saved is the data."""
     checkpoint = pytest.importorskip("orbax.checkpoint")  # an extra: experiments
-    keys = data(jax.random.split(fast(51), 3))
-    tree = {"dropout": jax.random.key_data(fast(52)), "layers": jnp.asarray(keys)}
+    tree = {
+        "dropout": jax.random.key_data(fast(52)),
+        "layers": jax.random.key_data(jax.random.split(fast(51), 3)),
+    }
     with checkpoint.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "keys", tree)
         checkpointer.wait_until_finished()
-        restored = checkpointer.restore(
-            tmp_path / "keys", jax.tree.map(jax.ShapeDtypeStruct.like, tree)
-            if hasattr(jax.ShapeDtypeStruct, "like") else tree,
-        )
+        restored = checkpointer.restore(tmp_path / "keys", tree)
     np.testing.assert_array_equal(
         jax.random.bits(of(restored["dropout"]), (9,)), jax.random.bits(fast(52), (9,))
     )
-    np.testing.assert_array_equal(restored["layers"], keys)
+    np.testing.assert_array_equal(restored["layers"], tree["layers"])
+
+
+OTHER_PROCESS = """
+import pickle, sys, jax
+key = pickle.load(sys.stdin.buffer)
+print(jax.random.bits(key, (6,)).tolist())
+print(jax.random.bits(jax.random.split(key)[0], (2,)).tolist())
+"""
+
+
+def test_a_pickled_key_draws_the_same_in_another_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", OTHER_PROCESS],
+        input=pickle.dumps(fast(53)),
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    expected = [
+        jax.random.bits(fast(53), (6,)).tolist(),
+        jax.random.bits(jax.random.split(fast(53))[0], (2,)).tolist(),
+    ]
+    assert done.stdout.decode().splitlines() == [str(line) for line in expected]
+
+
+# Other libraries' dropout, unchanged, given such a key
+
+RATE = 0.3
+SIZE = 1 << 18
+
+
+def check_rate(y: Any) -> None:
+    """Every element is 0 or 1 / (1 - RATE), and the zeros are binomial."""
+    values = np.asarray(y).reshape(-1)
+    kept = values != 0
+    np.testing.assert_allclose(values[kept], 1 / (1 - RATE), rtol=1e-6)
+    law = stats.binom(values.size, RATE)
+    dropped = int(values.size - kept.sum())
+    assert 2 * min(law.cdf(dropped), law.sf(dropped - 1)) > FALSE_ALARM
+
+
+def ones() -> jax.Array:
+    return jnp.ones((SIZE // 64, 64))
+
+
+def test_flax_linen_takes_a_fast_key() -> None:
+    from flax import linen
+
+    y = linen.Dropout(RATE, deterministic=False).apply({}, ones(), rngs={"dropout": fast(61)})
+    check_rate(y)
+
+
+def test_flax_nnx_takes_a_fast_key() -> None:
+    from flax import nnx
+
+    layer = nnx.Dropout(RATE, rngs=nnx.Rngs(dropout=fast(62)))
+    first, second = layer(ones()), layer(ones())
+    check_rate(first)
+    check_rate(second)
+    assert not np.array_equal(first, second)
+
+
+def test_haiku_takes_a_fast_key() -> None:
+    haiku = pytest.importorskip("haiku")  # an extra: dev
+    net = haiku.transform(lambda x: haiku.dropout(haiku.next_rng_key(), RATE, x))
+    with jax.numpy_dtype_promotion("standard"):  # haiku itself is not strict
+        check_rate(net.apply({}, fast(63), ones()))
+
+
+def test_equinox_takes_a_fast_key() -> None:
+    equinox = pytest.importorskip("equinox")  # an extra: dev
+    check_rate(equinox.nn.Dropout(RATE)(ones(), key=fast(64)))
+
+
+def test_optax_noise_takes_a_fast_key() -> None:
+    import optax
+
+    noise = optax.add_noise(eta=1.0, gamma=0.0, key=fast(65))
+    gradients = {"w": jnp.zeros((1 << 14,))}
+    with jax.numpy_dtype_promotion("standard"):  # optax itself is not strict
+        updates, _ = noise.update(gradients, noise.init(gradients))
+    assert stats.kstest(np.asarray(updates["w"]), "norm").pvalue > FALSE_ALARM
+
+
+def test_broken_rates_are_noticed() -> None:
+    with pytest.raises(AssertionError):
+        check_rate(jaxdrop.dropout(fast(68), ones(), RATE + 0.01) * np.float32(0.69 / 0.7))
+
+
+KERAS = """
+import jax, keras, numpy as np, jaxdrop
+key = jax.random.key(7, impl=jaxdrop.fast_prng_impl)
+y = keras.random.dropout(np.ones((4096, 64), np.float32), 0.3, seed=key)
+np.save("y.npy", np.asarray(y))
+layer = keras.layers.Dropout(0.3, seed=1)
+layer(np.ones((4, 4), np.float32), training=True)
+state = layer.seed_generator.next()
+assert state.dtype == np.uint32, "Keras' layers now make other keys: tell docs/generator.md"
+"""
+
+
+def test_keras_takes_a_fast_key_in_its_function_not_in_its_layer(tmp_path: pathlib.Path) -> None:
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("keras is an extra: dev")
+    subprocess.run(
+        [sys.executable, "-P", "-c", KERAS],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax", "KERAS_HOME": "."},
+    )
+    check_rate(np.load(tmp_path / "y.npy"))

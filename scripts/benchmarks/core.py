@@ -28,7 +28,7 @@ class Config:
 
 
 def forward(apply: peers.Apply) -> Callable[..., Any]:
-    return jax.jit(lambda key, x, w: apply(key, x))
+    return timing.into_buffer(lambda key, x, w: apply(key, x))
 
 
 def train(apply: peers.Apply) -> Callable[..., Any]:
@@ -36,7 +36,7 @@ def train(apply: peers.Apply) -> Callable[..., Any]:
         return jnp.sum(apply(key, x) * w)
 
     step = jax.value_and_grad(loss)
-    return jax.jit(lambda key, x, w: step(x, key, w))
+    return timing.into_buffer(lambda key, x, w: step(x, key, w))
 
 
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
                 w = jax.random.normal(keys[2], shape, dtype)
                 inputs = [(keys[3], xi, w) for xi in x]
                 with console.status(f"{mode} {jnp.dtype(dtype).name} {shape}"):
-                    times = timing.medians(calls, inputs, seconds=config.seconds)
+                    times = timing.medians(calls, inputs, x[0], seconds=config.seconds)
                 cases.append(
                     {
                         "mode": mode,
@@ -71,20 +71,17 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
 
 def table(cases: list[dict[str, Any]]) -> Table:
     out = Table(title="times a copy (medians, measured in turn)")
-    out.add_column("")
-    for case in cases:
-        out.add_column(
-            f"{case['mode']}\n{case['dtype']}\n{'x'.join(map(str, case['shape']))}",
-            justify="right",
-        )
-    out.add_row("copy, ms", *(f"{case['copy_ms']:.2f}" for case in cases))
-    for name in cases[0]["times_a_copy"]:
+    for name in ("", "copy, ms", *cases[0]["times_a_copy"]):
         if name != "copy":
-            out.add_row(name, *(f"{case['times_a_copy'][name]:.2f}" for case in cases))
-    out.add_row(
-        "flax linen / jaxdrop", *(f"{case['flax_linen_over_jaxdrop']:.1f}" for case in cases)
-    )
+            out.add_column(name.replace(", ", "\n"), justify="right" if name else "left")
+    for case in cases:
+        ratios = (f"{r:.2f}" for name, r in case["times_a_copy"].items() if name != "copy")
+        out.add_row(label(case), f"{case['copy_ms']:.2f}", *ratios)
     return out
+
+
+def label(case: dict[str, Any]) -> str:
+    return f"{case['mode']}, {case['dtype']} {'x'.join(map(str, case['shape']))}"
 
 
 COLUMNS = ("jaxdrop", *peers.PEERS, "flax linen, fast key")
@@ -94,7 +91,6 @@ def markdown(cases: list[dict[str, Any]]) -> str:
     """The table as README shows it: one row per case, one column per function."""
     rows = [["", "copy, ms", *COLUMNS], ["---", *("---:" for _ in range(len(COLUMNS) + 1))]]
     for case in cases:
-        name = f"{case['mode']}, {case['dtype']} {'x'.join(map(str, case['shape']))}"
         ratios = (f"{case['times_a_copy'][column]:.1f}" for column in COLUMNS)
-        rows.append([name, f"{case['copy_ms']:.2f}", *ratios])
+        rows.append([label(case), f"{case['copy_ms']:.2f}", *ratios])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

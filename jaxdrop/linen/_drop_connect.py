@@ -1,0 +1,74 @@
+"""DropConnectDense as a Linen module."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+
+from jaxdrop._drop_connect import drop_connect_dense
+from jaxdrop._layer_call import call
+
+
+class DropConnectDense(nn.Module):
+    """A dense layer whose connections are dropped while training: ``drop_connect_dense``.
+
+    ``y[b] = x[b] @ where(keep[b], kernel / (1 - rate), 0) + bias``
+
+    Its parameters are those of ``flax.linen.Dense``. The bias is never dropped.
+
+    Attributes:
+      features: number of outputs.
+      rate: probability of dropping a weight.
+      per_example: True for one mask per example (Wan et al.), False for one per call.
+      chunk: with per_example, how many examples are computed at a time.
+      deterministic: True for test time; give it here or in the call.
+      rng_collection: name of the collection that the key is taken from.
+      use_bias, dtype, param_dtype, kernel_init, bias_init: as in ``flax.linen.Dense``.
+
+    Reference:
+      Wan et al., Regularization of Neural Networks using DropConnect, 2013.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer, x = jaxdrop.linen.DropConnectDense(3, 0.5, deterministic=False), jnp.ones((2, 4))
+    >>> variables = layer.init(jax.random.key(0), x)
+    >>> layer.apply(variables, x, rngs={"dropout": jax.random.key(1)}).shape
+    (2, 3)
+    """
+
+    features: int
+    rate: Any
+    per_example: bool = False
+    chunk: int = 8
+    deterministic: bool | None = None
+    rng_collection: str = "dropout"
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    kernel_init: Any = nn.initializers.lecun_normal()
+    bias_init: Any = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(
+        self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
+    ) -> jax.Array:
+        """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
+        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        shape = (jnp.shape(inputs)[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        inputs, kernel, bias = promote_dtype(inputs, kernel, bias, dtype=self.dtype)
+        y = call(
+            drop_connect_dense,
+            lambda: self.make_rng(self.rng_collection) if rng is None else rng,
+            inputs,
+            self.rate,
+            mode,
+            kernel=kernel,
+            per_example=self.per_example,
+            chunk=self.chunk,
+        )
+        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)

@@ -1,0 +1,84 @@
+"""Dropout of the features and the words of a sequence as Flax Linen modules."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from jaxdrop._embedding import embedding_dropout, word_dropout
+from jaxdrop._locked import locked_dropout
+from jaxdrop.linen._member import Member
+
+
+class LockedDropout(Member):
+    """Drop the same features at every time step.
+
+    Calls ``jaxdrop.locked_dropout``, which states formula, moments, paper and invalid uses.
+
+    Attributes:
+      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      time_axis: the dimension along which the mask is fixed.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer = jaxdrop.linen.LockedDropout(0.5, deterministic=False)
+    >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
+    """
+
+    time_axis: int = -2
+
+    _function = staticmethod(locked_dropout)
+
+
+class EmbeddingDropout(Member):
+    """Drop whole words of an embedding table.
+
+    Calls ``jaxdrop.embedding_dropout``, which states formula, moments, paper and invalid uses.
+
+    Attributes:
+      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer = jaxdrop.linen.EmbeddingDropout(0.5, deterministic=False)
+    >>> y = layer.apply({}, jnp.ones((2, 9)), rngs={"dropout": jax.random.key(0)})
+    """
+
+    _function = staticmethod(embedding_dropout)
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: Any,
+        deterministic: Any = None,
+        rng: jax.Array | None = None,
+        *,
+        ids: Any = None,
+    ) -> jax.Array:
+        """Look up the ids in a table of which words are dropped; None returns that table."""
+        return self._run(functools.partial(_look_up, ids), inputs, deterministic, rng)
+
+
+class WordDropout(Member, kw_only=True):
+    """Replace tokens at random by the unknown word.
+
+    Calls ``jaxdrop.word_dropout``, which states formula, moments, paper and invalid uses.
+
+    Attributes:
+      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      unknown: the token that takes the place of a dropped one.
+      protected: tokens that are never replaced.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer = jaxdrop.linen.WordDropout(rate=0.5, unknown=0, deterministic=False)
+    >>> y = layer.apply({}, jnp.arange(6), rngs={"dropout": jax.random.key(0)})
+    """
+
+    unknown: int
+    protected: Sequence[int] = ()
+
+    _function = staticmethod(word_dropout)
+
+
+def _look_up(ids: Any, key: Any, table: Any, rate: Any, deterministic: Any) -> jax.Array:
+    return embedding_dropout(key, table, rate, ids, deterministic=deterministic)

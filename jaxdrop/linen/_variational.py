@@ -1,0 +1,135 @@
+"""Sparse variational dropout as Linen modules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+
+from jaxdrop._variational import PRUNE_AT, variational_dense
+from jaxdrop._variational_conv import variational_conv
+
+
+class VariationalDense(nn.Module):
+    """A dense layer of Gaussian weights that learns which ones are noise: ``variational_dense``.
+
+    ``y = x @ m + sqrt(x**2 @ exp(log_sigma2)) e + bias``; the parameters are ``kernel`` (m),
+    ``log_sigma2`` and ``bias``. Add ``jaxdrop.variational_loss(params)`` to the loss;
+    ``jaxdrop.variational_sparsity(params)`` tells how many weights test time leaves out.
+
+    Attributes:
+      features: number of outputs.
+      deterministic: True for test time; give it here or in the call.
+      threshold: of log alpha, from which a weight is pruned at test time.
+      init_log_sigma2: where ``log_sigma2`` starts.
+      rng_collection: name of the collection that the key is taken from.
+      use_bias, dtype, param_dtype, kernel_init, bias_init: as in ``flax.linen.Dense``.
+
+    Reference:
+      Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer, x = jaxdrop.linen.VariationalDense(3, deterministic=False), jnp.ones((2, 4))
+    >>> variables = layer.init(jax.random.key(0), x)
+    >>> layer.apply(variables, x, rngs={"dropout": jax.random.key(1)}).shape
+    (2, 3)
+    """
+
+    features: int
+    deterministic: bool | None = None
+    threshold: float = PRUNE_AT
+    init_log_sigma2: float = -10.0
+    rng_collection: str = "dropout"
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    kernel_init: Any = nn.initializers.lecun_normal()
+    bias_init: Any = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(
+        self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
+    ) -> jax.Array:
+        """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
+        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        shape = (jnp.shape(inputs)[-1], self.features)
+        inputs, kernel, log_sigma2, bias = _parameters(self, shape, inputs)
+        if rng is None and mode is not True:
+            rng = self.make_rng(self.rng_collection)
+        y = variational_dense(
+            rng, inputs, kernel, log_sigma2, deterministic=mode, threshold=self.threshold
+        )
+        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+
+
+class VariationalConv(nn.Module):
+    """A convolution of Gaussian weights that learns which ones are noise: ``variational_conv``.
+
+    Attributes:
+      features: number of output channels.
+      kernel_size: the window, one integer per spatial dimension.
+      strides, padding, kernel_dilation, feature_group_count: as in ``flax.linen.Conv``, padding as
+        ``jax.lax`` takes it.
+      the others: as in ``VariationalDense``.
+
+    Reference:
+      Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer = jaxdrop.linen.VariationalConv(3, (3, 3), deterministic=False)
+    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 8, 8, 1)))[0].shape
+    (2, 8, 8, 3)
+    """
+
+    features: int
+    kernel_size: Sequence[int]
+    strides: int | Sequence[int] = 1
+    padding: str | Sequence[tuple[int, int]] = "SAME"
+    kernel_dilation: int | Sequence[int] = 1
+    feature_group_count: int = 1
+    deterministic: bool | None = None
+    threshold: float = PRUNE_AT
+    init_log_sigma2: float = -10.0
+    rng_collection: str = "dropout"
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    kernel_init: Any = nn.initializers.lecun_normal()
+    bias_init: Any = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(
+        self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
+    ) -> jax.Array:
+        """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
+        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        channels = jnp.shape(inputs)[-1] // self.feature_group_count
+        shape = (*self.kernel_size, channels, self.features)
+        inputs, kernel, log_sigma2, bias = _parameters(self, shape, inputs)
+        if rng is None and mode is not True:
+            rng = self.make_rng(self.rng_collection)
+        y = variational_conv(
+            rng,
+            inputs,
+            kernel,
+            log_sigma2,
+            strides=self.strides,
+            padding=self.padding,
+            kernel_dilation=self.kernel_dilation,
+            feature_group_count=self.feature_group_count,
+            deterministic=mode,
+            threshold=self.threshold,
+        )
+        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+
+
+def _parameters(layer: Any, shape: tuple[int, ...], inputs: Any) -> Any:
+    kernel = layer.param("kernel", layer.kernel_init, shape, layer.param_dtype)
+    start = nn.initializers.constant(layer.init_log_sigma2)
+    log_sigma2 = layer.param("log_sigma2", start, shape, layer.param_dtype)
+    bias = None
+    if layer.use_bias:
+        bias = layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype)
+    return promote_dtype(inputs, kernel, log_sigma2, bias, dtype=layer.dtype)

@@ -1,0 +1,75 @@
+"""Concrete dropout as an NNX module."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxdrop._concrete import concrete_dropout
+from jaxdrop._layer_call import call
+from jaxdrop.nnx._stream import Mode, draw, fork, mode_of
+
+
+class ConcreteDropout(Mode, nnx.Module):
+    """Dropout whose rate is the parameter ``logit``, through a sigmoid: ``concrete_dropout``.
+
+    Add ``concrete_regularizer(layer.rate, kernel, ...)`` to the loss, with the kernel of the layer
+    that comes next; without it the rate falls to 0.
+
+    Args:
+      init_rate: the rate at the start, above 0 and below 1.
+      temperature: how smooth the mask is.
+      broadcast_dims: dimensions along which one decision is shared.
+      deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
+      rng_collection: name of the stream that keys are taken from.
+      rngs: an Rngs or a RngStream to fork, or None to give one in each call.
+
+    Reference:
+      Gal, Hron & Kendall, Concrete Dropout, 2017.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.ConcreteDropout(rngs=nnx.Rngs(0))
+    >>> layer(jnp.ones((2, 4))).shape, round(float(layer.rate), 3)
+    ((2, 4), 0.1)
+    """
+
+    def __init__(
+        self,
+        init_rate: float = 0.1,
+        *,
+        temperature: float = 0.1,
+        broadcast_dims: Sequence[int] = (),
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+    ):
+        if not 0 < init_rate < 1:
+            raise ValueError(f"got {init_rate=}, expected 0 < init_rate < 1")
+        start = math.log(init_rate) - math.log1p(-init_rate)
+        self.logit = nnx.Param(jnp.asarray(start, jnp.float32))
+        self.temperature = temperature
+        self.broadcast_dims = tuple(broadcast_dims)
+        self.deterministic = deterministic
+        self.rng_collection = rng_collection
+        self.rngs = fork(rngs, rng_collection)
+
+    @property
+    def rate(self) -> jax.Array:
+        return jax.nn.sigmoid(self.logit[...])
+
+    def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
+        """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
+        mode = mode_of(self, deterministic)
+        return call(
+            concrete_dropout,
+            lambda: draw(self, rngs),
+            inputs,
+            self.rate,
+            mode,
+            temperature=self.temperature,
+            broadcast_dims=self.broadcast_dims,
+        )

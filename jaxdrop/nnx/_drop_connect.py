@@ -1,0 +1,87 @@
+"""DropConnectDense as an NNX module."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn.dtypes import promote_dtype
+
+from jaxdrop._drop_connect import drop_connect_dense
+from jaxdrop._layer_call import call
+from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, fork, mode_of
+
+
+class DropConnectDense(Mode, nnx.Module):
+    """A dense layer whose connections are dropped while training: ``drop_connect_dense``.
+
+    ``y[b] = x[b] @ where(keep[b], kernel / (1 - rate), 0) + bias``
+
+    Its parameters are those of ``flax.nnx.Linear``. The bias is never dropped.
+
+    Args:
+      in_features, out_features: numbers of inputs and outputs.
+      rate: probability of dropping a weight.
+      per_example: True for one mask per example (Wan et al.), False for one per call.
+      chunk: with per_example, how many examples are computed at a time.
+      deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
+      rng_collection: name of the stream that keys are taken from.
+      use_bias, dtype, param_dtype, kernel_init, bias_init: as in ``flax.nnx.Linear``.
+      rngs: for the parameters, and forked for the masks.
+
+    Reference:
+      Wan et al., Regularization of Neural Networks using DropConnect, 2013.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.DropConnectDense(4, 3, 0.5, rngs=nnx.Rngs(0))
+    >>> layer(jnp.ones((2, 4))).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        rate: Any,
+        *,
+        per_example: bool = False,
+        chunk: int = 8,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        kernel_init: Any = KERNEL_INIT,
+        bias_init: Any = BIAS_INIT,
+        rngs: nnx.Rngs,
+    ):
+        shape = (in_features, out_features)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        self.bias = nnx.data(None)
+        if use_bias:
+            self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
+        self.rate = rate
+        self.per_example = per_example
+        self.chunk = chunk
+        self.deterministic = deterministic
+        self.rng_collection = rng_collection
+        self.dtype = dtype
+        self.rngs = fork(rngs, rng_collection)
+
+    def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
+        """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
+        mode = mode_of(self, deterministic)
+        bias = None if self.bias is None else self.bias[...]
+        inputs, kernel, bias = promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
+        y = call(
+            drop_connect_dense,
+            lambda: draw(self, rngs),
+            inputs,
+            self.rate,
+            mode,
+            kernel=kernel,
+            per_example=self.per_example,
+            chunk=self.chunk,
+        )
+        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)

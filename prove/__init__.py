@@ -1,0 +1,4 @@
+"""Proofs about compiled programs and about peers, for machines without an accelerator.
+
+Started by ``scripts/prove``; the reports lie in ``results/prove``.
+"""

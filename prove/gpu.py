@@ -1,0 +1,215 @@
+"""Compile for an H200 without one, and read what the compiler made of dropout.
+
+    scripts/prove gpu
+
+Nothing runs: this shows fusions, buffers, collectives and instructions, not times.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_DUMP = Path(tempfile.mkdtemp(prefix="prove-gpu-"))
+# Read by XLA when it first compiles; the tools and libdevice come from this environment alone.
+os.environ["XLA_FLAGS"] = f"--xla_dump_to={_DUMP}"
+
+import jax  # noqa: E402  (the environment comes first)
+import jax.numpy as jnp  # noqa: E402
+from jax.experimental import topologies  # noqa: E402
+from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding  # noqa: E402
+from jax.sharding import PartitionSpec as P  # noqa: E402
+
+from prove import hlo, report, sass, stack  # noqa: E402
+
+TARGET = Path(__file__).with_name("h200.txtpb")
+ROWS, WIDTH = 4096, 2048
+
+
+def devices(topology: str) -> Any:
+    return topologies.get_topology_desc(
+        platform="cuda",
+        topology_name="h200",
+        target_config=TARGET.read_text(),
+        topology=topology,
+    ).devices
+
+
+def compile_on(shardings: Any, f: Callable[..., Any], *shapes: Any, out: Any = None) -> Any:
+    jitted = jax.jit(f, in_shardings=shardings, out_shardings=out or shardings)
+    return jitted.trace(*shapes).lower(lowering_platforms=("cuda",)).compile()
+
+
+def stacks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
+    """Eight layers, value_and_grad: mask buffers and temp memory beside those without dropout."""
+    rows = []
+    for dtype in (jnp.bfloat16, jnp.float32):
+        for scanned in (False, True):
+            temps = {}
+            for name, drop in stack.DROPS.items():
+                shapes = stack.stack_arguments(ROWS, WIDTH, dtype)
+                compiled = compile_on(one, stack.stack(drop, scanned), *shapes)
+                text = compiled.as_text()
+                temps[name] = compiled.memory_analysis().temp_size_in_bytes
+                masks = len(hlo.mask_buffers(text, ROWS * WIDTH))
+                row = {
+                    "dtype": dtype.dtype.name,
+                    "layers": "scanned" if scanned else "unrolled",
+                    "dropout": name,
+                    "temp MiB": round(temps[name] / 2**20, 2),
+                    "over none": f"{temps[name] / temps['none'] - 1:+.2%}",
+                    "mask buffers": masks,
+                    "fusions": hlo.fusions(text),
+                }
+                rows.append(row)
+                if name == "jaxdrop":
+                    label = f"stack, {row['layers']}, {row['dtype']}"
+                    checks.add(f"{label}: no mask buffer", masks == 0, f"{masks} buffers")
+                    checks.add(
+                        f"{label}: temp memory within 2% of no dropout",
+                        temps[name] <= 1.02 * temps["none"],
+                        row["over none"],
+                    )
+    return rows
+
+
+def blocks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
+    """Bias, gelu, dropout, residual: how many passes over memory."""
+    rows = []
+    for dtype in (jnp.bfloat16, jnp.float32):
+        shapes = stack.block_arguments(ROWS, WIDTH, dtype)
+        for name in ("none", "jaxdrop", "flax"):
+            row = {"dtype": dtype.dtype.name, "dropout": name}
+            for way, f, extra in (
+                ("forward", stack.block, ()),
+                ("backward", stack.block_backward, (shapes[1],)),
+                ("forward and backward", stack.block_both, (shapes[1],)),
+            ):
+                text = compile_on(one, f(stack.DROPS[name]), *shapes, *extra).as_text()
+                row[way] = len(hlo.pass_names(text, ROWS * WIDTH))
+                row[f"{way}: mask buffers"] = len(hlo.mask_buffers(text, ROWS * WIDTH))
+                if name == "jaxdrop":
+                    alone = rows[-1][way] if rows else 0
+                    checks.add(
+                        f"bias + gelu + dropout + residual, {way}, {row['dtype']}: "
+                        + ("one fusion" if way != "forward and backward" else "as without dropout"),
+                        row[way] == (1 if way != "forward and backward" else alone),
+                        f"{row[way]} ({alone} without dropout)",
+                    )
+            rows.append(row)
+    return rows
+
+
+def instructions(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
+    """Machine instructions per element of one call, over those of a copy."""
+    rows = []
+    for dtype in (jnp.float32, jnp.bfloat16):
+        base: dict[str, float] = {}
+        for name in ("copy", "jaxdrop", "flax"):
+            f = stack.copy if name == "copy" else stack.DROPS[name]
+            for old in _DUMP.iterdir():
+                old.unlink()
+            shape = jax.ShapeDtypeStruct((4096, 4096), dtype)
+            text = compile_on(one, f, stack.abstract_key(), shape).as_text()
+            ptx = max(_DUMP.glob("*.ptx"), key=lambda path: path.stat().st_size)
+            (kernel,) = hlo.pass_names(text, 4096 * 4096)
+            found = sass.per_element(
+                sass.kernels(ptx)[kernel.replace(".", "_")], dtype.dtype.itemsize
+            )
+            base = base or found
+            row = {
+                "dtype": dtype.dtype.name,
+                "dropout": name,
+                "integer over a copy": round(found["integer"] - base["integer"], 2),
+                "all over a copy": round(found["all"] - base["all"], 2),
+                "elements per thread": found["elements per thread"],
+                "spills": found["local memory"],
+            }
+            rows.append(row)
+            if name == "jaxdrop":
+                checks.add(
+                    f"one call, {row['dtype']}: at most 20 integer instructions over a copy",
+                    row["integer over a copy"] <= 20 and not row["spills"],
+                    f"{row['integer over a copy']} per element, {row['spills']} spills",
+                )
+    return rows
+
+
+def four_devices(checks: report.Checks) -> list[dict[str, Any]]:
+    """Dropout and its gradient over a 2 x 2 mesh: communication."""
+    rows = []
+    for axis_type in (AxisType.Auto, AxisType.Explicit):
+        for spec in (P("data"), P("data", "model"), P(("data", "model")), P(None, "model")):
+            mesh = topologies.make_mesh(
+                _Topology(devices("1x4x1")), (2, 2), ("data", "model")
+            ).update(axis_types=(axis_type,) * 2)
+            for dims in ((), (0,)):
+                with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                    sharding = NamedSharding(mesh, spec)
+                    x = jax.ShapeDtypeStruct((1024, 1024), jnp.float32, sharding=sharding)
+                    step = jax.jit(stack.gradient(dims), out_shardings=sharding)
+                    compiled = step.trace(
+                        jax.ShapeDtypeStruct(
+                            (), stack.abstract_key().dtype, sharding=NamedSharding(mesh, P())
+                        ),
+                        x,
+                        x,
+                    ).lower(lowering_platforms=("cuda",)).compile()
+                sent = hlo.collectives(compiled.as_text())
+                what = f"{axis_type.name} axes, {spec}, broadcast_dims={dims}"
+                rows.append({"what": what, "collectives": sent})
+    clean = [row for row in rows if not row["collectives"]]
+    checks.add(
+        "four GPUs: no collective",
+        len(clean) == len(rows),
+        f"{len(clean)} of {len(rows)} programs have none",
+    )
+    return rows
+
+
+class _Topology:
+    """What ``topologies.make_mesh`` asks of a topology: its devices."""
+
+    def __init__(self, devices: Any):
+        self.devices = devices
+
+
+def main() -> int:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    one = SingleDeviceSharding(devices("1x1x1")[0])
+    checks = report.Checks()
+    data: dict[str, Any] = {
+        "command": "scripts/prove gpu",
+        "target": "NVIDIA H200, compiled without one; nothing was run on a device",
+        "versions": report.versions(
+            *("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda13-pjrt", "flax"),
+            *("nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"),
+        ),
+        "stack": stacks(one, checks),
+        "block": blocks(one, checks),
+        "instructions": instructions(one, checks),
+        "four devices": four_devices(checks),
+        "checks": checks.rows,
+    }
+    text = [
+        "# Compiled for an H200, without one\n",
+        "Made by `scripts/prove gpu`. Nothing was run on a device: this shows buffers, fusions,",
+        "communication and instructions, not times.\n",
+        ", ".join(f"{k} {v}" for k, v in data["versions"].items()) + "\n",
+        checks.markdown(),
+    ]
+    for title, part in (
+        (f"Eight layers of matmul, gelu, dropout at {ROWS} x {WIDTH}, value_and_grad", "stack"),
+        ("Bias, gelu, dropout, residual: passes over memory", "block"),
+        ("Instructions per element of one call, over a copy", "instructions"),
+    ):
+        rows = data[part]
+        text += [f"## {title}\n", report.table(list(rows[0]), [list(r.values()) for r in rows])]
+    report.write("gpu", data, "\n".join(text))
+    return checks.failed()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

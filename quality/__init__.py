@@ -1,0 +1,1 @@
+"""Evidence about the generator: bit streams, statistical tests, candidates compared."""

@@ -1,0 +1,147 @@
+"""Concrete dropout: its formula, its law, and the gradient that reaches the rate."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, special
+
+import jaxdrop
+from jaxdrop import _concrete
+from jaxdrop.testing import assert_mask_rate
+
+KEY = jax.random.key(2017)
+ONES = jnp.ones((300, 200))
+
+
+def formula(p, temperature=0.1, shape=(300, 200)):
+    """z in float64, from the bits that the function draws."""
+    u = ((np.asarray(jaxdrop.random_bits(KEY, shape)) >> 9) + 0.5) / 2**23
+    return special.expit((special.logit(p) + special.logit(u)) / temperature)
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.9])
+def test_the_output_follows_the_formula(p):
+    y = jaxdrop.concrete_dropout(KEY, ONES, p)
+    # An error of 1e-6 in the logits is divided by the temperature.
+    np.testing.assert_allclose(y, (1 - formula(p)) / (1 - p), rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_the_rate_is_that_of_the_formula():
+    x = jnp.linspace(-1, 2, ONES.size).reshape(ONES.shape)
+    for p in (0.1, 0.5):
+        ours = jax.grad(lambda p: (x * jaxdrop.concrete_dropout(KEY, x, p)).mean())(jnp.array(p))
+        z = formula(p)
+        dz = z * (1 - z) / 0.1 / (p * (1 - p))
+        expected = (np.asarray(x, np.float64) ** 2 * ((1 - z) / (1 - p) ** 2 - dz / (1 - p))).mean()
+        np.testing.assert_allclose(ours, expected, rtol=1e-3)
+
+
+def test_the_gradient_of_x_is_the_mask_of_the_forward_pass():
+    g = jax.grad(lambda x: jaxdrop.concrete_dropout(KEY, x, 0.3).sum())(3 * ONES)
+    np.testing.assert_array_equal(g, jaxdrop.concrete_dropout(KEY, ONES, 0.3))
+
+
+def kept(p):
+    return jaxdrop.concrete_dropout(KEY, ONES, p) * (1 - p) > 0.5
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def test_more_than_half_is_dropped_at_the_rate(p):
+    assert_mask_rate(kept(p), p)
+
+
+def test_wrong_noise_is_caught(monkeypatch):
+    logistic = _concrete._logistic
+    monkeypatch.setattr(_concrete, "_logistic", lambda bits: 0.9 * logistic(bits))
+    with pytest.raises(AssertionError, match="expected"):
+        assert_mask_rate(kept(0.1), 0.1)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def test_the_mean_is_that_of_the_law(p):
+    def density(v):  # of z's logit times the temperature, less logit(p): logistic
+        return special.expit(v) * special.expit(-v)
+
+    mean, _ = integrate.quad(
+        lambda v: special.expit((special.logit(p) + v) / 0.1) * density(v), -40, 40, limit=200
+    )
+    z = 1 - np.asarray(jaxdrop.concrete_dropout(KEY, ONES, p), np.float64) * (1 - p)
+    # Hoeffding for numbers between 0 and 1, false alarm 1e-8.
+    bound = np.sqrt(np.log(2 / 1e-8) / (2 * z.size))
+    assert abs(z.mean() - mean) < bound
+    assert abs(z.mean() - mean - 0.02) > bound  # a law that is off by 0.02 is seen
+    approximation = p + (np.pi * 0.1) ** 2 / 6 * p * (1 - p) * (1 - 2 * p)
+    assert abs(mean - approximation) < 1e-3
+
+
+def test_a_low_temperature_is_dropout_of_the_same_rate():
+    y = np.asarray(jaxdrop.concrete_dropout(KEY, ONES, 0.3, temperature=1e-6))
+    assert np.isin(y, [0, np.float32(1 / 0.7), y.max()]).mean() > 0.999
+    assert_mask_rate(jnp.asarray(y > 0.5), 0.3)
+
+
+def test_rates_zero_and_one_and_test_time():
+    assert jaxdrop.concrete_dropout(None, ONES, 0.0) is ONES
+    assert jaxdrop.concrete_dropout(None, ONES, 0.3, deterministic=True) is ONES
+    np.testing.assert_array_equal(jaxdrop.concrete_dropout(KEY, ONES, 1.0), 0 * ONES)
+    traced = jax.jit(lambda p, d: jaxdrop.concrete_dropout(KEY, ONES, p, deterministic=d))
+    np.testing.assert_array_equal(traced(0.3, jnp.array(True)), ONES)
+    np.testing.assert_allclose(traced(0.0, jnp.array(False)), ONES, atol=1e-4)
+    gradient = jax.grad(lambda p: jaxdrop.concrete_dropout(KEY, ONES, p).sum())
+    for p in (0.0, 1.0):
+        assert np.isfinite(gradient(jnp.array(p)))
+
+
+def test_broadcast_dims_and_arrays_of_rates():
+    y = jaxdrop.concrete_dropout(KEY, ONES, 0.5, broadcast_dims=(0,))
+    assert (y == y[:1]).all()
+    rate = jnp.linspace(0.1, 0.9, 200)
+    y = jaxdrop.concrete_dropout(KEY, ONES, rate)
+    columns = [jaxdrop.concrete_dropout(KEY, ONES, rate[i])[:, i] for i in (0, 199)]
+    np.testing.assert_allclose(y[:, [0, 199]], jnp.stack(columns, 1), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"shape \(3,\) does not broadcast"):
+        jaxdrop.concrete_dropout(KEY, ONES, jnp.full(3, 0.1))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_the_dtype_is_kept(dtype):
+    assert jaxdrop.concrete_dropout(KEY, ONES.astype(dtype), 0.5).dtype == dtype
+
+
+def test_a_temperature_of_zero_is_told_in_a_sentence():
+    with pytest.raises(ValueError, match="temperature=0, expected a number above 0"):
+        jaxdrop.concrete_dropout(KEY, ONES, 0.5, temperature=0)
+
+
+def test_the_regularizer_is_its_closed_form():
+    kernel = jnp.arange(12.0).reshape(4, 3)
+
+    def ours(p):
+        return jaxdrop.concrete_regularizer(
+            p, kernel, inputs=4, weight_factor=0.01, entropy_factor=0.5
+        )
+
+    p = 0.2
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    np.testing.assert_allclose(ours(p), 0.01 * 506 / 0.8 - 0.5 * 4 * entropy, rtol=1e-6)
+    slope = 0.01 * 506 / 0.64 + 0.5 * 4 * np.log(p / (1 - p))
+    np.testing.assert_allclose(jax.grad(ours)(jnp.array(p)), slope, rtol=1e-5)
+
+
+def test_gradient_descent_finds_the_rate_that_the_regularizer_asks_for():
+    """Without data, the rate that minimises the regulariser of small weights is 1/2."""
+    kernel = jnp.full((4, 3), 1e-3)
+
+    @jax.jit
+    def step(logit):
+        return logit - jax.grad(
+            lambda v: jaxdrop.concrete_regularizer(
+                jax.nn.sigmoid(v), kernel, inputs=4, weight_factor=1.0, entropy_factor=1.0
+            )
+        )(logit)
+
+    logit = jnp.array(-2.0)
+    for _ in range(50):
+        logit = step(logit)
+    np.testing.assert_allclose(jax.nn.sigmoid(logit), 0.5, atol=1e-3)

@@ -1,0 +1,46 @@
+"""drop_path: one decision per example; its rates over depth."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdrop
+
+
+def test_batch_axis_says_who_decides() -> None:
+    x = jnp.ones((3, 64, 2))
+    y = jaxdrop.drop_path(jax.random.key(0), x, 0.5, batch_axis=1)
+    assert (y == y[:1, :, :1]).all() and set(np.unique(y)) == {0.0, 2.0}
+    y = jaxdrop.drop_path(jax.random.key(0), x, 0.5, batch_axis=None)
+    assert len(np.unique(y)) == 1
+
+
+def test_rates_are_timms_linspace() -> None:
+    np.testing.assert_allclose(jaxdrop.drop_path_rates(12, 0.3), np.linspace(0, 0.3, 12))
+    assert jaxdrop.drop_path_rates(12, 0.3)[-1] == 0.3
+    assert jaxdrop.drop_path_rates(1, 0.3) == (0.0,)
+    assert jaxdrop.drop_path_rates(0, 0.3) == ()
+
+
+def test_rates_of_the_paper() -> None:
+    """Huang et al.: layer l of L survives with probability 1 - l / L * max_rate."""
+    depth, rate = 54, 0.5
+    rates = jaxdrop.drop_path_rates(depth, rate, first=rate / depth)
+    np.testing.assert_allclose(rates, np.arange(1, depth + 1) / depth * rate)
+    # "the expected depth is (3 L - 1) / 4" with a last survival probability of one half
+    np.testing.assert_allclose(sum(1 - r for r in rates), (3 * depth - 1) / 4)
+
+
+def test_rates_of_a_schedule_are_traced() -> None:
+    rates = jax.jit(lambda rate: jaxdrop.drop_path_rates(3, rate))(jnp.float32(0.5))
+    np.testing.assert_allclose(jnp.stack(rates), [0, 0.25, 0.5])
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="^got depth=-1, expected 0 or more layers"):
+        jaxdrop.drop_path_rates(-1, 0.5)
+    with pytest.raises(ValueError, match="^got max_rate=1.5; expected 0 <= max_rate <= 1"):
+        jaxdrop.drop_path_rates(3, 1.5)
+    with pytest.raises(ValueError, match="^got batch_axis=2 for an array of 2 dim.*=None says"):
+        jaxdrop.drop_path(jax.random.key(0), jnp.ones((2, 3)), 0.5, batch_axis=2)

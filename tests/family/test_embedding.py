@@ -1,0 +1,58 @@
+"""embedding_dropout and word_dropout: words as types, and words as tokens."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import jaxdrop
+
+TABLE = jnp.arange(1.0, 21.0).reshape(10, 2)
+
+
+def test_looking_up_drops_the_words_that_the_table_drops() -> None:
+    ids = jnp.array([[3, 9, 3], [0, 3, 5]])
+    key = jax.random.key(1)
+    whole = jaxdrop.embedding_dropout(key, TABLE, 0.5)
+    np.testing.assert_array_equal(jaxdrop.embedding_dropout(key, TABLE, 0.5, ids), whole[ids])
+
+    def loss(table: jax.Array, look_up: bool) -> jax.Array:
+        if look_up:
+            y = jaxdrop.embedding_dropout(key, table, 0.5, ids)
+        else:
+            y = jaxdrop.embedding_dropout(key, table, 0.5)[ids]
+        return (y**2).sum()
+
+    np.testing.assert_array_equal(jax.grad(loss)(TABLE, True), jax.grad(loss)(TABLE, False))
+
+
+def test_a_rate_per_word() -> None:
+    rate = np.linspace(0, 1, 10)[:, None]
+    y = jaxdrop.embedding_dropout(jax.random.key(0), TABLE, rate, jnp.arange(10))
+    np.testing.assert_array_equal(y[0], TABLE[0])
+    np.testing.assert_array_equal(y[9], 0 * TABLE[9])
+
+
+def test_protected_tokens_stay_and_the_others_go_at_the_rate() -> None:
+    tokens = jnp.tile(jnp.array([1, 2, 3, 4]), 5000)
+    y = jaxdrop.word_dropout(jax.random.key(0), tokens, 0.3, unknown=7, protected=(1, 3))
+    kept = np.asarray(y == tokens).reshape(-1, 4)
+    assert kept[:, [0, 2]].all() and (np.asarray(y).reshape(-1, 4)[~kept] == 7).all()
+    low, high = scipy.stats.binom.ppf([0.5e-8, 1 - 0.5e-8], 10_000, 0.3)
+    assert low <= (~kept[:, [1, 3]]).sum() <= high
+    assert not low <= (~kept).sum() / 2 / 0.9 * 0.8 <= high  # a rate off by a ninth is noticed
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint32])
+def test_token_dtype_is_kept(dtype: type) -> None:
+    y = jaxdrop.word_dropout(jax.random.key(0), np.arange(9, dtype=dtype), 0.5, unknown=0)
+    assert y.dtype == dtype
+
+
+def test_bad_arguments() -> None:
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match=r"^got a table of shape \(3,\); embedding_dropout"):
+        jaxdrop.embedding_dropout(key, jnp.ones(3), 0.5)
+    with pytest.raises(TypeError, match="^got ids of dtype float32; embedding_dropout takes"):
+        jaxdrop.embedding_dropout(key, TABLE, 0.5, jnp.ones(2))

@@ -1,0 +1,129 @@
+"""The modules of DropConnect, Concrete and variational dropout: they call their functions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax import nnx
+
+import jaxdrop
+import jaxdrop.linen
+import jaxdrop.nnx
+
+KEY = jax.random.key(5)
+X = jnp.linspace(-1, 1, 24).reshape(6, 4)
+IMAGES = jnp.linspace(-1, 1, 2 * 6 * 6 * 4).reshape(2, 6, 6, 4)
+
+
+def params_of(layer):
+    return nnx.to_pure_dict(nnx.state(layer, nnx.Param))
+
+
+def drop_connect(key, x, p, **options):
+    options.setdefault("per_example", True)
+    return jaxdrop.drop_connect_dense(key, x, 0.5, kernel=p["kernel"], **options) + p["bias"][None]
+
+
+def concrete(key, x, p, **options):
+    return jaxdrop.concrete_dropout(key, x, jax.nn.sigmoid(p["logit"]), **options)
+
+
+def dense(key, x, p, **options):
+    y = jaxdrop.variational_dense(key, x, p["kernel"], p["log_sigma2"], **options)
+    return y + p["bias"][None]
+
+
+def conv(key, x, p, **options):
+    options |= {"strides": 2, "padding": "VALID"}
+    y = jaxdrop.variational_conv(key, x, p["kernel"], p["log_sigma2"], **options)
+    return y + p["bias"][None, None, None]
+
+
+CASES = {
+    "DropConnectDense": ((3, 0.5), {"per_example": True}, X, drop_connect),
+    "ConcreteDropout": ((0.2,), {}, X, concrete),
+    "VariationalDense": ((3,), {"init_log_sigma2": -1.0}, X, dense),
+    "VariationalConv": ((3, (3, 3)), {"strides": 2, "padding": "VALID"}, IMAGES, conv),
+}
+
+
+def build(name, **more):
+    """A Linen layer, its parameters, an NNX layer with the same ones, input and function."""
+    args, options, x, function = CASES[name]
+    linen = getattr(jaxdrop.linen, name)(*args, **options)
+    params = linen.init(jax.random.key(0), x, deterministic=True)["params"]
+    params = jax.tree.map(lambda v: v + 0.1, params)
+    args = args if name == "ConcreteDropout" else (x.shape[-1], *args)
+    layer = getattr(jaxdrop.nnx, name)(*args, **options, rngs=nnx.Rngs(0))
+    assert jax.tree.map(jnp.shape, params_of(layer)) == jax.tree.map(jnp.shape, params)
+    nnx.update(layer, {k: nnx.Param(v) for k, v in params.items()})
+    return linen, params, layer, x, function
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_linen_and_nnx_give_what_the_function_gives(name):
+    linen, params, layer, x, function = build(name)
+    want = function(KEY, x, params)
+    ours = linen.apply({"params": params}, x, deterministic=False, rng=KEY)
+    np.testing.assert_array_equal(ours, want)
+    np.testing.assert_array_equal(layer(x, rngs=KEY), want)
+    quiet = function(None, x, params, deterministic=True)
+    ours = linen.apply({"params": params}, x, deterministic=True)
+    np.testing.assert_array_equal(ours, quiet)
+    layer.eval()
+    np.testing.assert_array_equal(layer(x), quiet)
+    viewed = nnx.view(layer, deterministic=False)
+    assert (viewed(x) != quiet).any()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_keys_come_from_the_collection_and_change_from_call_to_call(name):
+    linen, params, layer, x, _ = build(name)
+
+    def apply(seed):
+        rngs = {"dropout": jax.random.key(seed)}
+        return linen.apply({"params": params}, x, deterministic=False, rngs=rngs)
+
+    assert (apply(0) == apply(0)).all() and (apply(0) != apply(1)).any()
+    assert (layer(x) != layer(x)).any()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_parameter_gets_a_gradient(name):
+    linen, params, layer, x, _ = build(name)
+    g = jax.grad(
+        lambda p: (linen.apply({"params": p}, x, deterministic=False, rng=KEY) ** 2).sum()
+    )(params)
+    ours = nnx.grad(lambda m: (m(x, rngs=KEY) ** 2).sum())(layer)
+    for leaf in (*jax.tree.leaves(g), *jax.tree.leaves(nnx.to_pure_dict(ours))):
+        assert np.isfinite(leaf).all() and (leaf != 0).any()
+
+
+def test_a_missing_key_or_mode_is_told_in_a_sentence():
+    layer = jaxdrop.nnx.ConcreteDropout()
+    with pytest.raises(ValueError, match="ConcreteDropout needs a key while training"):
+        layer(X)
+    with pytest.raises(ValueError, match="was given no deterministic"):
+        jaxdrop.nnx.ConcreteDropout(deterministic=None)(X)
+    with pytest.raises(ValueError, match="got init_rate=0, expected 0 < init_rate < 1"):
+        jaxdrop.nnx.ConcreteDropout(0)
+    with pytest.raises(ValueError, match="got init_rate=1, expected 0 < init_rate < 1"):
+        jaxdrop.linen.ConcreteDropout(1, deterministic=True).init(KEY, X)
+
+
+def test_rate_zero_needs_no_key():
+    layer = jaxdrop.linen.DropConnectDense(3, 0.0, deterministic=False)
+    params = layer.init(jax.random.key(0), X)
+    np.testing.assert_array_equal(layer.apply(params, X), nn.Dense(3).apply(params, X))
+
+
+def test_variational_helpers_read_the_parameters_of_a_model():
+    model = nnx.Sequential(
+        jaxdrop.nnx.VariationalDense(4, 3, rngs=nnx.Rngs(0)),
+        jaxdrop.nnx.VariationalDense(3, 2, init_log_sigma2=8.0, rngs=nnx.Rngs(1)),
+    )
+    params = params_of(model)
+    sparsity = jaxdrop.variational_sparsity(params)
+    assert sparsity == {"layers/0": 0.0, "layers/1": 1.0}
+    assert jaxdrop.variational_loss(params) > 0

@@ -1,0 +1,117 @@
+"""Linen and NNX modules of the family: the function's bits, a key only where one is needed."""
+
+import inspect
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jaxdrop
+import jaxdrop.linen
+import jaxdrop.nnx
+
+X = jnp.sin(jnp.arange(2 * 9 * 4, dtype=jnp.float32)).reshape(2, 9, 4) + 2
+TABLE = X.reshape(18, 4)
+TOKENS = jnp.arange(1, 19).reshape(2, 9)
+
+# class name -> (function, x, options)
+MODULES: dict[str, tuple[Any, jax.Array, dict[str, Any]]] = {
+    "GaussianDropout": (jaxdrop.gaussian_dropout, X, {}),
+    "GaussianNoise": (jaxdrop.gaussian_noise, X, {}),
+    "AlphaDropout": (jaxdrop.alpha_dropout, X, {"broadcast_dims": (0,)}),
+    "FeatureAlphaDropout": (jaxdrop.feature_alpha_dropout, X, {"channel_axis": 1}),
+    "SpatialDropout": (jaxdrop.spatial_dropout, X, {"channel_axis": 1}),
+    "DropBlock": (jaxdrop.drop_block, X, {"block_size": 3, "share_channels": True}),
+    "Cutout": (jaxdrop.cutout, X, {"size": (4,)}),
+    "DropPath": (jaxdrop.drop_path, X, {"batch_axis": 1}),
+    "PatchDropout": (jaxdrop.patch_dropout, X, {"prefix": 2}),
+    "LockedDropout": (jaxdrop.locked_dropout, X, {"time_axis": 1}),
+    "EmbeddingDropout": (jaxdrop.embedding_dropout, TABLE, {}),
+    "WordDropout": (jaxdrop.word_dropout, TOKENS, {"unknown": 0, "protected": (3,)}),
+}
+every = pytest.mark.parametrize("name", MODULES)
+
+
+def key() -> jax.Array:
+    return jax.random.key(11)
+
+
+@every
+def test_modules_give_the_functions_bits(name: str) -> None:
+    function, x, options = MODULES[name]
+    want = function(key(), x, 0.5, **options)
+    assert want.shape != x.shape or (want != x).any()
+    layer = getattr(jaxdrop.linen, name)(rate=0.5, deterministic=False, **options)
+    np.testing.assert_array_equal(layer.apply({}, x, rng=key()), want)
+    layer = getattr(jaxdrop.nnx, name)(0.5, **options)
+    np.testing.assert_array_equal(layer(x, rngs=key()), want)
+
+
+@every
+def test_linen_takes_its_key_from_the_collection(name: str) -> None:
+    _, x, options = MODULES[name]
+    layer = getattr(jaxdrop.linen, name)(rate=0.5, rng_collection="noise", **options)
+    a, b = (
+        layer.apply({}, x, deterministic=False, rngs={"noise": jax.random.key(n)}) for n in (0, 1)
+    )
+    assert (a != b).any()
+    with pytest.raises(Exception, match="noise"):  # flax's own error
+        layer.apply({}, x, deterministic=False)
+
+
+@every
+def test_nnx_advances_its_stream(name: str) -> None:
+    _, x, options = MODULES[name]
+    layer = getattr(jaxdrop.nnx, name)(0.5, rngs=nnx.Rngs(3), **options)
+    a, b = layer(x), layer(x)
+    assert (a != b).any()
+    step = nnx.jit(lambda layer, x: layer(x))
+    assert (step(layer, x) != step(layer, x)).any()
+
+
+@every
+def test_no_key_is_needed_in_test_mode_or_at_rate_zero(name: str) -> None:
+    _, x, options = MODULES[name]
+    for rate, mode in ((0.5, True), (0.0, False)):
+        layer = getattr(jaxdrop.linen, name)(rate=rate, deterministic=mode, **options)
+        np.testing.assert_array_equal(layer.apply({}, x), x)
+        layer = getattr(jaxdrop.nnx, name)(rate, deterministic=mode, **options)
+        np.testing.assert_array_equal(layer(x), x)
+
+
+def test_train_eval_and_view_set_the_mode() -> None:
+    layer = jaxdrop.nnx.DropPath(0.5, rngs=nnx.Rngs(0))
+    layer.eval()
+    np.testing.assert_array_equal(layer(X), X)
+    layer.train()
+    assert (layer(X) != X).any()
+    np.testing.assert_array_equal(nnx.view(layer, deterministic=True)(X), X)
+
+
+def test_embedding_dropout_looks_up_ids() -> None:
+    ids = jnp.array([[1, 5], [1, 0]])
+    want = jaxdrop.embedding_dropout(key(), TABLE, 0.5, ids)
+    linen = jaxdrop.linen.EmbeddingDropout(0.5, deterministic=False)
+    np.testing.assert_array_equal(linen.apply({}, TABLE, ids=ids, rng=key()), want)
+    layer = jaxdrop.nnx.EmbeddingDropout(0.5)
+    np.testing.assert_array_equal(layer(TABLE, ids=ids, rngs=key()), want)
+
+
+def test_missing_mode_or_key_is_told_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="^DropPath does not know its mode"):
+        jaxdrop.nnx.DropPath(0.5, deterministic=None)(X)
+    with pytest.raises(ValueError, match="DropPath needs random keys"):
+        jaxdrop.nnx.DropPath(0.5)(X)
+    with pytest.raises(TypeError, match="^got rngs of type int"):
+        jaxdrop.nnx.DropPath(0.5, rngs=3)
+
+
+def test_every_linen_module_has_its_nnx_twin() -> None:
+    def names(package: Any, base: type) -> set[str]:
+        return {n for n, c in vars(package).items() if inspect.isclass(c) and issubclass(c, base)}
+
+    assert set(MODULES) <= names(jaxdrop.linen, nn.Module) & names(jaxdrop.nnx, nnx.Module)

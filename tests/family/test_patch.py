@@ -1,0 +1,55 @@
+"""patch_dropout: a uniformly random subset of the tokens, in order."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import jaxdrop
+
+EXAMPLES = 30_000
+
+
+def subsets(kept: np.ndarray) -> np.ndarray:
+    """How often each subset of 2 out of 5 tokens was kept."""
+    names = {s: n for n, s in enumerate(itertools.combinations(range(5), 2))}
+    return np.bincount([names[tuple(row)] for row in kept.tolist()], minlength=len(names))
+
+
+def test_every_subset_is_equally_likely() -> None:
+    kept = jaxdrop.patch_indices(jax.random.key(0), (EXAMPLES, 5), 0.6, prefix=0)
+    counts = subsets(np.asarray(kept))
+    assert scipy.stats.chisquare(counts).pvalue > 1e-8
+    biased = np.sort(np.minimum(np.asarray(kept), 3), axis=1)
+    biased = biased[biased[:, 0] != biased[:, 1]]
+    assert scipy.stats.chisquare(subsets(biased)).pvalue < 1e-8
+
+
+def test_tokens_are_themselves_and_the_prefix_stays() -> None:
+    x = jnp.arange(4 * 11 * 2.0).reshape(4, 11, 2)
+    key = jax.random.key(3)
+    y = jaxdrop.patch_dropout(key, x, 0.5, prefix=3)
+    kept = jaxdrop.patch_indices(key, (4, 11), 0.5, prefix=3)
+    assert y.shape == (4, 7, 2)
+    np.testing.assert_array_equal(kept[:, :3], np.tile(np.arange(3), (4, 1)))
+    assert (np.diff(kept, axis=1) > 0).all()
+    np.testing.assert_array_equal(y, np.stack([x[n, kept[n]] for n in range(4)]))
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.0, 10), (0.05, 9), (0.5, 5), (0.9, 1), (1.0, 1)])
+def test_number_of_tokens_is_timms(rate: float, kept: int) -> None:
+    y = jaxdrop.patch_dropout(jax.random.key(0), jnp.ones((1, 10, 1)), rate, prefix=0)
+    assert y.shape[1] == kept
+
+
+def test_bad_arguments() -> None:
+    key, x = jax.random.key(0), jnp.ones((2, 5, 3))
+    with pytest.raises(ValueError, match=r"^got x of shape \(5,\); patch_dropout takes"):
+        jaxdrop.patch_dropout(key, jnp.ones(5), 0.5)
+    with pytest.raises(ValueError, match="^got prefix=6 for 5 tokens"):
+        jaxdrop.patch_dropout(key, x, 0.5, prefix=6)
+    with pytest.raises(TypeError, match="patch_dropout takes a Python number, since"):
+        jax.jit(jaxdrop.patch_dropout)(key, x, 0.5)

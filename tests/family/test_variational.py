@@ -1,0 +1,171 @@
+"""Variational dropout: moments, the divergence against quadrature, pruning, convolutions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special, stats
+
+import jaxdrop
+from jaxdrop._normal import standard_normal
+
+KEY = jax.random.key(2017)
+X = jnp.linspace(-1, 2, 15).reshape(5, 3)
+M = jnp.linspace(-0.5, 1, 12).reshape(3, 4)
+S = jnp.linspace(-6, 1, 12).reshape(3, 4)
+# How far the papers' approximations are from the exact divergence at worst, on the grids below:
+# 0.0094 and 0.0395 nats, rounded up. Both are properties of the published constants.
+MOLCHANOV, KINGMA = 0.0095, 0.04
+
+
+def check_noise(y, mean, deviation):
+    """y is normal with these moments: mean and chi-squared tests, false alarm 1e-8 each."""
+    z = (np.asarray(y, np.float64) - np.asarray(mean)) / np.asarray(deviation)
+    assert abs(z.mean()) < stats.norm.isf(0.5e-8) / np.sqrt(z.size)
+    low, high = stats.chi2(z.size).ppf([0.5e-8, 1 - 0.5e-8])
+    assert low < (z**2).sum() < high
+
+
+def test_outputs_have_the_moments_of_sampled_weights():
+    y = jax.vmap(lambda k: jaxdrop.variational_dense(k, X, M, S))(
+        jax.random.split(jax.random.key(1), 2000)
+    )
+    mean, deviation = X @ M, jnp.sqrt(X**2 @ jnp.exp(S))
+    check_noise(y, mean, deviation)
+    sampled = jax.vmap(
+        lambda k: jnp.einsum(
+            "bi,bio->bo", X, M[None] + jnp.exp(S / 2)[None] * standard_normal(k, (5, 3, 4))
+        )
+    )(jax.random.split(jax.random.key(2), 2000))
+    check_noise(sampled, mean, deviation)
+    with pytest.raises(AssertionError):  # sigma where sigma squared belongs
+        check_noise(y, mean, jnp.sqrt(X**2 @ jnp.exp(S / 2)))
+
+
+def test_gradients_use_the_noise_of_the_forward_pass():
+    noise = standard_normal(KEY, (5, 4))
+
+    def oracle(x, m, s):
+        return x @ m + jnp.sqrt(x**2 @ jnp.exp(s)) * noise
+
+    ours = jax.grad(lambda *a: (jaxdrop.variational_dense(KEY, *a) ** 2).sum(), (0, 1, 2))(X, M, S)
+    theirs = jax.grad(lambda *a: (oracle(*a) ** 2).sum(), (0, 1, 2))(X, M, S)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_of_zero_have_finite_gradients():
+    g = jax.grad(lambda s: jaxdrop.variational_dense(KEY, 0 * X, M, s).sum())(S)
+    assert np.isfinite(g).all()
+
+
+def test_convolution_of_one_pixel_is_the_dense_layer():
+    y = jaxdrop.variational_conv(KEY, X[:, None, :], M[None], S[None])
+    np.testing.assert_allclose(y[:, 0], jaxdrop.variational_dense(KEY, X, M, S), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"strides": 2}, {"padding": "VALID", "kernel_dilation": 2}]
+)
+def test_convolution_outputs_have_the_moments_of_sampled_weights(options):
+    x = jnp.linspace(-1, 1, 2 * 9 * 9 * 2).reshape(2, 9, 9, 2)
+    m = jnp.linspace(-1, 1, 3 * 3 * 2 * 4).reshape(3, 3, 2, 4)
+    s = jnp.linspace(-3, 0, 3 * 3 * 2 * 4).reshape(3, 3, 2, 4)
+
+    def convolve(x, w):
+        quiet = jnp.full_like(w, -100.0)
+        options_ = {**options, "deterministic": True}
+        return jaxdrop.variational_conv(None, x, w, quiet, **options_)
+
+    y = jax.vmap(lambda k: jaxdrop.variational_conv(k, x, m, s, **options))(
+        jax.random.split(jax.random.key(3), 50)
+    )
+    check_noise(y, convolve(x, m), jnp.sqrt(convolve(x**2, jnp.exp(s))))
+
+
+def exact_kl(log_alpha):
+    """The divergence of N(1, alpha) from the log-uniform prior, 0 at alpha = infinity.
+
+    E log w**2 of a normal w is a Poisson mixture of digammas (w**2 is non-central chi-squared).
+    """
+    j = np.arange(3000)
+    weights = stats.poisson(np.exp(-log_alpha) / 2).pmf(j)
+    return 0.5 * ((weights * special.digamma(0.5 + j)).sum() - special.digamma(0.5))
+
+
+def test_molchanov_s_constants_give_the_divergence():
+    log_alphas = np.linspace(-7, 7, 57)
+    exact = np.array([exact_kl(a) for a in log_alphas])
+    ours = np.asarray(jax.vmap(jaxdrop.variational_kl)(jnp.asarray(log_alphas, jnp.float32)))
+    assert abs(ours - exact).max() < MOLCHANOV
+    for wrong in (0.60576, 0.66576):  # a digit of k1 mistyped
+        sigmoid = special.expit(1.87320 + 1.48695 * log_alphas)
+        mistyped = ours + (wrong - 0.63576) * (1 - sigmoid)
+        assert abs(mistyped - exact).max() > MOLCHANOV
+
+
+def test_kingma_s_constants_give_the_divergence_below_one():
+    log_alphas = np.linspace(-7, 0, 29)
+    exact = np.array([exact_kl(a) for a in log_alphas])
+    ours = jax.vmap(lambda a: jaxdrop.variational_kl(a, "kingma"))(
+        jnp.asarray(log_alphas, jnp.float32)
+    )
+    assert np.ptp(np.asarray(ours) - exact) < KINGMA
+    mistyped = np.asarray(ours) - 0.1 * np.exp(log_alphas)  # of c1
+    assert np.ptp(mistyped - exact) > KINGMA
+
+
+def test_kl_is_never_negative_and_falls_with_alpha():
+    a = jnp.linspace(-8, 8, 200)
+    kl = jax.vmap(jaxdrop.variational_kl)(a)
+    assert (kl >= 0).all() and (jnp.diff(kl) < 0).all()
+
+
+def test_noisy_weights_are_pruned_at_test_time():
+    m = jnp.array([[1.0, 0.1], [0.01, -2.0]])
+    s = jnp.full((2, 2), -4.0)  # log alpha: -4, 0.6, 5.2, -5.4
+    np.testing.assert_allclose(jaxdrop.log_alpha(m, s), [[-4, 0.605], [5.21, -5.386]], atol=0.01)
+    np.testing.assert_array_equal(jaxdrop.prune(m, s), m.at[1, 0].set(0))
+    x = jnp.ones((1, 2))
+    y = jaxdrop.variational_dense(None, x, m, s, deterministic=True)
+    np.testing.assert_allclose(y, [[1, -1.9]], rtol=1e-6)
+    traced = jax.jit(lambda d: jaxdrop.variational_dense(KEY, x, m, s, deterministic=d))
+    np.testing.assert_allclose(traced(jnp.array(True)), y)
+    tree = {"a": {"kernel": m, "log_sigma2": s}, "b": {"kernel": m}}
+    assert jaxdrop.variational_sparsity(tree) == {"a": 0.25}
+    np.testing.assert_allclose(
+        jaxdrop.variational_loss(tree), jaxdrop.variational_kl(jaxdrop.log_alpha(m, s))
+    )
+
+
+def test_gaussian_noise_of_a_learned_variance():
+    x = jnp.full((400, 100), 3.0)
+    for log_alpha, alpha in ((-2.0, np.exp(-2.0)), (1.0, 1.0)):
+        y = jaxdrop.variational_dropout(KEY, x, log_alpha)
+        check_noise(y, 3.0, 3 * np.sqrt(alpha))
+    ours = jax.grad(lambda a: jaxdrop.variational_dropout(KEY, x, a).sum())(jnp.array(-2.0))
+    noise = np.asarray(standard_normal(KEY, x.shape), np.float64)
+    np.testing.assert_allclose(ours, (3 * np.exp(-1.0) / 2 * noise).sum(), rtol=1e-3)
+    per_unit = jaxdrop.variational_dropout(KEY, x, jnp.full(100, -2.0))
+    np.testing.assert_allclose(per_unit, jaxdrop.variational_dropout(KEY, x, -2.0), rtol=1e-6)
+    assert jaxdrop.variational_dropout(None, x, -2.0, deterministic=True) is x
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_the_dtype_is_kept(dtype):
+    x, m, s = (a.astype(dtype) for a in (X, M, S))
+    assert jaxdrop.variational_dense(KEY, x, m, s).dtype == dtype
+    assert jaxdrop.variational_dropout(KEY, x, -1.0).dtype == dtype
+
+
+def test_wrong_use_is_told_in_a_sentence():
+    with pytest.raises(ValueError, match="every weight has its own variance"):
+        jaxdrop.variational_dense(KEY, X, M, S[0])
+    with pytest.raises(ValueError, match="prior='other', expected 'molchanov' or 'kingma'"):
+        jaxdrop.variational_kl(S, "other")
+    with pytest.raises(ValueError, match="found no layer with kernel and log_sigma2"):
+        jaxdrop.variational_loss({"dense": {"kernel": M}})
+    with pytest.raises(ValueError, match=r"expected \(batch, \*spatial, inputs\)"):
+        jaxdrop.variational_conv(KEY, X, M, S)
+    with pytest.raises(ValueError, match=r"log_alpha of shape \(7,\) does not broadcast"):
+        jaxdrop.variational_dropout(KEY, X, jnp.zeros(7))

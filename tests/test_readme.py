@@ -1,0 +1,39 @@
+"""Every snippet of the README runs, every path in it exists, its table is the benchmark's."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+from scripts.benchmarks import core
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_snippet_runs(page):
+    names: dict[str, object] = {}
+    for snippet in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(snippet, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_path_exists(page):
+    text = page.read_text()
+    named = re.findall(r"\]\(([^)#:]+)\)", text) + [
+        str(pathlib.Path("..") / p if page.parent != ROOT else p)
+        for p in re.findall(r"`?(scripts/[a-z_]+)", text)
+    ]
+    for path in named:
+        assert (page.parent / path).resolve().exists(), f"{page.name} names {path}"
+
+
+def test_code_within_the_first_20_lines():
+    assert any(line.startswith("```python") for line in PAGES[0].read_text().splitlines()[:20])
+
+
+def test_the_table_is_what_the_benchmark_printed():
+    report = json.loads((ROOT / "results/bench/core.json").read_text())
+    assert core.markdown(report["cases"]) in PAGES[0].read_text()
