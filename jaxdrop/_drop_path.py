@@ -75,6 +75,7 @@ def drop_path_rates(depth: int, max_rate: Any, *, first: Any = 0.0) -> tuple[Any
     Raises:
       TypeError, ValueError: with what was given and what is expected.
 
+    >>> import jaxdrop
     >>> jaxdrop.drop_path_rates(3, 0.2)
     (0.0, 0.1, 0.2)
     """

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Inexact, Key, UInt32
 from jaxdrop import _index, _rate
 from jaxdrop._bits import word_bits
 from jaxdrop._check import check_deterministic, check_dims, check_input
+from jaxdrop._keep import keep_where
 from jaxdrop._key import check_key, key_words
 from jaxdrop._rate import Rate, check_rate
 
@@ -178,7 +179,7 @@ def _drop(
         law = _Law(*(_index.tie(part, word) if np.ndim(part) else part for part in law))
         mask = _mask(key, base, law, block, _shrink(sharding, block.shape, x.shape))
         kept = x if law.factor is None else x * _lift(law.factor, x)
-        return jnp.where(_spread(mask, x.shape, sharding), kept, _index.tie(x.dtype.type(0), word))
+        return keep_where(_spread(mask, x.shape, sharding), kept)
 
     return masked(key, x, law)
 

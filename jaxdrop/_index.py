@@ -65,7 +65,7 @@ def locate(
                 )
             known += int(offset) * strides[d]
         else:
-            low_high.append(_times(_scalar_offset(offset, d), strides[d]))
+            low_high.append(times(_scalar_offset(offset, d), strides[d]))
     last = known + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     if any(export.is_symbolic_dim(n) for n in whole):
         wide = True  # for all that is known
@@ -111,7 +111,7 @@ def high_index(
         if block.shape[d] != 1:
             low, high = _along(block.shape[d])
             known = not export.is_symbolic_dim(block.shape[d])
-            step = _times(low, stride, block.shape[d] if known else _WORD)
+            step = times(low, stride, block.shape[d] if known else _WORD)
             if high is not None:
                 step = (step[0], step[1] + high * np.uint32(stride % _WORD))
             limbs = (tie(jnp.broadcast_to(limb, low.shape), start) for limb in step)
@@ -162,7 +162,7 @@ def _scalar_offset(offset: Any, d: int) -> jax.Array:
     return array.astype(jnp.uint32)
 
 
-def _times(a: Any, by: int, count: int = _WORD) -> Limbs:
+def times(a: Any, by: int, count: int = _WORD) -> Limbs:
     """The 64-bit product of uint32 values below count and a Python integer (mod 2**64)."""
     low = a * np.uint32(by % _WORD)
     if (count - 1) * by < _WORD:

@@ -205,7 +205,7 @@ def outcome(case: Callable[[Drop], str], drop: Drop) -> str:
 
 
 def vmap_cost() -> list[list[Any]]:
-    """Time 256 keys with a row each against one call on all rows; the best of alternating runs."""
+    """Time 256 keys with a row each against one call on all rows, the best of 60."""
     x = inputs(256, 16384)
     keys = jax.random.split(key(), 256)
     rows = []
@@ -213,7 +213,7 @@ def vmap_cost() -> list[list[Any]]:
         one, many = jax.jit(drop), jax.jit(jax.vmap(drop))
         one(key(), x).block_until_ready(), many(keys, x).block_until_ready()
         times: dict[str, list[float]] = {"one": [], "many": []}
-        for _ in range(15):
+        for _ in range(60):
             for label, f, k in (("one", one, key()), ("many", many, keys)):
                 start = time.perf_counter()
                 f(k, x).block_until_ready()

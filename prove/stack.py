@@ -1,4 +1,4 @@
-"""The programs that are compiled: a stack of layers, a block, one call; with and without dropout."""
+"""The programs that are compiled: a stack of layers, a block, one call; with dropout or without."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,6 @@
 """A row keeps its mask: in a longer batch, a padded one, a microbatch, or under its sample id."""
 
+import functools
 from typing import Any
 
 import jax
@@ -123,7 +124,8 @@ def test_vmap_over_keys_equals_the_loop(impl: Any):
 
 def test_vmap_over_fast_prng_keys_equals_the_loop():
     keys = jax.random.split(jax.random.key(0, impl=jaxdrop.fast_prng_impl), 5)
-    for draw in (lambda key: jax.random.normal(key, (7, 3)), lambda key: jax.random.bits(key, (9,))):
+    for sample in (jax.random.normal, jax.random.bits):
+        draw = functools.partial(sample, shape=(7, 3))
         batched = jax.vmap(draw)(jax.random.clone(keys))
         looped = [draw(key) for key in jax.random.clone(keys)]
         np.testing.assert_array_equal(batched, jnp.stack(looped))

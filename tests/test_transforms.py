@@ -7,18 +7,14 @@ and holds what the transform gives against it. conftest turns ``jax_debug_key_re
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
 import jaxdrop
-import jaxdrop.linen
-import jaxdrop.nnx
 
 RATE = 0.3
 SHAPE = (3, 4)
@@ -261,120 +257,3 @@ def test_export_of_the_fast_prng():
 
     loaded = export.deserialize(bytearray(export.export(jax.jit(draw))(data).serialize()))
     np.testing.assert_array_equal(loaded.call(data), jax.jit(draw)(data))
-
-
-class LinenNet(nn.Module):
-    """Dense and dropout, for the lifted transforms."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Dense(4)(x)
-        return jaxdrop.linen.Dropout(RATE, deterministic=False)(x)
-
-
-def apply_linen(lift: Callable[[Any], Any], x: jax.Array, **options: Any) -> tuple[Any, Any]:
-    net = lift(LinenNet, **options)()
-    rngs = {"params": key(5), "dropout": key()}
-    params = net.init(rngs, x)
-    rngs = {"dropout": key()}
-
-    def f(x: jax.Array) -> jax.Array:
-        return net.apply(params, x, rngs=rngs)
-
-    y, pull = jax.vjp(f, x)
-    return y, pull(jnp.ones_like(y))[0]
-
-
-def test_linen_jit_and_remat_change_nothing():
-    x = inputs()
-    y, gradient = apply_linen(lambda net: net, x)
-    for lift in (nn.jit, nn.remat):
-        same, same_gradient = apply_linen(lift, x)
-        np.testing.assert_array_equal(same, y)
-        np.testing.assert_allclose(same_gradient, gradient, rtol=1e-6)
-
-
-def test_linen_vmap_splits_or_shares_the_mask():
-    x = jnp.ones((3, 2, 4))
-    lifted: Any = {"variable_axes": {"params": None}}
-    rngs = {"params": False, "dropout": True}
-    split, _ = apply_linen(nn.vmap, x, split_rngs=rngs, **lifted)
-    shared, _ = apply_linen(nn.vmap, x, split_rngs=rngs | {"dropout": False}, **lifted)
-    assert not np.array_equal(split[0], split[1])
-    np.testing.assert_array_equal(shared[0], shared[1])
-
-
-def test_linen_scan_splits_the_mask():
-    class Layer(nn.Module):
-        """One step of the scan."""
-
-        @nn.compact
-        def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-            y = jaxdrop.linen.Dropout(RATE, deterministic=False)(x)
-            return x, y
-
-    layers = nn.scan(Layer, variable_axes={}, split_rngs={"dropout": True}, length=3)()
-
-    def loss(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        _, ys = layers.apply({}, x, None, rngs={"dropout": key()})
-        return ys.sum(), ys
-
-    gradient, ys = jax.jit(jax.grad(loss, has_aux=True))(jnp.ones(SHAPE))
-    assert not np.array_equal(ys[0], ys[1])
-    np.testing.assert_allclose(gradient, ys.sum(0), rtol=1e-6)
-
-
-class NNXNet(nnx.Module):
-    """Linear and dropout, for the lifted transforms."""
-
-    def __init__(self, rngs: nnx.Rngs):
-        self.linear = nnx.Linear(4, 4, rngs=rngs)
-        self.dropout = jaxdrop.nnx.Dropout(RATE, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return self.dropout(self.linear(x))
-
-
-def test_nnx_jit_grad_and_remat():
-    x = inputs()
-
-    def loss(net: NNXNet, x: jax.Array) -> jax.Array:
-        return net(x).sum()
-
-    def gradient(lift: Callable[..., Any], f: Callable[..., Any]) -> Any:
-        found = lift(nnx.grad(f))(NNXNet(nnx.Rngs(0)), x)
-        return jax.tree.leaves(nnx.to_pure_dict(found))
-
-    plain = gradient(lambda f: f, loss)
-    for other in (
-        gradient(nnx.jit, loss),
-        gradient(lambda f: f, nnx.remat(loss)),
-        gradient(nnx.jit, nnx.remat(loss)),
-    ):
-        for a, b in zip(plain, other, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6)
-
-
-def test_nnx_vmap_over_split_streams():
-    net, x = NNXNet(nnx.Rngs(0)), jnp.ones((3, 2, 4))
-    nnx.split_rngs(net, splits=3, only="dropout")
-    axes = nnx.StateAxes({nnx.RngState: 0, ...: None})
-    y = nnx.vmap(lambda net, x: net(x), in_axes=(axes, 0))(net, x)
-    assert not np.array_equal(y[0], y[1])
-
-
-def test_nnx_scan_over_layers():
-    @nnx.split_rngs(splits=4)
-    @nnx.vmap
-    def make(rngs: nnx.Rngs) -> NNXNet:
-        return NNXNet(rngs)
-
-    nets = make(nnx.Rngs(0))
-
-    @nnx.scan(in_axes=(nnx.Carry, 0), out_axes=(nnx.Carry, 0))
-    def forward(x: jax.Array, net: NNXNet) -> tuple[jax.Array, jax.Array]:
-        y = net(x)
-        return jnp.ones_like(x), y
-
-    ys = nnx.jit(forward)(jnp.ones(SHAPE), nets)[1]
-    assert len({np.asarray(y == 0).tobytes() for y in ys}) > 1

@@ -1,0 +1,60 @@
+"""keep_where: ``where(mask, x, 0)`` in a form that CPU compilers do not turn into masked loads.
+
+LLVM compiles the plain form to loads under a mask, which wait for the mask and hide no memory
+latency: twice the time of a copy. An integer minimum with all ones or with zero is the same
+function of the bits, and runs at the speed of the copy. A minimum of bits has no derivative, hence
+the primitive; it is linear in x, and its own tangent, transpose and batching rule say so.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+_WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint64}
+
+
+def keep_where(mask: jax.Array, x: jax.Array) -> jax.Array:
+    """Return ``where(mask, x, 0)``; mask and x have one shape."""
+    return _keep_p.bind(mask, x)
+
+
+def _minimum(mask: jax.Array, x: jax.Array) -> jax.Array:
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return jnp.where(mask, x, jnp.zeros((), x.dtype))
+    word = _WORDS[x.dtype.itemsize]
+    ones = np.asarray(np.iinfo(word).max, word)
+    top = jnp.where(mask, ones, np.asarray(0, word))
+    bits = jnp.minimum(jax.lax.bitcast_convert_type(x, word), top)
+    return jax.lax.bitcast_convert_type(bits, x.dtype)
+
+
+def _tangent(primals: Any, tangents: Any) -> Any:
+    mask, x = primals
+    t = tangents[1]
+    return keep_where(mask, x), t if type(t) is ad.Zero else keep_where(mask, t)
+
+
+def _transpose(ct: Any, mask: Any, x: Any) -> Any:
+    return None, ad.Zero(x.aval) if type(ct) is ad.Zero else keep_where(mask, ct)
+
+
+def _batch(args: Any, dims: Any) -> Any:
+    size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    front = (
+        jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
+        for a, d in zip(args, dims, strict=True)
+    )
+    return keep_where(*front), 0
+
+
+_keep_p = Primitive("keep_where")
+_keep_p.def_impl(jax.jit(_minimum))
+_keep_p.def_abstract_eval(lambda mask, x: x.update(weak_type=False))
+ad.primitive_jvps[_keep_p] = _tangent
+ad.primitive_transposes[_keep_p] = _transpose
+batching.primitive_batchers[_keep_p] = _batch
+mlir.register_lowering(_keep_p, mlir.lower_fun(_minimum, multiple_results=False))
