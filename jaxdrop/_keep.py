@@ -2,8 +2,9 @@
 
 LLVM compiles the plain form to loads under a mask, which wait for the mask and hide no memory
 latency: twice the time of a copy. An integer minimum with all ones or with zero is the same
-function of the bits, and runs at the speed of the copy. A minimum of bits has no derivative, hence
-the primitive; it is linear in x, and its own tangent, transpose and batching rule say so.
+function of the bits, and runs at the speed of the copy. On other platforms the plain form stays.
+A minimum of bits has no derivative, hence the primitive; it is linear in x, and its own tangent,
+transpose and batching rule say so.
 """
 
 from typing import Any
@@ -22,9 +23,13 @@ def keep_where(mask: jax.Array, x: jax.Array) -> jax.Array:
     return _keep_p.bind(mask, x)
 
 
+def _select(mask: jax.Array, x: jax.Array) -> jax.Array:
+    return jnp.where(mask, x, jnp.zeros((), x.dtype))
+
+
 def _minimum(mask: jax.Array, x: jax.Array) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return jnp.where(mask, x, jnp.zeros((), x.dtype))
+        return _select(mask, x)
     word = _WORDS[x.dtype.itemsize]
     ones = np.asarray(np.iinfo(word).max, word)
     top = jnp.where(mask, ones, np.asarray(0, word))
@@ -52,9 +57,10 @@ def _batch(args: Any, dims: Any) -> Any:
 
 
 _keep_p = Primitive("keep_where")
-_keep_p.def_impl(jax.jit(_minimum))
+_keep_p.def_impl(jax.jit(_keep_p.bind))
 _keep_p.def_abstract_eval(lambda mask, x: x.update(weak_type=False))
 ad.primitive_jvps[_keep_p] = _tangent
 ad.primitive_transposes[_keep_p] = _transpose
 batching.primitive_batchers[_keep_p] = _batch
-mlir.register_lowering(_keep_p, mlir.lower_fun(_minimum, multiple_results=False))
+mlir.register_lowering(_keep_p, mlir.lower_fun(_select, multiple_results=False))
+mlir.register_lowering(_keep_p, mlir.lower_fun(_minimum, multiple_results=False), platform="cpu")
