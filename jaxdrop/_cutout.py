@@ -60,8 +60,8 @@ def cutout(
 
     >>> import jax, jax.numpy as jnp, jaxdrop
     >>> y = jaxdrop.cutout(jax.random.key(0), jnp.ones((1, 10, 1)), size=3)
-    >>> int((y == 0).sum())  # 3, or 2 at the border
-    2
+    >>> int((y == 0).sum()) in (2, 3)  # 2 at the border
+    True
     """
     x = check_input(x, "cutout")
     batch, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "cutout")

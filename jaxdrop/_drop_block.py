@@ -66,7 +66,7 @@ def drop_block(
 
     >>> import jax, jax.numpy as jnp, jaxdrop
     >>> y = jaxdrop.drop_block(jax.random.key(3), jnp.ones((1, 10, 1)), 0.3, block_size=3)
-    >>> (y.ravel() > 0).astype(int).tolist()
+    >>> [int(v > 0) for v in y.ravel()]
     [1, 1, 1, 1, 1, 1, 0, 0, 0, 1]
     """
     x = check_input(x, "drop_block")
