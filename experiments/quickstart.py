@@ -8,7 +8,7 @@ the paper.
 
     scripts/run quickstart [--out DIR] [--seed N] [--epochs N] [--data mnist5k|mnist|digits]
 
-It takes about a minute on 2 CPU cores. Expected: with dropout a smaller gap between train and test
+It takes half a minute on 2 CPU cores. Expected: with dropout a smaller gap between train and test
 accuracy, and a higher accuracy with half of the hidden units removed, in every seed. Measured
 (results/quickstart/result.json, which ``scripts/run reproduce`` runs again), in %, mean of 5 seeds:
 
