@@ -1,8 +1,7 @@
-"""keep_where: ``where(mask, x, 0)`` in a form that CPU compilers do not turn into masked loads.
+"""keep_where: ``where(mask, x, 0)`` as an integer minimum on CPUs, where that measured faster.
 
-LLVM compiles the plain form to loads under a mask, which wait for the mask and hide no memory
-latency: twice the time of a copy. An integer minimum with all ones or with zero is the same
-function of the bits, and runs at the speed of the copy. On other platforms the plain form stays.
+LLVM's code for the plain form loads x under the mask; that this is what costs time is a guess. A
+minimum of the bits with all ones or zero is the same function. Other platforms keep the plain form.
 A minimum of bits has no derivative, hence the primitive; it is linear in x, and its own tangent,
 transpose and batching rule say so.
 """
