@@ -13,7 +13,7 @@ from jax.ad_checkpoint import print_saved_residuals
 import jaxdrop
 import jaxdrop.linen
 import jaxdrop.nnx
-from prove import hlo, stack
+from scripts.proofs import hlo, stack
 
 SHAPE = (64, 32)
 RATE = 0.3

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from quality import battery, orders, verdict
-from quality.candidates import PLANTED
-from quality.generator import Mixed, Public, fixed_key
+from scripts.quality import battery, orders, verdict
+from scripts.quality.candidates import PLANTED
+from scripts.quality.generator import Mixed, Public, fixed_key
 
 
 def test_the_generator_passes_every_test() -> None:
@@ -28,7 +28,7 @@ def test_a_planted_generator_is_exposed(name: str) -> None:
 
 
 def test_mixed_and_public_are_the_same_generator() -> None:
-    from quality.candidates import chosen
+    from scripts.quality.candidates import chosen
 
     for arguments in ({}, {"index_offset": (2**32 - 7,)}, {"index_offset": (2**33 + 1,)}):
         one = Public().bits(fixed_key(1), (20,), **arguments)

@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
-from prove import hlo
+from scripts.proofs import hlo
 
 SHAPE = (16, 24)
 

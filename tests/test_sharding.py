@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 import jaxdrop
 import jaxdrop.linen
 import jaxdrop.nnx
-from prove import hlo
+from scripts.proofs import hlo
 
 AXIS_TYPES = [AxisType.Auto, AxisType.Explicit]
 MESHES = {"1-D": ((8,), ("data",)), "2-D": ((4, 2), ("data", "model"))}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxdrop import random_bits
-from quality import orders, stream
+from scripts.quality import orders, stream
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SEED = 11
@@ -101,7 +101,7 @@ def test_orders_differ() -> None:
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "quality.stream", *arguments],
+        [sys.executable, "-P", "-m", "scripts.quality.stream", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT)},

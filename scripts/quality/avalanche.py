@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from quality.generator import Generator, fixed_key
-from quality.verdict import Finding, of_normals
+from scripts.quality.generator import Generator, fixed_key
+from scripts.quality.verdict import Finding, of_normals
 
 _RUN = 1 << 14  # words compared at a time
 _INDICES = 1 << 36

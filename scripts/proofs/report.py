@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "results" / "prove"
+FOLDER = Path(__file__).parents[2] / "results" / "prove"
 
 
 class Checks:

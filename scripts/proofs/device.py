@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdrop
-from prove import report, stack
+from scripts.proofs import report, stack
 
 GOLDEN = Path(__file__).with_name("device_golden.json")
 BEYOND = (65537, 65536)  # 2**32 + 2**16 elements
@@ -84,7 +84,7 @@ def cases() -> dict[str, Callable[[], Any]]:
 def write() -> int:
     golden = {name: digest(draw()) for name, draw in cases().items()}
     GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
-    print(f"written: {len(golden)} digests in prove/{GOLDEN.name}")
+    print(f"written: {len(golden)} digests in scripts/proofs/{GOLDEN.name}")
     return 0
 
 

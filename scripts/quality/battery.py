@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from quality import avalanche, correlation, counts, repeats
-from quality.generator import Generator
-from quality.verdict import Finding, failures
+from scripts.quality import avalanche, correlation, counts, repeats
+from scripts.quality.generator import Generator
+from scripts.quality.verdict import Finding, failures
 
 Test = Callable[[Generator], list[Finding]]
 

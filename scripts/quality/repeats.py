@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from quality.generator import Generator, fixed_key, folded_keys
-from quality.verdict import Finding, two_sided
+from scripts.quality.generator import Generator, fixed_key, folded_keys
+from scripts.quality.verdict import Finding, two_sided
 
 _VALUES = 2.0**32
 _CHUNK = 1 << 22

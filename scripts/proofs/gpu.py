@@ -22,7 +22,7 @@ from jax.experimental import topologies  # noqa: E402
 from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding  # noqa: E402
 from jax.sharding import PartitionSpec as P  # noqa: E402
 
-from prove import hlo, report, sass, stack  # noqa: E402
+from scripts.proofs import hlo, report, sass, stack  # noqa: E402
 
 TARGET = Path(__file__).with_name("h200.txtpb")
 ROWS, WIDTH = 4096, 2048

@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
-from prove import hlo, report, stack
+from scripts.proofs import hlo, report, stack
 
 ROWS, WIDTH = 2048, 1024
 

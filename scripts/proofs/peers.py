@@ -27,7 +27,7 @@ from jax.sharding import PartitionSpec as P  # noqa: E402
 import jaxdrop  # noqa: E402
 import jaxdrop.linen  # noqa: E402
 import jaxdrop.nnx  # noqa: E402
-from prove import hlo, report, stack  # noqa: E402
+from scripts.proofs import hlo, report, stack  # noqa: E402
 
 RATE = 0.3
 Drop = Callable[..., jax.Array]

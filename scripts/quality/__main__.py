@@ -20,12 +20,12 @@ import jax
 import numpy as np
 import scipy
 
-from quality import battery, tables
-from quality.candidates import PLANTED
-from quality.generator import Mixed, Public
-from quality.verdict import FALSE_ALARM, Finding, failures
+from scripts.quality import battery, tables
+from scripts.quality.candidates import PLANTED
+from scripts.quality.generator import Mixed, Public
+from scripts.quality.verdict import FALSE_ALARM, Finding, failures
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "results" / "prng"
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "results" / "prng"
 
 
 def main() -> int:
@@ -45,12 +45,12 @@ def main() -> int:
         _write_markdown(report)
         return 0
     if args.candidates:
-        from quality import comparison
+        from scripts.quality import comparison
 
         comparison.test_all(FOLDER / "candidates.json", versions())
         return 0
     if args.times:
-        from quality import comparison
+        from scripts.quality import comparison
 
         comparison.time_all(FOLDER / "times.json", versions())
         return 0
@@ -99,7 +99,7 @@ def _write_markdown(report: dict[str, Any]) -> None:
     parts = [
         "# Quality of the generator: report",
         "Written by `scripts/prng_quality` (`--tables` writes it again from `report.json` and the "
-        "`dieharder_*.txt` files). What the tests are: the docstrings in `quality/`. "
+        "`dieharder_*.txt` files). What the tests are: the docstrings in `scripts/quality/`. "
         "What follows from them: `docs/generator.md`.",
         ", ".join(f"{k} {v}" for k, v in report["versions"].items()) + f"; {report['date']}",
         "## The battery",
@@ -114,8 +114,8 @@ def _write_markdown(report: dict[str, Any]) -> None:
             ],
         ),
         "## Planted bad generators",
-        "The quick sizes of the same tests (`quality/battery.py`) on generators that are bad on "
-        "purpose (`quality/candidates.py`); listed are the tests that each fails.",
+        "The quick sizes of the same tests (`scripts/quality/battery.py`) on generators that are "
+        "bad on purpose (`scripts/quality/candidates.py`); listed are the tests that each fails.",
         tables.table(
             ("generator", "fails (smallest p)"),
             [

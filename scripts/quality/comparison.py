@@ -22,10 +22,10 @@ import numpy as np
 
 from jaxdrop import _index
 from jaxdrop._key import key_words
-from quality import battery
-from quality.candidates import CANDIDATES, Mix
-from quality.generator import Mixed, fixed_key
-from quality.verdict import failures
+from scripts.quality import battery
+from scripts.quality.candidates import CANDIDATES, Mix
+from scripts.quality.generator import Mixed, fixed_key
+from scripts.quality.verdict import failures
 
 SHAPES = ((1024, 1024), (2048, 2048), (8192, 2048))
 WEAK = ((0, 0, 0, 0), (65535, 0, 0, 0), (1 << 31, 0, 0, 0))  # key words with little in them

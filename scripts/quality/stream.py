@@ -29,7 +29,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from quality.orders import ORDERS, blocks
+from scripts.quality.orders import ORDERS, blocks
 
 AHEAD = 3  # blocks under way while one is being written
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}

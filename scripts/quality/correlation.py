@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from quality.generator import Generator, fixed_key, folded_keys
-from quality.verdict import Finding, of_normals
+from scripts.quality.generator import Generator, fixed_key, folded_keys
+from scripts.quality.verdict import Finding, of_normals
 
 LAGS = 4096
 _RATES = (0.1, 0.5)

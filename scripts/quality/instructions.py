@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = (4096, 4096)
 # What is not arithmetic on integers, by the first letters of its name.
 _OTHER = (
@@ -61,9 +61,9 @@ def count(folder: str) -> dict[str, dict[str, Any]]:
     from jax.sharding import SingleDeviceSharding
 
     from jaxdrop import _index
-    from quality.candidates import CANDIDATES
+    from scripts.quality.candidates import CANDIDATES
 
-    target = (ROOT / "prove" / "h200.txtpb").read_text()
+    target = (ROOT / "scripts" / "proofs" / "h200.txtpb").read_text()
     topology = topologies.get_topology_desc(
         platform="cuda", topology_name="h200", target_config=target, topology="1x1x1"
     )

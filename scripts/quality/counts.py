@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from quality.generator import Generator, fixed_key, folded_keys
-from quality.verdict import Finding, of_normals, two_sided
+from scripts.quality.generator import Generator, fixed_key, folded_keys
+from scripts.quality.verdict import Finding, of_normals, two_sided
 
 RATES = (1e-6, 1e-3, 0.1, 0.5, 0.9, 0.999)
 _MIDDLE = (0.1, 0.5, 0.9)  # where counts are close to normal

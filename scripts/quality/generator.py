@@ -11,7 +11,7 @@ import numpy as np
 import jaxdrop
 from jaxdrop import _index
 from jaxdrop._key import key_words
-from quality.candidates import Mix
+from scripts.quality.candidates import Mix
 
 
 class Generator(Protocol):
