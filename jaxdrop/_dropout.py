@@ -178,8 +178,8 @@ def _drop(
         word = jax.random.key_data(key)[0]
         law = _Law(*(_index.tie(part, word) if np.ndim(part) else part for part in law))
         mask = _mask(key, base, law, block, _shrink(sharding, block.shape, x.shape))
-        kept = x if law.factor is None else x * _lift(law.factor, x)
-        return keep_where(_spread(mask, x.shape, sharding), kept)
+        factor = None if law.factor is None else _lift(law.factor, x)
+        return keep_where(_spread(mask, x.shape, sharding), x, factor)
 
     return masked(key, x, law)
 

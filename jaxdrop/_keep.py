@@ -1,9 +1,13 @@
-"""keep_where: ``where(mask, x, 0)`` as an integer minimum on CPUs, where that measured faster.
+"""keep_where: ``where(mask, x * factor, 0)``, spelled on CPUs so that its loop runs at full speed.
 
-LLVM's code for the plain form loads x under the mask; that this is what costs time is a guess. A
-minimum of the bits with all ones or zero is the same function. Other platforms keep the plain form.
-A minimum of bits has no derivative, hence the primitive; it is linear in x, and its own tangent,
-transpose and batching rule say so.
+Two things in the plain form cost as much as the mask itself there. LLVM's loop loads x under the
+mask, so that no load can start before the bits of its element are mixed; an integer minimum of x's
+bits with all ones or zero is the same function and loads ahead. And XLA rounds a bfloat16 product
+with a branch for NaN; a product of two bfloat16 numbers needs none, because it is exact in float32
+and a NaN among them has nothing in the low half to carry. ``scripts/bench forms`` measures both.
+
+Other platforms keep the plain form. Bits have no derivative, hence the primitive; it is linear in
+x, and its own tangent, transpose and batching rule say so.
 """
 
 from typing import Any
@@ -17,47 +21,73 @@ from jax.interpreters import ad, batching, mlir
 _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint64}
 
 
-def keep_where(mask: jax.Array, x: jax.Array) -> jax.Array:
-    """Return ``where(mask, x, 0)``; mask and x have one shape."""
-    return _keep_p.bind(mask, x)
+def keep_where(mask: jax.Array, x: jax.Array, factor: Any = None) -> jax.Array:
+    """Return ``where(mask, x * factor, 0)``.
+
+    Args:
+      mask: bool, of the shape of x.
+      x: array.
+      factor: scalar, or array of x's rank that broadcasts against it; None for 1. No gradient
+        flows to it.
+    """
+    return _keep_p.bind(mask, x, *(() if factor is None else (jnp.asarray(factor, x.dtype),)))
 
 
-def _select(mask: jax.Array, x: jax.Array) -> jax.Array:
-    return jnp.where(mask, x, jnp.zeros((), x.dtype))
+def _select(mask: jax.Array, x: jax.Array, *factor: jax.Array) -> jax.Array:
+    return jnp.where(mask, x * factor[0] if factor else x, jnp.zeros((), x.dtype))
 
 
-def _minimum(mask: jax.Array, x: jax.Array) -> jax.Array:
+def _minimum(mask: jax.Array, x: jax.Array, *factor: jax.Array) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return _select(mask, x)
+        return _select(mask, x, *factor)
     word = _WORDS[x.dtype.itemsize]
     ones = np.asarray(np.iinfo(word).max, word)
     top = jnp.where(mask, ones, np.asarray(0, word))
-    bits = jnp.minimum(jax.lax.bitcast_convert_type(x, word), top)
+    bits = jnp.minimum(_product_bits(x, word, *factor), top)
     return jax.lax.bitcast_convert_type(bits, x.dtype)
 
 
+def _product_bits(x: jax.Array, word: Any, *factor: jax.Array) -> jax.Array:
+    if not factor:
+        return jax.lax.bitcast_convert_type(x, word)
+    if x.dtype != jnp.bfloat16:
+        return jax.lax.bitcast_convert_type(x * factor[0], word)
+    exact = x.astype(jnp.float32) * factor[0].astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(exact, jnp.uint32)
+    half, lowest = np.uint32(0x7FFF), (bits >> np.uint32(16)) & np.uint32(1)  # ties to even
+    return ((bits + half + lowest) >> np.uint32(16)).astype(word)
+
+
 def _tangent(primals: Any, tangents: Any) -> Any:
-    mask, x = primals
+    mask, x, *factor = primals
     t = tangents[1]
-    return keep_where(mask, x), t if type(t) is ad.Zero else keep_where(mask, t)
+    kept = keep_where(mask, x, *factor)
+    return kept, t if type(t) is ad.Zero else keep_where(mask, t, *factor)
 
 
-def _transpose(ct: Any, mask: Any, x: Any) -> Any:
-    return None, ad.Zero(x.aval) if type(ct) is ad.Zero else keep_where(mask, ct)
+def _transpose(ct: Any, mask: Any, x: Any, *factor: Any) -> Any:
+    zero = type(ct) is ad.Zero
+    return None, ad.Zero(x.aval) if zero else keep_where(mask, ct, *factor), *(None for _ in factor)
 
 
 def _batch(args: Any, dims: Any) -> Any:
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
-    front = (
-        jnp.broadcast_to(a, (size, *a.shape)) if d is None else jnp.moveaxis(a, d, 0)
+    mask, x, *factor = (
+        a if d is None and not np.ndim(a) else _to_front(a, d, size)
         for a, d in zip(args, dims, strict=True)
     )
-    return keep_where(*front), 0
+    # A factor of one number per batch has x's new rank, as any factor that is no scalar.
+    factor = [f.reshape(f.shape + (1,) * (x.ndim - f.ndim)) if f.ndim else f for f in factor]
+    return keep_where(mask, x, *factor), 0
+
+
+def _to_front(a: jax.Array, dim: int | None, size: int) -> jax.Array:
+    return jnp.broadcast_to(a, (size, *a.shape)) if dim is None else jnp.moveaxis(a, dim, 0)
 
 
 _keep_p = Primitive("keep_where")
 _keep_p.def_impl(jax.jit(_keep_p.bind))
-_keep_p.def_abstract_eval(lambda mask, x: x.update(weak_type=False))
+_keep_p.def_abstract_eval(lambda mask, x, *factor: x.update(weak_type=False))
 ad.primitive_jvps[_keep_p] = _tangent
 ad.primitive_transposes[_keep_p] = _transpose
 batching.primitive_batchers[_keep_p] = _batch

@@ -1,5 +1,8 @@
 """fast_prng_impl: the generator as a JAX PRNG, for dropout and noise of any library."""
 
+import importlib
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,3 +39,22 @@ fast_prng_impl = jex_random.define_prng_impl(
     name="jaxdrop_fast",
     tag="jdf",
 )
+
+
+def _register(spec: Any) -> bool:
+    """Make the implementation known to jax by its name; return whether that could be done.
+
+    Orbax stores the name of a key's implementation and asks jax for it when it restores. jax has no
+    public function for this, so a version where it cannot be found loses that, and nothing else.
+    """
+    for place in ("jax._src.random.prng", "jax._src.prng"):
+        try:
+            module = importlib.import_module(place)
+            module.prngs.setdefault("jaxdrop_fast", spec._impl)
+        except (ImportError, AttributeError):
+            continue
+        return True
+    return False
+
+
+_register(fast_prng_impl)

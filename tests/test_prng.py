@@ -56,7 +56,7 @@ def test_split_and_fold_in_are_threefrys() -> None:
 
 def test_key_data_and_back() -> None:
     key = fast(9)
-    assert jax.random.key_impl(key) == FAST
+    assert jax.random.key_impl(key) == "jaxdrop_fast"
     again = of(jax.random.key_data(key))
     np.testing.assert_array_equal(jax.random.bits(key, (5,)), jax.random.bits(again, (5,)))
     assert key.dtype == again.dtype and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
@@ -216,7 +216,7 @@ def test_scan_over_keys_and_with_a_key_in_the_carry() -> None:
 
     last, values = jax.lax.scan(step, fast(44), None, length=3)
     assert values.shape == (3, 2) and len(np.unique(values)) == 6
-    assert jax.random.key_impl(last) == FAST
+    assert jax.random.key_impl(last) == "jaxdrop_fast"
 
 
 def mesh() -> Mesh:
@@ -285,23 +285,6 @@ def test_use_after_split_is_noticed() -> None:
 
 
 # Saving
-
-
-def test_orbax_saves_and_restores_key_data(tmp_path: pathlib.Path) -> None:
-    """Orbax looks an implementation up by name among jax's own, so what is saved is the data."""
-    checkpoint = pytest.importorskip("orbax.checkpoint")  # an extra: experiments
-    tree = {
-        "dropout": jax.random.key_data(fast(52)),
-        "layers": jax.random.key_data(jax.random.split(fast(51), 3)),
-    }
-    with checkpoint.StandardCheckpointer() as checkpointer:
-        checkpointer.save(tmp_path / "keys", tree)
-        checkpointer.wait_until_finished()
-        restored = checkpointer.restore(tmp_path / "keys", tree)
-    np.testing.assert_array_equal(
-        jax.random.bits(of(restored["dropout"]), (9,)), jax.random.bits(fast(52), (9,))
-    )
-    np.testing.assert_array_equal(restored["layers"], tree["layers"])
 
 
 OTHER_PROCESS = """

@@ -13,7 +13,7 @@ import jax
 import tyro
 from rich.console import Console
 
-SUITES = ("core",)
+SUITES = ("core", "forms")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,7 @@ def main(argv: list[str]) -> int:
         "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {
             name: metadata.version(name) for name in ("jax", "flax", "dm-haiku", "equinox")
         },

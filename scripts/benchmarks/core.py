@@ -1,8 +1,13 @@
 """scripts/bench core: dropout against a copy, against its peers, and peers with a fast key.
 
 Each figure is a ratio of medians measured in turn in one run (see timing.py): how many times as
-long as ``x * c`` of the same array takes. Forward is one jitted call. "train" is value_and_grad of
-``sum(dropout(x) * w)``. Rate 0.1.
+long as ``x * c`` of the same array takes. "forward" is one jitted call whose result goes into
+memory that is there, as in a compiled step. "call" is the same with its result in new memory, as
+when a jitted dropout is called by itself: what the system takes to hand memory out is then in all
+times. "train" is value_and_grad of ``sum(dropout(x) * w)``. Rate 0.1.
+
+XLA makes 256-bit vectors unless told otherwise. On a processor with wider ones,
+``XLA_FLAGS=--xla_cpu_prefer_vector_width=512 scripts/bench`` shows what they bring.
 """
 
 import dataclasses
@@ -31,6 +36,10 @@ def forward(apply: peers.Apply) -> Callable[..., Any]:
     return timing.into_buffer(lambda key, x, w: apply(key, x))
 
 
+def call(apply: peers.Apply) -> Callable[..., Any]:
+    return timing.into_new_memory(lambda key, x, w: apply(key, x))
+
+
 def train(apply: peers.Apply) -> Callable[..., Any]:
     def loss(x: jax.Array, key: Any, w: jax.Array) -> jax.Array:
         return jnp.sum(apply(key, x) * w)
@@ -45,7 +54,7 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
         f"{name}, fast key": peers.with_fast_key(apply) for name, apply in peers.PEERS.items()
     }
     cases = []
-    for mode, wrap in (("forward", forward), ("train", train)):
+    for mode, wrap in (("forward", forward), ("call", call), ("train", train)):
         calls = {name: wrap(apply) for name, apply in subjects.items()}
         for dtype in (jnp.float32, jnp.bfloat16):
             for shape in SHAPES:

@@ -22,6 +22,11 @@ def into_buffer(call: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(lambda buffer, *arguments: call(*arguments), donate_argnums=0, keep_unused=True)
 
 
+def into_new_memory(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Jit ``call`` to be timed like ``into_buffer``, its result in memory asked for anew."""
+    return jax.jit(lambda buffer, *arguments: call(*arguments))
+
+
 def medians(
     calls: Calls,
     inputs: Sequence[tuple[Any, ...]],
@@ -30,11 +35,11 @@ def medians(
     seconds: float,
     least: int = 7,
 ) -> dict[str, float]:
-    """Return the median seconds of a call for each function made by ``into_buffer``.
+    """Return the median seconds of a call for each function made by one of the above.
 
     The functions take turns, so that what disturbs the machine disturbs all of them. Inputs
-    alternate, and results alternate between two buffers, as the activations of a step do; no
-    memory is allocated. A function returns the array that took the buffer, or (value, array).
+    alternate, and results alternate between two buffers, as the activations of a step do. A
+    function returns the array that took the buffer, or (value, array).
     """
     count: dict[str, int] = {}
     pair = {name: [jnp.copy(buffer), jnp.copy(buffer)] for name in calls}

@@ -1,0 +1,65 @@
+"""keep_where's spelling for CPUs is the plain one, for every bfloat16 number there is."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdrop._keep import keep_where
+
+EVERY = jax.lax.bitcast_convert_type(jnp.arange(2**16, dtype=jnp.uint16), jnp.bfloat16)
+FACTORS = (1.0, 1.109375, 1 / 3, 2.0, 1e-30, 3e38, 0.0, np.inf, np.nan)
+
+
+def plain(mask, x, factor):
+    return jnp.where(mask, x * factor, jnp.zeros((), x.dtype))
+
+
+def identical(a, b):
+    """Equal bits, except that one NaN is as good as another."""
+    nan = np.isnan(np.asarray(a))
+    np.testing.assert_array_equal(nan, np.isnan(np.asarray(b)))
+    a, b = (np.asarray(jax.lax.bitcast_convert_type(y, jnp.uint16))[~nan] for y in (a, b))
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_every_bfloat16_is_rounded_as_xla_rounds_it(factor):
+    factor = jnp.asarray(factor, jnp.bfloat16)
+    mask = jnp.arange(2**16) % 3 > 0
+    identical(keep_where(mask, EVERY, factor), plain(mask, EVERY, factor))
+    everything = jnp.ones_like(mask)
+    identical(keep_where(everything, EVERY, factor), plain(everything, EVERY, factor))
+
+
+def test_rounding_without_ties_to_even_would_be_seen():
+    factor = jnp.asarray(1.5, jnp.bfloat16)
+    exact = EVERY.astype(jnp.float32) * factor.astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(exact, jnp.uint32)
+    away = (bits + np.uint32(0x8000)) >> np.uint32(16)
+    away = jax.lax.bitcast_convert_type(away.astype(jnp.uint16), jnp.bfloat16)
+    with pytest.raises(AssertionError):
+        identical(away, EVERY * factor)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("shape", [(), (1, 4), (3, 1), (3, 4)])
+def test_vmap_over_any_operand_is_the_loop(dtype, shape):
+    keys = jax.random.split(jax.random.key(0), 3)
+    mask = jax.random.bernoulli(keys[0], 0.5, (5, 3, 4))
+    x = jax.random.normal(keys[1], (5, 3, 4), dtype)
+    factor = jax.random.normal(keys[2], (5, *shape), dtype)
+    for batched in ((0, 0, 0), (None, 0, None), (None, None, 0), (0, None, 0), (0, 0, None)):
+        arguments = [a if d == 0 else a[0] for a, d in zip((mask, x, factor), batched, strict=True)]
+        loop = [
+            keep_where(*(a[i] if d == 0 else a for a, d in zip(arguments, batched, strict=True)))
+            for i in range(5)
+        ]
+        np.testing.assert_array_equal(jax.vmap(keep_where, batched)(*arguments), jnp.stack(loop))
+
+
+def test_no_gradient_flows_to_the_factor():
+    mask, x = jnp.array([True, False]), jnp.array([2.0, 3.0])
+    grads = jax.grad(lambda x, f: keep_where(mask, x, f).sum(), (0, 1))(x, jnp.float32(5))
+    np.testing.assert_array_equal(grads[0], [5.0, 0.0])
+    assert grads[1] == 0
