@@ -3,16 +3,14 @@
     scripts/prng_quality --candidates
     scripts/prng_quality --times
 
-Time is the processor time of all threads, the median of interleaved calls of
-``where(mix(index) >= threshold, x * scale, 0)``, divided by that of ``x * scale``, for float32
-arrays: unlike time on the clock it can be compared on a machine that does other work besides. The
-battery's sizes are ``CANDIDATE`` in battery.py.
+Time is the median of calls of ``where(mix(index) >= threshold, x * scale, 0)``, in the form in
+which dropout computes it (keep_where), divided by that of ``x * scale``, for float32 arrays, all
+measured in turn (scripts/benchmarks/timing.py). The battery's sizes are ``CANDIDATE`` in
+battery.py.
 """
 
-import itertools
 import json
 import pathlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop import _index
+from jaxdrop._keep import keep_where
 from jaxdrop._key import key_words
+from scripts.benchmarks import timing
 from scripts.quality import battery
 from scripts.quality.candidates import CANDIDATES, Mix
 from scripts.quality.generator import Mixed, fixed_key
@@ -30,7 +30,6 @@ from scripts.quality.verdict import failures
 SHAPES = ((1024, 1024), (2048, 2048), (8192, 2048))
 WEAK = ((0, 0, 0, 0), (65535, 0, 0, 0), (1 << 31, 0, 0, 0))  # key words with little in them
 SECONDS = 12.0  # of measuring, for each shape
-LEAST = 15  # calls of each function
 
 
 def test_all(path: pathlib.Path, versions: dict[str, str]) -> None:
@@ -72,32 +71,20 @@ def _write(path: pathlib.Path, command: str, versions: dict[str, str], rows: Any
 
 
 def time_over_copy(shape: tuple[int, ...]) -> dict[str, float]:
-    """Median processor time of dropout with each mix, divided by that of a copy."""
+    """Median time of dropout with each mix, divided by that of a copy."""
     block, base = _index.locate(shape, (), None)
     scale = np.float32(1 / 0.9)
 
-    def dropout(mix: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    def dropout(mix: Mix) -> Callable[..., jax.Array]:
         def apply(x: jax.Array, words: jax.Array) -> jax.Array:
             bits = mix(_index.weyl_index(block, base, 1), None, words)
-            return jnp.where(bits >= np.uint32(429496730), x * scale, np.float32(0))
+            return keep_where(bits >= np.uint32(429496730), x, scale)
 
-        return jax.jit(apply)
+        return timing.into_buffer(apply)
 
-    calls: dict[str, Any] = {"copy": jax.jit(lambda x, words: x * scale)}
+    calls = {"copy": timing.into_buffer(lambda x, words: x * scale)}
     calls |= {name: dropout(mix) for name, mix in CANDIDATES.items()}
     words = key_words(fixed_key(700))
-    inputs = [(jnp.full(shape, value, jnp.float32), words) for value in (1.0, 2.0)]
-    for call in calls.values():
-        jax.block_until_ready(call(*inputs[0]))
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    kept: dict[str, jax.Array] = {}  # until the next one is there: two buffers for each, in turn
-    stop = time.perf_counter() + SECONDS
-    for turn in itertools.count():
-        if time.perf_counter() > stop and turn > LEAST:
-            break
-        for name, call in calls.items():
-            start = time.process_time()
-            kept[name] = jax.block_until_ready(call(*inputs[turn % 2]))
-            times[name].append(time.process_time() - start)
-    copy = np.median(times["copy"])
-    return {name: round(float(np.median(t) / copy), 2) for name, t in times.items()}
+    x = [jnp.full(shape, value, jnp.float32) for value in (1.0, 2.0)]
+    times = timing.medians(calls, [(a, words) for a in x], x[0], seconds=SECONDS)
+    return {name: round(t / times["copy"], 2) for name, t in times.items()}
