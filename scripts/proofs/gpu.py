@@ -16,13 +16,14 @@ _DUMP = Path(tempfile.mkdtemp(prefix="prove-gpu-"))
 # Read by XLA when it first compiles; the tools and libdevice come from this environment alone.
 os.environ["XLA_FLAGS"] = f"--xla_dump_to={_DUMP}"
 
-import jax  # noqa: E402  (the environment comes first)
-import jax.numpy as jnp  # noqa: E402
-from jax.experimental import topologies  # noqa: E402
-from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding  # noqa: E402
-from jax.sharding import PartitionSpec as P  # noqa: E402
+# ruff: noqa: E402  (the environment comes first)
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
+from jax.sharding import PartitionSpec as P
 
-from scripts.proofs import hlo, report, sass, stack  # noqa: E402
+from scripts.proofs import hlo, report, sass, stack
 
 TARGET = Path(__file__).with_name("h200.txtpb")
 ROWS, WIDTH = 4096, 2048
@@ -102,6 +103,16 @@ def blocks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
     return rows
 
 
+def count_instructions(one: Any, f: Callable[..., Any], words: Any, x: Any) -> dict[str, float]:
+    """Compile ``f(words, x)`` and count the instructions of its pass over x."""
+    for old in _DUMP.iterdir():
+        old.unlink()
+    text = compile_on(one, f, words, x).as_text()
+    ptx = max(_DUMP.glob("*.ptx"), key=lambda path: path.stat().st_size)
+    (kernel,) = hlo.pass_names(text, x.size)
+    return sass.per_element(sass.kernels(ptx)[kernel.replace(".", "_")], x.dtype.itemsize)
+
+
 def instructions(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
     """Machine instructions per element of one call, over those of a copy."""
     rows = []
@@ -109,15 +120,8 @@ def instructions(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
         base: dict[str, float] = {}
         for name in ("copy", "jaxdrop", "flax"):
             f = stack.copy if name == "copy" else stack.DROPS[name]
-            for old in _DUMP.iterdir():
-                old.unlink()
             shape = jax.ShapeDtypeStruct((4096, 4096), dtype)
-            text = compile_on(one, f, stack.abstract_key(), shape).as_text()
-            ptx = max(_DUMP.glob("*.ptx"), key=lambda path: path.stat().st_size)
-            (kernel,) = hlo.pass_names(text, 4096 * 4096)
-            found = sass.per_element(
-                sass.kernels(ptx)[kernel.replace(".", "_")], dtype.dtype.itemsize
-            )
+            found = count_instructions(one, f, stack.abstract_key(), shape)
             base = base or found
             row = {
                 "dtype": dtype.dtype.name,
