@@ -9,7 +9,10 @@ that any optax schedule will do, and one compiled training serves all schedules 
 
 It takes about half a minute on 2 CPU cores. Expected: the schedules that end with dropout
 (constant, late, curriculum) end with a smaller gap between train and test loss than none does.
-This is the mechanism at work on small data, not the papers' tables.
+Measured (results/schedules, three seeds): a gap of 0.052 without dropout, 0.043 with early, 0.035
+with curriculum, 0.030 with late and constant dropout; the largest gap of the last three, 0.039, is
+below the smallest of none, 0.050. Early dropout has the lowest train loss, 0.0023 against 0.0029,
+as Liu et al. expect of it. This is the mechanism at work on small data, not the papers' tables.
 """
 
 import dataclasses
@@ -171,7 +174,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for i, (name, one) in enumerate(result["numbers"].items()):
-        left.plot(np.linspace(0, 1, len(one["rates"])), one["rates"], label=name)
+        # Where lines coincide, each is narrower than those below it.
+        left.plot(np.linspace(0, 1, len(one["rates"])), one["rates"], label=name, linewidth=6 - i)
         gaps = np.subtract(one["test_loss"], one["train_loss"])
         right.plot([i] * len(gaps), gaps, "o")
     left.set(xlabel="part of the training", ylabel="dropout rate")

@@ -13,6 +13,7 @@ from jaxdrop._axes import check_layout
 from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, keep_mask
 from jaxdrop._follow import follow
+from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import Rate, check_rate
 
@@ -134,7 +135,7 @@ def _saturate(
     def masked(key: Any, x: jax.Array, a: Any, b: Any, dropped: Any) -> jax.Array:
         a, b, dropped = (follow(c, x) for c in (a, b, dropped))
         keep = follow(keep_mask(key, x.shape, rate, broadcast_dims=shared), x)
-        return jnp.where(keep, a * x + b, dropped)
+        return keep_where(keep, x, a) + jnp.where(keep, b, dropped)
 
     return masked(key, x, *constants)
 

@@ -142,6 +142,9 @@ def _differentiable(rate: Any) -> jax.Array:
 
 
 def _logistic(bits: jax.Array) -> jax.Array:
-    """log(u / (1 - u)) for u in the middle of one of 2**23 equal cells, so that it is finite."""
-    u = (jnp.right_shift(bits, np.uint32(9)).astype(jnp.float32) + 0.5) * np.float32(2.0**-23)
-    return jnp.log(u) - jnp.log1p(-u)
+    """log(u / (1 - u)) for u in the middle of one of 2**23 equal cells, so that it is finite.
+
+    Both are odd multiples of 2**-24, exact in float32, and one logarithm of their quotient does.
+    """
+    odd = ((bits >> np.uint32(8)) | np.uint32(1)).astype(jnp.int32).astype(jnp.float32)
+    return jnp.log(odd / (np.float32(2.0**24) - odd))

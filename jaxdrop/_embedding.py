@@ -12,6 +12,7 @@ from jaxtyping import Array, Inexact, Integer
 from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, dropout, keep_mask
 from jaxdrop._follow import follow
+from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, scale
 
@@ -68,17 +69,33 @@ def embedding_dropout(
         return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
     ids = _check_ids(ids, "ids", "embedding_dropout")
     if test_mode is True:
-        return table[ids]
+        return _rows(table, ids)
     # One bool and one factor for each word stand for a table that is never made.
     words = (table.shape[0], 1)
     factor = jnp.broadcast_to(scale(checked, table.dtype), words)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def read(key: Any, table: jax.Array, ids: jax.Array) -> jax.Array:
-        kept = keep_mask(key, words, rate)[ids]
-        return jnp.where(kept, table[ids] * factor[ids], jnp.zeros((), table.dtype))
+        rows = _rows(table, ids)
+        kept, scaled = (_rows(column, ids) for column in (keep_mask(key, words, rate), factor))
+        return keep_where(follow(kept, rows), rows, follow(scaled, rows))
 
-    return choose(test_mode, table[ids], read(key, table, ids))
+    return choose(test_mode, _rows(table, ids), read(key, table, ids))
+
+
+def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
+    """Look up rows; with explicit mesh axes, sharded as the ids are, and as the features are."""
+    where, features = jax.typeof(ids).sharding, jax.typeof(table).sharding
+    if where.mesh.empty and features.mesh.empty:
+        return table[ids]
+    last = features.spec[1] if not features.mesh.empty else None
+    leading = where.spec if not where.mesh.empty else (None,) * ids.ndim
+    taken = {a for axes in leading if axes for a in (axes if isinstance(axes, tuple) else (axes,))}
+    if last is not None and taken & set(last if isinstance(last, tuple) else (last,)):
+        last = None  # an axis can shard one dimension only
+    spec = jax.sharding.PartitionSpec(*leading, last)
+    mesh = features.mesh if where.mesh.empty else where.mesh
+    return table.at[ids].get(out_sharding=jax.sharding.NamedSharding(mesh, spec))
 
 
 def word_dropout(
@@ -124,11 +141,9 @@ def word_dropout(
     kept = keep_mask(key, tokens.shape, rate)
     for token in protected:
         kept = kept | (tokens == jnp.asarray(token, tokens.dtype))
-    return choose(
-        test_mode,
-        tokens,
-        jnp.where(follow(kept, tokens), tokens, jnp.asarray(unknown, tokens.dtype)),
-    )
+    kept = follow(kept, tokens)
+    instead = jnp.where(kept, jnp.zeros((), tokens.dtype), jnp.asarray(unknown, tokens.dtype))
+    return choose(test_mode, tokens, keep_where(kept, tokens) + instead)
 
 
 def _check_ids(ids: Any, name: str, caller: str) -> jax.Array:

@@ -35,8 +35,9 @@ def gaussian_dropout(
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:
-      Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate) (times ``1 - 1.2e-7``, since z
-      comes from 24 bits). At rate 1, where the variance has no bound, y is 0 as in ``dropout``.
+      Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate), to within 2e-5 of itself (the
+      variance of z in float32). At rate 1, where the variance has no bound, y is 0 as in
+      ``dropout``.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.
@@ -82,7 +83,7 @@ def gaussian_noise(
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:
-      Array like x with E[y] = x and Var[y] = stddev**2 (times ``1 - 1.2e-7``).
+      Array like x with E[y] = x and Var[y] = stddev**2, to within 2e-5 of itself.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.

@@ -100,9 +100,7 @@ def weyl_index(
     return _fill(total, block.shape, sharding)
 
 
-def high_index(
-    block: Block, base: Limbs, sharding: Any = None, start: Any = 0
-) -> jax.Array | None:
+def high_index(block: Block, base: Limbs, sharding: Any = None, start: Any = 0) -> jax.Array | None:
     """Return ``index >> 32``, or None where it is zero everywhere. ``start`` is not added."""
     if not block.wide:
         return None

@@ -52,28 +52,42 @@ def layer_drop(
     >>> y.shape
     (3,)
     """
-    x = check_input(x, "layer_drop")
+    x, run = decide(key, x, rate, deterministic)
     if not callable(layer):
         raise TypeError(
             f"got layer={layer!r:.60} of type {type(layer).__name__}; layer_drop takes a function "
             "from x to an array like it"
         )
+    check_output(jax.eval_shape(layer, x), x)
+    if isinstance(run, bool):
+        return layer(x) if run else x
+    return jax.lax.cond(run, layer, lambda h: h, x)
+
+
+def decide(key: Any, x: Any, rate: Any, deterministic: Any) -> tuple[jax.Array, Any]:
+    """Return x, checked, and whether the layer is run: a bool where it is known, else a scalar."""
+    x = check_input(x, "layer_drop")
     checked = check_rate(rate)
     if jnp.shape(checked.value):
         raise ValueError(
             f"got a rate of shape {jnp.shape(checked.value)}; layer_drop makes one decision for "
             "the whole batch: give it a scalar, or use drop_path"
         )
-    out = jax.eval_shape(layer, x)
-    if (getattr(out, "shape", None), getattr(out, "dtype", None)) != (x.shape, x.dtype):
-        raise ValueError(
-            f"got a layer that turns {x.dtype}{list(x.shape)} into {out}; layer_drop can skip only "
-            "a layer whose output is like its input"
-        )
     key, test_mode = resolve(key, checked, deterministic, "layer_drop")
     if test_mode is True:
-        return layer(x)
+        return x, True
     if checked.always and test_mode is False:
-        return x
-    run = keep_mask(key, (), rate) | test_mode
-    return jax.lax.cond(run, layer, lambda h: h, x)
+        return x, False
+    return x, keep_mask(key, (), rate) | test_mode
+
+
+def check_output(out: Any, x: jax.Array) -> Any:
+    """Return a layer's output, or raise a sentence if x could not take its place."""
+    shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", None)
+    if (shape, dtype) != (x.shape, x.dtype):
+        found = f"{type(out).__name__}" if shape is None else f"{dtype}{list(shape)}"
+        raise ValueError(
+            f"got a layer that turns {x.dtype}{list(x.shape)} into {found}; layer_drop can skip "
+            "only a layer whose output is like its input"
+        )
+    return out

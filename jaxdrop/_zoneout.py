@@ -11,6 +11,7 @@ from jaxtyping import Array, Inexact
 from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, keep_mask
 from jaxdrop._follow import follow
+from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, keep_probability
 
@@ -76,7 +77,7 @@ def zoneout(
     # Under lax.scan, plain code would store one mask per time step for the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def take(key: jax.Array, x: jax.Array, previous: jax.Array) -> jax.Array:
-        mask = keep_mask(key, x.shape, rate, broadcast_dims=broadcast_dims)
-        return jnp.where(follow(mask, x), x, previous)
+        mask = follow(keep_mask(key, x.shape, rate, broadcast_dims=broadcast_dims), x)
+        return keep_where(mask, x) + keep_where(~mask, previous)
 
     return choose(test_mode, previous + kept * (x - previous), take(key, x, previous))

@@ -54,6 +54,31 @@ def test_linen_jit_and_remat(lift: Callable[[Any], Any]):
     assert 0 < (y == 0).sum() < y.size
 
 
+class Keyed(nn.Module):
+    """The key that flax hands to a module at this place, and dropout by a key that is given."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        drawn = jax.random.key_data(self.make_rng("dropout"))
+        return drawn, jaxdrop.linen.Dropout(RATE, deterministic=False)(x, rng=key(7))
+
+
+def test_linen_remat_has_the_plain_nets_keys_and_jit_has_others_of_flaxs_own():
+    """``nn.jit`` takes the module's path out of its keys, whoever uses them: masks differ from the
+    plain net's there, in flax as here. Given a key, dropout does not notice either transform."""
+
+    def run(net: nn.Module) -> Any:
+        return net.apply({}, jnp.ones(SHAPE), rngs={"dropout": key()})
+
+    plain, remat, jitted = run(Keyed()), run(nn.remat(Keyed)()), run(nn.jit(Keyed)())
+    np.testing.assert_array_equal(plain[0], remat[0])
+    assert (plain[0] != jitted[0]).any()
+    for other in (remat, jitted):
+        np.testing.assert_array_equal(plain[1], other[1])
+    same = [apply_linen(lift, inputs())[0] for lift in (lambda net: net, nn.remat)]
+    np.testing.assert_array_equal(same[0], same[1])
+
+
 def test_linen_vmap_splits_or_shares_the_mask():
     x = jnp.ones((3, 2, 4))
     lifted: Any = {"variable_axes": {"params": None}}

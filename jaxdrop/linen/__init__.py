@@ -5,6 +5,7 @@ from jaxdrop.linen._alpha import FeatureAlphaDropout as FeatureAlphaDropout
 from jaxdrop.linen._concrete import ConcreteDropout as ConcreteDropout
 from jaxdrop.linen._drop_connect import DropConnectDense as DropConnectDense
 from jaxdrop.linen._dropout import Dropout as Dropout
+from jaxdrop.linen._layer_drop import LayerDrop as LayerDrop
 from jaxdrop.linen._maps import Cutout as Cutout
 from jaxdrop.linen._maps import DropBlock as DropBlock
 from jaxdrop.linen._maps import SpatialDropout as SpatialDropout

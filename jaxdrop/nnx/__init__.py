@@ -5,6 +5,7 @@ from jaxdrop.nnx._alpha import FeatureAlphaDropout as FeatureAlphaDropout
 from jaxdrop.nnx._concrete import ConcreteDropout as ConcreteDropout
 from jaxdrop.nnx._drop_connect import DropConnectDense as DropConnectDense
 from jaxdrop.nnx._dropout import Dropout as Dropout
+from jaxdrop.nnx._layer_drop import LayerDrop as LayerDrop
 from jaxdrop.nnx._maps import Cutout as Cutout
 from jaxdrop.nnx._maps import DropBlock as DropBlock
 from jaxdrop.nnx._maps import SpatialDropout as SpatialDropout

@@ -7,11 +7,12 @@ import jax
 from flax import nnx
 
 from jaxdrop._layer_call import call
+from jaxdrop.nnx._stream import Mode, Streams, draw, fork, mode_of
 
-Streams = nnx.Rngs | nnx.RngStream | None
+__all__ = ["Member", "Streams"]
 
 
-class Member(nnx.Module):
+class Member(Mode, nnx.Module):
     """A member of the family as a module: it resolves mode and key, then calls the function."""
 
     _function: ClassVar[Callable[..., jax.Array]]
@@ -28,16 +29,7 @@ class Member(nnx.Module):
         self.rate = rate
         self.deterministic = deterministic
         self.rng_collection = rng_collection
-        if isinstance(rngs, nnx.Rngs):
-            self.rngs = rngs[rng_collection].fork()
-        elif isinstance(rngs, nnx.RngStream):
-            self.rngs = rngs.fork()
-        elif rngs is None:
-            self.rngs = nnx.data(None)
-        else:
-            raise TypeError(
-                f"got rngs of type {type(rngs).__name__}, expected nnx.Rngs, nnx.RngStream or None"
-            )
+        self.rngs = fork(rngs, rng_collection)
         for name, value in options.items():
             setattr(self, name, value)
         self.options = tuple(options)
@@ -61,38 +53,15 @@ class Member(nnx.Module):
         """
         return self._run(type(self)._function, inputs, deterministic, rngs)
 
-    def set_view(self, deterministic: bool | None = None) -> None:
-        """Set the mode, for ``nnx.view``."""
-        if deterministic is not None:
-            self.deterministic = deterministic
-
     def _run(
         self, function: Callable[..., jax.Array], inputs: Any, deterministic: Any, rngs: Any
     ) -> jax.Array:
-        mode = self.deterministic if deterministic is None else deterministic
-        if mode is None:
-            raise ValueError(
-                f"{type(self).__name__} does not know its mode: give deterministic=True or False "
-                "to the constructor, to the call, or by model.train() and model.eval()"
-            )
+        mode = mode_of(self, deterministic)
         return call(
             function,
-            lambda: self._key(self.rngs if rngs is None else rngs),
+            lambda: draw(self, rngs),
             inputs,
             self.rate[...] if isinstance(self.rate, nnx.Variable) else self.rate,
             mode,
             **{name: getattr(self, name) for name in self.options},
-        )
-
-    def _key(self, source: Any) -> jax.Array:
-        if isinstance(source, nnx.Rngs):
-            return source[self.rng_collection]()
-        if isinstance(source, nnx.RngStream):
-            return source()
-        if isinstance(source, jax.Array):
-            return source
-        raise ValueError(
-            f"got rngs={source!r:.60}: {type(self).__name__} needs random keys when it is not "
-            "deterministic; give rngs=nnx.Rngs(seed) to the constructor, or rngs or a key to the "
-            "call"
         )

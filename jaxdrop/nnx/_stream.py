@@ -1,9 +1,11 @@
-"""What NNX layers with parameters share: initialisers, stream, mode, and the key of a call."""
+"""What the family's NNX layers share: initialisers, stream, mode, and the key of a call."""
 
 from typing import Any
 
 import jax
 from flax import nnx
+
+Streams = nnx.Rngs | nnx.RngStream | None
 
 # Those of flax.nnx.Linear.
 KERNEL_INIT = nnx.initializers.lecun_normal()
@@ -28,7 +30,9 @@ def fork(rngs: Any, collection: str) -> Any:
         return rngs[collection].fork()
     if isinstance(rngs, nnx.RngStream):
         return rngs.fork()
-    raise TypeError(f"got rngs of type {type(rngs).__name__}, expected Rngs, RngStream or None")
+    raise TypeError(
+        f"got rngs of type {type(rngs).__name__}, expected nnx.Rngs, nnx.RngStream or None"
+    )
 
 
 def draw(layer: Any, rngs: Any) -> jax.Array:
@@ -41,8 +45,9 @@ def draw(layer: Any, rngs: Any) -> jax.Array:
     if isinstance(source, jax.Array):
         return source
     raise ValueError(
-        f"{type(layer).__name__} needs a key while training: give rngs=nnx.Rngs(seed) to the "
-        "constructor, or rngs in the call, or set deterministic=True"
+        f"got rngs={source!r:.60}: {type(layer).__name__} needs a key while training; give "
+        "rngs=nnx.Rngs(seed) to the constructor, or rngs or a key to the call, or set "
+        "deterministic=True"
     )
 
 
@@ -51,7 +56,7 @@ def mode_of(layer: Any, deterministic: Any) -> Any:
     mode = layer.deterministic if deterministic is None else deterministic
     if mode is None:
         raise ValueError(
-            f"{type(layer).__name__} was given no deterministic, neither in the constructor nor in "
-            "the call; model.train() and model.eval() set it"
+            f"{type(layer).__name__} does not know its mode: give deterministic=True or False to "
+            "the constructor, to the call, or by model.train() and model.eval()"
         )
     return mode

@@ -13,11 +13,11 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
 
-import time  # noqa: E402  (the environment comes first)
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable  # noqa: E402  (the environment comes first)
 from typing import Any  # noqa: E402
 
 import jax  # noqa: E402
+import jax.export  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from flax import linen, nnx  # noqa: E402
@@ -27,6 +27,7 @@ from jax.sharding import PartitionSpec as P  # noqa: E402
 import jaxdrop  # noqa: E402
 import jaxdrop.linen  # noqa: E402
 import jaxdrop.nnx  # noqa: E402
+from scripts.benchmarks import timing  # noqa: E402
 from scripts.proofs import hlo, report, stack  # noqa: E402
 
 RATE = 0.3
@@ -179,7 +180,72 @@ def key_impl_fast(drop: Drop) -> str:
     return f"works, {float((y == 0).mean()):.3f} dropped"
 
 
+def uneven_shards(drop: Drop) -> str:
+    mesh, x = _mesh(AxisType.Auto), inputs(10, 24)
+
+    def step(key: jax.Array, x: jax.Array) -> jax.Array:
+        x = jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P("data")))
+        return drop(key, x)
+
+    return "same bits" if np.array_equal(jax.jit(step)(key(), x), drop(key(), x)) else "other bits"
+
+
+def _gradient_mask(lift: Callable[[Callable[..., Any]], Callable[..., Any]], drop: Drop) -> bool:
+    """Whether the gradient of ``lift(drop)`` is 0 exactly where its output is."""
+    x = jnp.ones((32, 32))
+    f = lift(lambda x: drop(key(), x))
+    return np.array_equal(jax.grad(lambda x: f(x).sum())(x) == 0, f(x) == 0)
+
+
+def _scanned(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: jax.lax.scan(lambda c, _: (c, f(c)), x, None, length=2)[1][0]
+
+
+def transforms(drop: Drop) -> str:
+    lifts = {
+        "jit": jax.jit,
+        "remat": jax.checkpoint,
+        "vmap": jax.vmap,
+        "scan": _scanned,
+        "cond": lambda f: lambda x: jax.lax.cond(x[0, 0] > 0, f, jnp.zeros_like, x),
+    }
+    wrong = [name for name, lift in lifts.items() if not _gradient_mask(lift, drop)]
+    return "the forward mask" if not wrong else f"another mask under {', '.join(wrong)}"
+
+
+def pmap(drop: Drop) -> str:
+    keys, x = jax.random.split(key(), 8), inputs(8, 64)
+    loop = jnp.stack([drop(k, row) for k, row in zip(keys, x, strict=True)])
+    return "equals the loop" if np.array_equal(jax.pmap(drop)(keys, x), loop) else "differs"
+
+
+def exported(drop: Drop) -> str:
+    (rows,) = jax.export.symbolic_shape("rows")
+    shape = jax.ShapeDtypeStruct((rows, 8), jnp.float32)
+    words = jax.ShapeDtypeStruct((2,), jnp.uint32)
+
+    def step(data: jax.Array, x: jax.Array) -> jax.Array:
+        return drop(jax.random.wrap_key_data(data, impl="threefry2x32"), x)
+
+    blob = jax.export.export(jax.jit(step))(words, shape).serialize()
+    x = inputs(6, 8)
+    again = jax.export.deserialize(blob).call(jax.random.key_data(key()), x)
+    return "same bits" if np.array_equal(again, drop(key(), x)) else "other bits"
+
+
+def key_reuse(drop: Drop) -> str:
+    with jax.debug_key_reuse(True):
+        k, x = jax.random.key(3), jnp.ones((8, 8))
+        jax.jit(jax.grad(lambda x: drop(k, x).sum()))(x)
+    return "quiet in a gradient"
+
+
 CASES: dict[str, Callable[[Drop], str]] = {
+    "uneven shards inside jit": uneven_shards,
+    "mask of the gradient under jit, remat, vmap, scan, cond": transforms,
+    "pmap over keys": pmap,
+    "jax.export with a symbolic batch": exported,
+    "jax_debug_key_reuse": key_reuse,
     "sharded input, Auto axes": sharding_auto,
     "sharded input, Explicit axes": sharding_explicit,
     "broadcast_dims on a sharded axis, Explicit axes": sharding_explicit_broadcast,
@@ -204,21 +270,20 @@ def outcome(case: Callable[[Drop], str], drop: Drop) -> str:
         return f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
 
 
-def vmap_cost() -> list[list[Any]]:
-    """Time 256 keys with a row each against one call on all rows, the best of 60."""
+def vmap_cost(seconds: float = 10.0) -> list[list[Any]]:
+    """Time 256 keys with a row each against one call on all rows: medians, measured in turn."""
     x = inputs(256, 16384)
     keys = jax.random.split(key(), 256)
-    rows = []
+    calls = {}
     for name, drop in MODULES.items():
-        one, many = jax.jit(drop), jax.jit(jax.vmap(drop))
-        one(key(), x).block_until_ready(), many(keys, x).block_until_ready()
-        times: dict[str, list[float]] = {"one": [], "many": []}
-        for _ in range(60):
-            for label, f, k in (("one", one, key()), ("many", many, keys)):
-                start = time.perf_counter()
-                f(k, x).block_until_ready()
-                times[label].append(time.perf_counter() - start)
-        a, b = min(times["one"]), min(times["many"])
+        calls[name] = timing.into_buffer(lambda one, many, x, drop=drop: drop(one, x))
+        calls[f"{name}, vmap"] = timing.into_buffer(
+            lambda one, many, x, drop=drop: jax.vmap(drop)(many, x)
+        )
+    taken = timing.medians(calls, [(key(), keys, x)], x, seconds=seconds)
+    rows = []
+    for name in MODULES:
+        a, b = taken[name], taken[f"{name}, vmap"]
         rows.append([name, round(a * 1e3, 2), round(b * 1e3, 2), round(b / a, 2)])
     return rows
 

@@ -1,6 +1,6 @@
 """The dropout family as data: what each member is called with and which law its output follows.
 
-``test_shared.py`` runs every shared property over ``members``; a new member is one entry here.
+``test_shared_*.py`` run every shared property over ``members``; a new member is one entry here.
 """
 
 import dataclasses
@@ -51,6 +51,7 @@ class Member:
         neither independent nor shared along whole dimensions (blocks).
       unbiased: E[y] = x for every x.
       test_time: ``test_time(x) -> y`` in test mode, and at rate 0.
+      expectation: test mode computes E[y] at the asked rate instead.
       rate_one: ``rate_one(x) -> y`` at rate 1; None where a test of the member's own states it.
       probability: the rate lies in [0, 1]; else it is 0 or more.
       diagonal: y[i] depends on x[i] alone, and y is affine in x.
@@ -68,6 +69,7 @@ class Member:
     shared: tuple[int, ...] | None = ()
     unbiased: bool = True
     test_time: Callable[[Any], Any] = lambda x: x
+    expectation: bool = False
     rate_one: Callable[[Any], Any] | None = jnp.zeros_like
     probability: bool = True
     diagonal: bool = True
@@ -77,6 +79,12 @@ class Member:
     batch_first: bool = True
     complex_input: bool = True
     integer_input: bool = False
+
+    def in_test_mode(self, x: Any, rate: float) -> Any:
+        if not self.expectation:
+            return self.test_time(x)
+        assert isinstance(self.law, TwoPoint)
+        return (1 - rate) * self.law.kept(x, rate) + rate * self.law.dropped(x, rate)
 
     def example(self, dtype: Any = np.float32) -> jax.Array:
         """An x without zeros, in which no two elements are equal."""

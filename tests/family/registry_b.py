@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxdrop
-from tests.family.registry import INVERTED, Member
+from tests.family.registry import INVERTED, Member, TwoPoint
 
 
 def _dense(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
@@ -18,10 +18,22 @@ def _kernel(x: Any) -> jax.Array:
     return jnp.eye(5, dtype=x.dtype)[::-1]
 
 
+def _zoneout(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
+    return jaxdrop.zoneout(key, x, rate, previous=2 * x, deterministic=deterministic)
+
+
 B_MEMBERS: list[Member] = [
     Member("drop_connect", jaxdrop.drop_connect, INVERTED),
     Member("weight_drop", jaxdrop.weight_drop, INVERTED),
     Member("recurrent_dropout", jaxdrop.recurrent_dropout, INVERTED),
+    Member(
+        "zoneout",
+        _zoneout,
+        TwoPoint(kept=lambda x, rate: x, dropped=lambda x, rate: 2 * x),
+        unbiased=False,
+        expectation=True,
+        rate_one=lambda x: 2 * x,
+    ),
     Member(
         "drop_connect_dense",
         _dense,

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxdrop
 
@@ -42,6 +43,38 @@ def test_protected_tokens_stay_and_the_others_go_at_the_rate() -> None:
     low, high = scipy.stats.binom.ppf([0.5e-8, 1 - 0.5e-8], 10_000, 0.3)
     assert low <= (~kept[:, [1, 3]]).sum() <= high
     assert not low <= (~kept).sum() / 2 / 0.9 * 0.8 <= high  # a rate off by a ninth is noticed
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("table_axes", [(None, None), ("x", None), (None, "y"), ("x", "y")])
+@pytest.mark.parametrize("ids_axes", [(None, None), ("x", None), ("x", "y")])
+def test_any_sharding_of_table_and_ids_gives_the_same(
+    kind: AxisType, table_axes: tuple[str | None, ...], ids_axes: tuple[str | None, ...]
+) -> None:
+    table, ids = jnp.arange(1.0, 65.0).reshape(16, 4), jnp.arange(16).reshape(4, 4) * 5 % 16
+    key, weight = jax.random.key(1), jnp.sin(jnp.arange(64.0)).reshape(4, 4, 4)
+
+    def look_up(key: jax.Array, table: jax.Array, ids: jax.Array) -> jax.Array:
+        return jaxdrop.embedding_dropout(key, table, 0.5, ids)
+
+    def replace(key: jax.Array, ids: jax.Array) -> jax.Array:
+        return jaxdrop.word_dropout(key, ids, 0.5, unknown=99, protected=(3,))
+
+    def gradient(key: jax.Array, table: jax.Array, ids: jax.Array) -> jax.Array:
+        y, pull = jax.vjp(lambda t: look_up(key, t, ids), table)
+        return pull(weight + 0 * y)[0]
+
+    want = look_up(key, table, ids), replace(key, ids), gradient(key, table, ids)
+    mesh = jax.make_mesh((4, 2), ("x", "y"), (kind,) * 2)
+    with jax.set_mesh(mesh):
+        table, ids = (
+            jax.device_put(a, NamedSharding(mesh, PartitionSpec(*axes)))
+            for a, axes in ((table, table_axes), (ids, ids_axes))
+        )
+        np.testing.assert_array_equal(jax.jit(look_up)(key, table, ids), want[0])
+        np.testing.assert_array_equal(jax.jit(replace)(key, ids), want[1])
+        if kind is AxisType.Auto:
+            np.testing.assert_allclose(jax.jit(gradient)(key, table, ids), want[2], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint32])

@@ -104,7 +104,7 @@ def test_a_missing_key_or_mode_is_told_in_a_sentence():
     layer = jaxdrop.nnx.ConcreteDropout()
     with pytest.raises(ValueError, match="ConcreteDropout needs a key while training"):
         layer(X)
-    with pytest.raises(ValueError, match="was given no deterministic"):
+    with pytest.raises(ValueError, match="does not know its mode"):
         jaxdrop.nnx.ConcreteDropout(deterministic=None)(X)
     with pytest.raises(ValueError, match="got init_rate=0, expected 0 < init_rate < 1"):
         jaxdrop.nnx.ConcreteDropout(0)

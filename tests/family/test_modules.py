@@ -104,7 +104,7 @@ def test_embedding_dropout_looks_up_ids() -> None:
 def test_missing_mode_or_key_is_told_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="^DropPath does not know its mode"):
         jaxdrop.nnx.DropPath(0.5, deterministic=None)(X)
-    with pytest.raises(ValueError, match="DropPath needs random keys"):
+    with pytest.raises(ValueError, match="DropPath needs a key while training"):
         jaxdrop.nnx.DropPath(0.5)(X)
     with pytest.raises(TypeError, match="^got rngs of type int"):
         jaxdrop.nnx.DropPath(0.5, rngs=3)

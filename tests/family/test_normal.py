@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from jaxdrop import random_bits
-from jaxdrop._normal import standard_normal
+from jaxdrop import _normal, random_bits
+from jaxdrop._normal import _of_words, _quantile, standard_normal
 
 KEY = jax.random.key(1809)
 N = 1 << 18
@@ -35,12 +35,46 @@ def test_the_moment_check_catches_a_broken_generator(broken):
         check_moments(broken(np.asarray(standard_normal(KEY, (N,)))))
 
 
+def exact(odd):
+    return -special.ndtri(np.asarray(odd, np.float64) * 2.0**-32)
+
+
 def test_it_is_the_normal_quantile_of_the_bits():
-    bits = np.asarray(random_bits(KEY, (N,)), np.uint64)
-    u = ((bits >> 8).astype(np.float64) + 0.5) / 2**24
-    z = standard_normal(KEY, (N,))
-    # erf_inv of float32 is good to a few units in the last place, in the tail relative to 1 - u.
-    np.testing.assert_allclose(z, special.ndtri(u), rtol=2e-5, atol=1e-7)
+    bits = np.asarray(random_bits(KEY, (N,)))
+    expected = exact(bits & 0x7FFFFFFF | 1) * np.where(bits >> 31, -1, 1)
+    np.testing.assert_allclose(standard_normal(KEY, (N,)), expected, rtol=0, atol=1e-5)
+
+
+def check_quantile(quantile):
+    """Within 1e-5 in the whole tail beyond 4.2, at each power of two, and over a grid of words."""
+    edges = np.concatenate([2**e + np.arange(-99, 99) for e in range(10, 31)])
+    spread = np.concatenate([np.arange(1, 1 << 16), edges, np.arange(1 << 9, 1 << 31, 1 << 10)])
+    odd = spread.astype(np.uint32) | np.uint32(1)
+    np.testing.assert_allclose(quantile(odd), exact(odd), rtol=0, atol=1e-5)
+
+
+def test_the_quantile_is_as_exact_as_stated():
+    check_quantile(jax.jit(_quantile))
+    assert float(_quantile(jnp.ones(1, jnp.uint32))[0]) > 6.23
+    # A grid of one word in 2**12 stands for the law: the sum of squares, by the midpoint rule.
+    grid = np.arange(1 << 11, 1 << 31, 1 << 12, dtype=np.uint32) | np.uint32(1)
+    ours, theirs = np.asarray(jax.jit(_quantile)(grid), np.float64), exact(grid)
+    assert abs((ours**2 - theirs**2).mean()) < 2e-5
+
+
+@pytest.mark.parametrize("table", ["_LOG2", "_ABOVE", "_BELOW"])
+def test_a_wrong_coefficient_is_caught(table, monkeypatch):
+    first, *rest = getattr(_normal, table)
+    monkeypatch.setattr(_normal, table, (first + 1e-4, *rest))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_quantile(_quantile)
+
+
+def test_the_law_is_symmetric():
+    """A word and the word with the other first bit stand for opposite numbers, bit for bit."""
+    words = random_bits(KEY, (N,))
+    z = [np.asarray(_of_words(words ^ np.uint32(flip), jnp.float32)) for flip in (0, 0x80000000)]
+    np.testing.assert_array_equal(z[0], -z[1])
 
 
 def test_a_block_is_part_of_the_whole():

@@ -1,0 +1,153 @@
+"""scripts/bench family: every member of the family over a copy, and recurrent cells over bare ones.
+
+Members: float32, 2048 x 2048 (as maps: 64 x 32 x 32 x 64), rate 0.1. "forward" is one jitted call
+over ``x * c``; "backward" is the gradient by x alone, given that of y, over ``w * c``. Element-wise
+members promise at most 2. drop_block and cutout look at neighbours and are measured without such a
+promise. Left out: ``patch_dropout`` and ``layer_drop``, which save time instead of taking it.
+
+Cells: an LSTM of 256 units over 64 steps of 32 sequences, its inputs and state dropped at rate 0.25
+by masks fixed over time, against the same loop around the bare cell: ``nn.RNN``, ``nnx.RNN`` and
+``lax.scan``. "train" is the gradient by inputs and parameters. They promise at most 1.1.
+
+Ratios are of medians measured in turn (see timing.py).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+import jaxdrop
+from scripts.benchmarks import recurrent, timing
+
+RATE = 0.1
+SHAPE = (2048, 2048)
+MAPS = (64, 32, 32, 64)
+PROMISE = {"element-wise": 2.0, "cell": 1.1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every member of the family over a copy, and recurrent cells over bare ones."""
+
+    seconds: float = 20.0
+    """Time for each of the four cases, shared by all functions in it."""
+
+
+class Member(NamedTuple):
+    """A function (key, x) -> array like x."""
+
+    apply: Callable[[Any, jax.Array], jax.Array]
+    kind: str = "element-wise"
+    backward: bool = True
+
+
+def maps(function: Callable[..., jax.Array], **options: Any) -> Callable[..., jax.Array]:
+    """Apply the function to x seen as a batch of feature maps."""
+    return lambda key, x: function(key, x.reshape(MAPS), RATE, **options).reshape(x.shape)
+
+
+def plain(function: Callable[..., jax.Array], **options: Any) -> Callable[..., jax.Array]:
+    return lambda key, x: function(key, x, RATE, **options)
+
+
+def word_dropout(key: Any, x: jax.Array) -> jax.Array:
+    tokens = jaxdrop.word_dropout(key, x.view(jnp.int32), RATE, unknown=0)
+    return tokens.view(jnp.float32)
+
+
+MEMBERS: dict[str, Member] = {
+    "dropout": Member(plain(jaxdrop.dropout)),
+    "gaussian_dropout": Member(plain(jaxdrop.gaussian_dropout)),
+    "gaussian_noise": Member(plain(jaxdrop.gaussian_noise)),
+    "alpha_dropout": Member(plain(jaxdrop.alpha_dropout)),
+    "concrete_dropout": Member(plain(jaxdrop.concrete_dropout)),
+    "variational_dropout": Member(lambda key, x: jaxdrop.variational_dropout(key, x, -2.0)),
+    "spatial_dropout": Member(maps(jaxdrop.spatial_dropout)),
+    "feature_alpha_dropout": Member(maps(jaxdrop.feature_alpha_dropout)),
+    "locked_dropout": Member(plain(jaxdrop.locked_dropout)),
+    "drop_path": Member(plain(jaxdrop.drop_path)),
+    "drop_connect": Member(plain(jaxdrop.drop_connect)),
+    "embedding_dropout": Member(plain(jaxdrop.embedding_dropout)),
+    "word_dropout": Member(word_dropout, backward=False),
+    "zoneout": Member(
+        lambda key, x: jaxdrop.zoneout(key, x, RATE, previous=jnp.zeros_like(x)),
+    ),
+    "drop_block, 7 x 7": Member(maps(jaxdrop.drop_block), "neighbours"),
+    "drop_block, shared by channels": Member(
+        maps(jaxdrop.drop_block, share_channels=True), "neighbours"
+    ),
+    "cutout, 8 x 8": Member(
+        lambda key, x: jaxdrop.cutout(key, x.reshape(MAPS), size=8).reshape(x.shape), "neighbours"
+    ),
+}
+
+
+def forward(apply: Callable[..., jax.Array]) -> Callable[..., Any]:
+    return timing.into_buffer(lambda key, x, w: apply(key, x))
+
+
+def backward(apply: Callable[..., jax.Array]) -> Callable[..., Any]:
+    def gradient(key: Any, x: jax.Array, w: jax.Array) -> jax.Array:
+        return jax.vjp(lambda x: apply(key, x), x)[1](w)[0]
+
+    return timing.into_buffer(gradient)
+
+
+def run(config: Config, console: Console) -> list[dict[str, Any]]:
+    keys = jax.random.split(jax.random.key(0), 4)
+    x = [jax.random.normal(k, SHAPE) for k in keys[:2]]
+    w = jax.random.normal(keys[2], SHAPE)
+    cases: list[dict[str, Any]] = []
+    for mode, wrap in (("forward", forward), ("backward", backward)):
+        calls = {"copy": wrap(lambda key, x: x * (1 / (1 - RATE)))}
+        chosen = {n: m for n, m in MEMBERS.items() if mode == "forward" or m.backward}
+        calls |= {name: wrap(member.apply) for name, member in chosen.items()}
+        with console.status(f"{mode}, {len(calls)} functions, {config.seconds:g} s and compiling"):
+            inputs = [(keys[3], one, w) for one in x]
+            times = timing.medians(calls, inputs, x[0], seconds=config.seconds)
+        cases += [
+            record(name, mode, member.kind, times[name], times["copy"])
+            for name, member in chosen.items()
+        ]
+    for mode in ("forward", "train"):
+        with console.status(f"cells, {mode}, {config.seconds:g} s and compiling"):
+            times = recurrent.times(mode, config.seconds)
+        cases += [
+            record(name, mode, "cell", times[name], times[f"{name}, bare"])
+            for name in recurrent.LOOPS
+        ]
+    console.print(table(cases))
+    return cases
+
+
+def record(name: str, mode: str, kind: str, seconds: float, baseline: float) -> dict[str, Any]:
+    promise, ratio = PROMISE.get(kind), seconds / baseline
+    return {
+        "name": name,
+        "mode": mode,
+        "kind": kind,
+        "ms": seconds * 1e3,
+        "baseline_ms": baseline * 1e3,
+        "ratio": ratio,
+        "promise": promise,
+        "kept": None if promise is None else ratio <= promise,
+    }
+
+
+def table(cases: list[dict[str, Any]]) -> Table:
+    out = Table(title="times a copy, cells: times the bare cell (medians, measured in turn)")
+    for name in ("", "mode", "kind", "ms", "ratio", "at most"):
+        out.add_column(name, justify="left" if name in ("", "mode", "kind") else "right")
+    for case in cases:
+        promise = "" if case["promise"] is None else f"{case['promise']:g}"
+        style = "red" if case["kept"] is False else None
+        out.add_row(
+            case["name"], case["mode"], case["kind"], f"{case['ms']:.2f}", f"{case['ratio']:.2f}",
+            promise, style=style,
+        )  # fmt: skip
+    return out

@@ -1,0 +1,93 @@
+"""Loops over time around an LSTM cell, bare and with recurrent dropout, timed side by side."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import jaxdrop
+import jaxdrop.linen
+import jaxdrop.nnx
+from scripts.benchmarks import timing
+
+RATE = 0.25
+BATCH, STEPS, UNITS = 32, 64, 256
+OVER_TIME = {"params": False, "dropout": False}
+
+Loop = Callable[[Any, Any, jax.Array], jax.Array]  # (parameters, key, x) -> y like x
+
+
+def linen_rnn(dropped: bool) -> tuple[Any, Loop]:
+    cell: Any = nn.LSTMCell(UNITS)
+    if dropped:
+        cell = jaxdrop.linen.RecurrentDropout(cell, RATE, RATE, deterministic=False)
+    rnn = nn.RNN(cell, split_rngs=OVER_TIME)
+    params = nn.RNN(nn.LSTMCell(UNITS)).init(jax.random.key(0), _example())
+    return params, lambda params, key, x: rnn.apply(params, x, rngs={"dropout": key})
+
+
+def nnx_rnn(dropped: bool) -> tuple[Any, Loop]:
+    rngs = nnx.Rngs(0)
+    cell: Any = nnx.LSTMCell(UNITS, UNITS, rngs=rngs)
+    if dropped:
+        cell = jaxdrop.nnx.RecurrentDropout(cell, RATE, input_rate=RATE, rngs=rngs)
+    graph, params, rest = nnx.split(nnx.RNN(cell, rngs=rngs), nnx.Param, ...)
+
+    def loop(params: Any, key: Any, x: jax.Array) -> jax.Array:
+        return nnx.merge(graph, params, rest, copy=True)(x)
+
+    return params, loop
+
+
+def scan(dropped: bool) -> tuple[Any, Loop]:
+    module = nn.LSTMCell(UNITS)
+    start = module.initialize_carry(jax.random.key(0), (BATCH, UNITS))
+    params = module.init(jax.random.key(0), start, _example()[:, 0])
+
+    def loop(params: Any, key: Any, x: jax.Array) -> jax.Array:
+        def cell(carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+            return module.apply(params, carry, x)  # type: ignore[return-value]  # flax says Any
+
+        step = jaxdrop.recurrent_cell(key, cell, RATE, input_rate=RATE) if dropped else cell
+        return jax.lax.scan(step, start, x.swapaxes(0, 1))[1].swapaxes(0, 1)
+
+    return params, loop
+
+
+LOOPS: dict[str, Callable[[bool], tuple[Any, Loop]]] = {
+    "nn.RNN, LSTM": linen_rnn,
+    "nnx.RNN, LSTM": nnx_rnn,
+    "lax.scan, LSTM": scan,
+}
+
+
+def times(mode: str, seconds: float) -> dict[str, float]:
+    """Return the median seconds of each loop: dropped under "name", bare under "name, bare"."""
+    calls, parameters = {}, {}
+    for loop, make in LOOPS.items():
+        for dropped in (False, True):
+            name = loop if dropped else f"{loop}, bare"
+            parameters[name], run = make(dropped)
+            calls[name] = _call(mode, name, run)
+    x = [jax.random.normal(jax.random.key(i), (BATCH, STEPS, UNITS)) for i in (1, 2)]
+    inputs = [(jax.random.key(3), one, parameters) for one in x]
+    return timing.medians(calls, inputs, x[0], seconds=seconds)
+
+
+def _call(mode: str, name: str, loop: Loop) -> Callable[..., Any]:
+    # The parameters are arguments: as constants they would be rearranged while compiling.
+    if mode == "forward":
+        return timing.into_buffer(lambda key, x, p: loop(p[name], key, x))
+
+    def loss(params: Any, x: jax.Array, key: Any) -> jax.Array:
+        return jnp.square(loop(params, key, x)).sum()
+
+    gradient = jax.grad(loss, (0, 1))
+    return timing.into_buffer(lambda key, x, p: gradient(p[name], x, key))
+
+
+def _example() -> jax.Array:
+    return jnp.ones((BATCH, STEPS, UNITS))

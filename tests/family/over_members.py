@@ -1,0 +1,50 @@
+"""How a shared property is run over the registry: which members, which key, what is equal."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests.family.registry import Member, TwoPoint, members
+
+RATE = 0.3
+
+
+def over(**wanted: Any) -> Any:
+    """Parametrise over the members whose attributes have the given values."""
+    chosen = [m for m in members if all(getattr(m, k) == v for k, v in wanted.items())]
+    names = [m.name for m in chosen]
+    ids = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names)]
+    return pytest.mark.parametrize("member", chosen, ids=ids)
+
+
+def with_law(*kinds: type) -> Any:
+    chosen = [m for m in members if isinstance(m.law, kinds)]
+    return pytest.mark.parametrize("member", chosen, ids=[m.name for m in chosen])
+
+
+def key(n: int = 0) -> jax.Array:
+    return jax.random.key(n)
+
+
+def run(member: Member, k: jax.Array, x: jax.Array, rate: Any = RATE) -> jax.Array:
+    """Apply the member under jit, which compiles once where eager would for each operation."""
+    return jax.jit(lambda k, x: member.apply(k, x, rate))(k, x)
+
+
+def close(y: Any, z: Any) -> None:
+    """Equal but for the rounding of a fused multiply-add."""
+    y, z = np.asarray(y), np.asarray(z)
+    assert y.shape == z.shape and y.dtype == z.dtype
+    np.testing.assert_allclose(y, z, rtol=2e-6, atol=1e-6)
+
+
+def decisions(member: Member, y: np.ndarray) -> np.ndarray:
+    """Where y was dropped; fails on a value outside of the support."""
+    assert isinstance(member.law, TwoPoint)
+    x = np.asarray(member.example()).astype(np.float64)
+    kept, dropped = member.law.kept(x, RATE), member.law.dropped(x, RATE)
+    is_kept, is_dropped = np.isclose(y, kept, 2e-6, 2e-7), np.isclose(y, dropped, 2e-6, 2e-7)
+    assert (is_kept ^ is_dropped).all(), "a value outside of the support"
+    return is_dropped

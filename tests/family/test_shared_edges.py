@@ -1,0 +1,85 @@
+"""What the members of the family share at the edges: rates 0 and 1, dtypes, nothing, wrong use."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.family.over_members import RATE, close, key, over, run
+from tests.family.registry import Member
+
+
+@over()
+def test_rate_zero_and_test_mode_need_no_key(member: Member) -> None:
+    x = member.example()
+    np.testing.assert_array_equal(member.apply(None, x, 0.0), member.test_time(x))
+    close(member.apply(None, x, RATE, deterministic=True), member.in_test_mode(x, RATE))
+
+
+@over()
+def test_rate_one(member: Member) -> None:
+    if member.rate_one is None:
+        pytest.skip("the member's own tests say what its rate of 1 does")
+    x = member.example()
+    np.testing.assert_array_equal(member.apply(key(), x, 1.0), member.rate_one(x))
+    if member.traced_rate:
+        y = jax.jit(member.apply)(key(), x, jnp.float32(1))
+        np.testing.assert_array_equal(y, member.rate_one(x))
+    if not member.integer_input:
+        grad = jax.grad(lambda x: member.apply(key(), x, 1.0).sum())(x)
+        np.testing.assert_array_equal(grad, member.rate_one(jnp.ones_like(x)))
+
+
+@over(integer_input=False)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
+def test_dtype_is_kept(member: Member, dtype: str) -> None:
+    x = jnp.asarray(member.example()).astype(dtype)
+    if dtype.startswith("complex") and not member.complex_input:
+        with pytest.raises(TypeError, match=f"got x of dtype complex64; {member.name}"):
+            member.apply(key(), x, RATE)
+        return
+    assert run(member, key(), x).dtype == x.dtype
+    if member.traced_rate:
+        assert jax.eval_shape(member.apply, key(), x, jnp.float32(RATE)).dtype == x.dtype
+
+
+@over(integer_input=False)
+def test_doubles_stay_doubles(member: Member, x64: None) -> None:
+    x = member.example(np.float64)
+    y = run(member, key(), x)
+    assert y.dtype == np.float64
+    z = run(member, key(), member.example())
+    np.testing.assert_allclose(y, z, rtol=1e-5, atol=1e-6)  # the mask knows no dtype
+
+
+@over()
+def test_an_empty_batch(member: Member) -> None:
+    x = member.example()[:0]
+    assert member.apply(key(), x, RATE).size == 0
+
+
+def sentence(member: Member, error: type, match: str, *args: Any, **options: Any) -> None:
+    with pytest.raises(error, match=match):
+        member.apply(*args, **options)
+
+
+@over()
+def test_wrong_use_is_told_in_a_sentence(member: Member) -> None:
+    x, name = member.example(), member.name
+    sentence(member, ValueError, f"^{name} needs a random key and got None", None, x, RATE)
+    sentence(member, TypeError, "^got 3 where a random key belongs", 3, x, RATE)
+    keys = jax.random.split(key(), 2)
+    sentence(member, ValueError, "^got a batch of keys of shape \\(2,\\)", keys, x, RATE)
+    for bad in (-0.25, float("nan"), 1.5 if member.probability else float("inf")):
+        sentence(member, ValueError, f"^got (rate|stddev)={bad!r}", key(), x, bad)
+    sentence(member, TypeError, "^got (rate|stddev)='0.5'", key(), x, "0.5")
+    sentence(member, TypeError, "^got deterministic=1", key(), x, RATE, deterministic=1)
+    if member.integer_input:
+        sentence(
+            member, TypeError, f"of dtype float32; {name} takes", key(), x.astype(jnp.float32), RATE
+        )
+    else:
+        x = jnp.ones(member.shape, jnp.int32)
+        sentence(member, TypeError, f"^got x of dtype int32; {name} takes", key(), x, RATE)

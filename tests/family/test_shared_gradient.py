@@ -1,0 +1,55 @@
+"""The gradients of the members of the family: the forward mask, nothing kept, none to the rate."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.family.over_members import RATE, decisions, key, over, run, with_law
+from tests.family.registry import Member, TwoPoint
+
+
+@over(integer_input=False)
+def test_gradient_uses_the_mask_of_the_forward_pass(member: Member) -> None:
+    x = member.example()
+    t = jnp.sin(jnp.arange(x.size, dtype=jnp.float32)).reshape(x.shape)
+
+    @jax.jit
+    def f(x: jax.Array) -> jax.Array:
+        return member.apply(key(3), x, RATE)
+
+    y, out_t = jax.jvp(f, (x,), (t,))
+    np.testing.assert_allclose(out_t, f(x + t) - f(x), rtol=1e-4, atol=1e-5)
+    w = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+    _, pull = jax.vjp(f, x)
+    (back,) = pull(w)
+    np.testing.assert_allclose(jnp.vdot(back, t), jnp.vdot(w, out_t), rtol=1e-4)
+    if member.diagonal:
+        np.testing.assert_allclose(back * t, w * out_t, rtol=1e-5, atol=1e-6)
+
+
+@over(lean=True)
+def test_nothing_large_is_kept_for_the_backward_pass(member: Member) -> None:
+    x = jnp.ones([n * 8 for n in member.shape])
+    _, pull = jax.vjp(lambda x: member.apply(key(), x, RATE), x)
+    saved = [leaf.size for leaf in jax.tree.leaves(pull)]
+    assert max(saved, default=0) <= 8, saved
+
+
+@with_law(TwoPoint)
+def test_a_dropped_nan_is_forgotten_and_so_is_its_gradient(member: Member) -> None:
+    assert isinstance(member.law, TwoPoint)
+    if member.integer_input or not member.law.forgets:
+        pytest.skip("there is no NaN, or what is dropped passes x on")
+    x = member.example()
+    dropped = decisions(member, np.asarray(run(member, key(5), x)).astype(np.float64))
+    bad = jnp.full_like(x, np.nan)
+    y, pull = jax.vjp(lambda x: run(member, key(5), x), bad)
+    np.testing.assert_array_equal(np.isfinite(y), dropped)
+    np.testing.assert_array_equal(np.asarray(pull(jnp.ones_like(y))[0]) == 0, dropped)
+
+
+@over(traced_rate=True, integer_input=False)
+def test_no_gradient_flows_to_the_rate(member: Member) -> None:
+    loss = jax.jit(lambda rate: member.apply(key(), member.example(), rate).sum())
+    assert jax.grad(loss)(0.3) == 0
