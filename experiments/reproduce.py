@@ -53,6 +53,9 @@ def reproduce(path: Path, console: Console) -> int:
         tempfile.TemporaryDirectory() as folder,
         progress_bar(f"reproduce {name}", module.ticks(config)) as tick,
     ):
+        resumable = hasattr(module, "resume_point")
+        work = Path(folder) / "work"
+        work.mkdir()
         # Through a file, so that numbers are compared in the form in which they are stored.
         file = Path(folder) / "result.json"
         write_result(
@@ -61,7 +64,7 @@ def reproduce(path: Path, console: Console) -> int:
                 "experiment": name,
                 "config": old["config"],
                 "environment": environment(),
-                **module.run(config, tick),
+                **module.run(config, tick, *([work] if resumable else [])),
             },
         )
         new = read_result(file)

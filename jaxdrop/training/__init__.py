@@ -1,11 +1,19 @@
-"""Training with dropout that is a function of (key, step): states and jitted steps.
+"""Training with dropout that is a function of (key, step): states, jitted steps, whole runs.
 
 A ``TrainState`` (Linen) or an ``NNXTrainState`` (NNX) carries one dropout key. ``make_train_step``
 draws step n's randomness from ``fold_in(dropout_key, n)`` and from nothing else, so a run that is
-cut at step n and continued draws what it would have drawn.
+cut at step n and continued draws what it would have drawn. ``fit`` makes a run of it: batches in an
+order that is a function of (seed, epoch), checkpoints, metrics, any mesh.
 """
 
+from jaxdrop.training._checkpoints import CheckpointError as CheckpointError
+from jaxdrop.training._checkpoints import saved_step as saved_step
+from jaxdrop.training._fit import fit as fit
+from jaxdrop.training._mesh import shard_state as shard_state
 from jaxdrop.training._nnx_state import NNXTrainState as NNXTrainState
+from jaxdrop.training._order import epoch_order as epoch_order
 from jaxdrop.training._state import TrainState as TrainState
 from jaxdrop.training._step import make_eval_step as make_eval_step
 from jaxdrop.training._step import make_train_step as make_train_step
+from jaxdrop.training._stop import Stopped as Stopped
+from jaxdrop.training._sweep import sweep as sweep

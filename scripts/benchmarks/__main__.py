@@ -13,7 +13,7 @@ import jax
 import tyro
 from rich.console import Console
 
-SUITES = ("core", "forms")
+SUITES = ("core", "forms", "family", "training", "mc")
 
 
 @dataclasses.dataclass(frozen=True)

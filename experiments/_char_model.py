@@ -1,0 +1,115 @@
+"""A small transformer over bytes in Flax NNX, with dropout wherever a transformer has it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import PartitionSpec as P
+
+from jaxdrop.nnx import Dropout, DropPath
+
+BYTES = 256
+# How the parameters of a block lie on a mesh: heads and hidden units over "model" (Megatron).
+RULES = {
+    r"(qkv|up)/kernel$": P(None, "model"),
+    r"(qkv|up)/bias$": P("model"),
+    r"(attended|down)/kernel$": P("model", None),
+}
+
+
+class Rate(nnx.Variable[jax.Array]):
+    """A dropout rate that a schedule changes from step to step."""
+
+
+class Block(nnx.Module):
+    """``x += drop_path(dropout(attention(norm(x)))); x += drop_path(dropout(mlp(norm(x))))``."""
+
+    def __init__(self, width: int, heads: int, rate: Any, path_rate: Any, dtype: Any, rngs: Any):
+        self.heads, self.width, self.dtype = heads, width, dtype
+
+        def linear(inputs: int, outputs: int) -> nnx.Linear:
+            return nnx.Linear(inputs, outputs, dtype=dtype, rngs=rngs)
+
+        self.norm_attention = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.norm_mlp = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.qkv = linear(width, 3 * width)
+        self.attended = linear(width, width)
+        self.up = linear(width, 4 * width)
+        self.down = linear(4 * width, width)
+        self.drop_attention = Dropout(rate, rngs=rngs)
+        self.drop_mlp = Dropout(rate, rngs=rngs)
+        self.path_attention = DropPath(path_rate, rngs=rngs)
+        self.path_mlp = DropPath(path_rate, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return x of shape (batch, time, width) after the block."""
+        batch, time, width = x.shape
+        # Heads first, so that a mesh that splits the columns splits heads.
+        qkv = self.qkv(self.norm_attention(x)).reshape(batch, time, self.heads, 3, -1)
+        q, k, v = (qkv[:, :, :, i] for i in range(3))
+        y = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(batch, time, width)
+        x = x + self.path_attention(self.drop_attention(self.attended(y)))
+        y = self.down(nnx.gelu(self.up(self.norm_mlp(x))))
+        return x + self.path_mlp(self.drop_mlp(y))
+
+
+class CharModel(nnx.Module):
+    """Predict each next byte.
+
+    Args:
+      layers, width, heads, context: its size.
+      rate: ``rate(step)`` of embeddings, attention outputs and MLPs, such as an optax schedule; a
+        block's branches are dropped at the same rate times the block's share of the depth.
+      dtype: of the computation; parameters stay float32.
+      rngs: for parameters and masks.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: int,
+        width: int,
+        heads: int,
+        context: int,
+        rate: Callable[[Any], Any],
+        dtype: Any,
+        rngs: nnx.Rngs,
+    ):
+        self.schedule = rate
+        self.count = nnx.Variable(jnp.zeros((), jnp.int32))
+        self.rate = Rate(jnp.zeros((), jnp.float32))
+        self.path_rates = nnx.List([Rate(jnp.zeros((), jnp.float32)) for _ in range(layers)])
+        self.bytes = nnx.Embed(BYTES, width, dtype=dtype, rngs=rngs)
+        self.places = nnx.Embed(context, width, dtype=dtype, rngs=rngs)
+        self.drop = Dropout(self.rate, rngs=rngs)
+        self.blocks = nnx.List(
+            [Block(width, heads, self.rate, path, dtype, rngs) for path in self.path_rates]
+        )
+        self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, BYTES, dtype=dtype, rngs=rngs)
+
+    def __call__(self, text: jax.Array) -> jax.Array:
+        """Return float32 logits of shape (batch, time, 256) for int32 bytes (batch, time)."""
+        places = self.places(jnp.arange(text.shape[1]))
+        x = self.drop(self.bytes(text) + jnp.broadcast_to(places, (len(text), *places.shape)))
+        for block in self.blocks:
+            x = block(x)
+        return self.out(self.norm(x)).astype(jnp.float32)
+
+    def begin_step(self) -> jax.Array:
+        """Set the rates for a training step and count it; return the rate."""
+        rate = jnp.asarray(self.schedule(self.count[...]), jnp.float32)
+        self.rate[...] = rate
+        for depth, path in enumerate(self.path_rates, 1):
+            path[...] = rate * jnp.float32(depth / len(self.path_rates))
+        self.count[...] = self.count[...] + 1
+        return rate
+
+
+def bits_per_byte(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Return the cross entropy of each byte in bits, of shape (batch, time)."""
+    logs = jax.nn.log_softmax(logits)
+    chosen = jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
+    return -chosen / jnp.log(jnp.float32(2))

@@ -1,0 +1,165 @@
+"""Checkpoints of a train state: Orbax's manager, and a sentence for whatever is wrong with one."""
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from jaxdrop.training._fingerprint import fingerprint
+from jaxdrop.training._mesh import is_key, path_name
+from jaxdrop.training._state import TrainState
+
+S = TypeVar("S", bound=TrainState)
+
+
+class CheckpointError(RuntimeError):
+    """What is saved cannot be used, or saving failed; the text says what to do."""
+
+
+def saved_step(folder: str | Path) -> int | None:
+    """Return the step of the newest whole checkpoint that ``fit`` left in a folder, or None."""
+    return max(_whole(Path(folder) / "checkpoints"), default=None)
+
+
+class Checkpoints:
+    """The checkpoints of one run: written in the background, the last few kept.
+
+    A checkpoint is a folder named after its step. It appears, by a rename, when all of it is
+    written: a process killed while it writes leaves the ones before as they were.
+    """
+
+    def __init__(self, folder: Path, keep: int):
+        import orbax.checkpoint as ocp  # slow to import, and only needed here
+
+        self._args = ocp.args
+        self.place = folder.absolute() / "checkpoints"
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+        handler = ocp.StandardCheckpointHandler()
+        self._manager = ocp.CheckpointManager(self.place, options=options, item_handlers=handler)
+        self._on_its_way: int | None = None
+
+    def latest(self) -> int | None:
+        return self._manager.latest_step()
+
+    def restore(self, step: int, like: S) -> S:
+        """Return the state saved at a step, on the devices of ``like``.
+
+        Raises:
+          CheckpointError: if it is damaged, or of another model or optimizer.
+        """
+        plain: Any = _plain(like)
+        try:
+            found = _shapes(self._manager.item_metadata(step)["state"])
+        except Exception as error:
+            raise self._damaged(step, error) from error
+        expected = _shapes(plain)
+        odd = [k for k in sorted(found | expected) if found.get(k) != expected.get(k)]
+        if odd:
+            shown = "; ".join(
+                f"{k}: {found.get(k, 'absent')} there, {expected.get(k, 'absent')} here"
+                for k in odd[:3]
+            )
+            raise CheckpointError(
+                f"the checkpoint of step {step} in {self.place} is of another model or optimizer "
+                f"({shown}{'; ...' if len(odd) > 3 else ''}). Nothing was changed; choose another "
+                "folder, or go on with what it was made with"
+            )
+        sums = (len(expected),)
+        target = {
+            "state": jax.tree.map(_abstract, plain),
+            "fingerprint": jax.ShapeDtypeStruct(sums, np.uint32, sharding=plain.step.sharding),
+        }
+        try:
+            read = self._manager.restore(step, args=self._args.StandardRestore(target))
+        except Exception as error:
+            raise self._damaged(step, error) from error
+        if not np.array_equal(fingerprint(read["state"]), np.asarray(read["fingerprint"])):
+            raise self._damaged(step, "its numbers are not those that were saved")
+        return jax.tree.map(_typed, like, read["state"])
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Begin to save; wait only for a save that is still on its way.
+
+        Raises:
+          CheckpointError: if this save, or the one before, failed.
+        """
+        plain = _plain(state)
+        try:
+            self._manager.wait_until_finished()
+            self._on_its_way = step
+            tree = {"state": plain, "fingerprint": fingerprint(plain)}
+            self._manager.save(step, args=self._args.StandardSave(tree), force=True)
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def wait(self) -> None:
+        """Return when what was begun is written.
+
+        Raises:
+          CheckpointError: if that failed.
+        """
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        try:
+            self._manager.close()
+        except Exception:
+            pass  # a save that failed has been told
+
+    def _failed(self, error: Exception) -> CheckpointError:
+        last = max(_whole(self.place), default=None)
+        safe = "nothing was saved before" if last is None else f"step {last} is whole"
+        return CheckpointError(
+            f"the checkpoint of step {self._on_its_way} could not be written to {self.place} "
+            f"({_reason(error)}); {safe}. Make room, and the same call goes on from there"
+        )
+
+    def _damaged(self, step: int, error: Any) -> CheckpointError:
+        before = max((s for s in _whole(self.place) if s < step), default=None)
+        way = "begin again" if before is None else f"go on from step {before}, the one before it"
+        return CheckpointError(
+            f"the checkpoint of step {step} in {self.place} is damaged ({_reason(error)}). Nothing "
+            f"was changed; to {way}, delete {self.place / str(step)}"
+        )
+
+
+def _whole(place: Path) -> list[int]:
+    """Return the steps of the whole checkpoints on the disk."""
+    from orbax.checkpoint.utils import checkpoint_steps
+
+    return checkpoint_steps(place) if place.is_dir() else []
+
+
+def _plain(state: TrainState) -> TrainState:
+    """Return the state with key data for keys: Orbax finds key implementations by jax's names."""
+    return jax.tree.map(lambda a: jax.random.key_data(a) if is_key(a) else a, state)
+
+
+def _typed(like: Any, read: jax.Array) -> jax.Array:
+    if not is_key(like):
+        return read
+    return jax.random.wrap_key_data(read, impl=jax.random.key_impl(like))
+
+
+def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    return {
+        path_name(path): f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _reason(error: Any) -> str:
+    """Return an error's words: the system's, where TensorStore wraps them, or the first line."""
+    system = re.search(r"([^:\n]+?) \[os_error", str(error))
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return system[1].strip() if system else lines[0][:200]

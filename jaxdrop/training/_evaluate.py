@@ -1,0 +1,58 @@
+"""Evaluation: the exact mean of per-row metrics over a data set, whatever the batch size."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxdrop.training._mesh import place_batch
+from jaxdrop.training._rows import Rows
+from jaxdrop.training._state import TrainState
+from jaxdrop.training._step import make_eval_step
+
+
+def make_evaluation(
+    metric_fn: Callable[..., Any], rows: Rows, batch_size: int, mesh: Mesh | None
+) -> Callable[[TrainState], dict[str, float]]:
+    """Build ``evaluate(state) -> {name: mean over rows}``, compiled once.
+
+    The last batch is filled up with row 0, which does not count, so that every batch has one shape
+    and can be spread over a mesh. Batches are added up in float64.
+
+    Args:
+      metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row.
+      rows, batch_size, mesh: as in ``fit``.
+    """
+    step = make_eval_step(metric_fn)
+
+    def sums(state: TrainState, batch: Any, valid: jax.Array) -> dict[str, jax.Array]:
+        values = step(state, batch)
+        for name, value in values.items():
+            if jnp.shape(value) != valid.shape:
+                raise ValueError(
+                    f"metric_fn returned {name!r} of shape {jnp.shape(value)}, expected one number "
+                    f"for each of the {valid.shape[0]} rows of the batch"
+                )
+        return {
+            name: jnp.sum(jnp.where(valid, value, jnp.zeros_like(value)), dtype=jnp.float32)
+            for name, value in values.items()
+        }
+
+    everywhere = None if mesh is None else NamedSharding(mesh, P())
+    compiled = jax.jit(sums, out_shardings=everywhere)
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        totals: dict[str, float] = {}
+        for start in range(0, rows.count, batch_size):
+            numbers = np.arange(start, start + batch_size)
+            valid = numbers < rows.count
+            batch = place_batch(rows, np.where(valid, numbers, 0), mesh)
+            for name, value in compiled(state, batch, valid).items():
+                totals[name] = totals.get(name, 0.0) + float(value)
+        return {name: total / rows.count for name, total in totals.items()}
+
+    return evaluate

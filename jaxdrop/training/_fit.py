@@ -1,0 +1,200 @@
+"""fit: a whole training run that can be killed at any moment and goes on to the same bits."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxdrop.training._checkpoints import Checkpoints
+from jaxdrop.training._evaluate import make_evaluation
+from jaxdrop.training._log import Log, summary_writer
+from jaxdrop.training._mesh import check_mesh, keep_places, place_batch
+from jaxdrop.training._order import epoch_order
+from jaxdrop.training._progress import step_bar
+from jaxdrop.training._rows import Rows
+from jaxdrop.training._run_file import describe_key, open_run
+from jaxdrop.training._state import TrainState
+from jaxdrop.training._step import make_train_step
+from jaxdrop.training._stop import StopSignals
+
+S = TypeVar("S", bound=TrainState)
+AHEAD = 2  # steps handed to the device before the host waits for one
+
+
+def fit(
+    state: S,
+    loss_fn: Callable[..., Any],
+    data: Any,
+    *,
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    folder: str | PathLike[str] | None = None,
+    metric_fn: Callable[..., Any] | None = None,
+    test: Any = None,
+    config: Mapping[str, Any] | None = None,
+    mesh: Mesh | None = None,
+    save_every: int = 1000,
+    keep: int = 3,
+    log_every: int = 100,
+    tensorboard: bool = False,
+    tick: Callable[[int], None] | None = None,
+) -> tuple[S, list[dict[str, Any]]]:
+    """Train for some epochs, from where the run in the folder was, or from the state given.
+
+    ``rows of step n = epoch_order(seed, n // steps, rows)[batch n % steps]``, with
+    ``steps = rows // batch_size`` in an epoch; ``key of step n = fold_in(state.dropout_key, n)``.
+    Nothing else is random. A run that was killed and goes on has the parameters, metrics and masks
+    of one that was not, to the bit, on the same devices and versions.
+
+    Args:
+      state: a TrainState or NNXTrainState. It is donated: use the one that is returned.
+      loss_fn: as for ``make_train_step``; its metrics have to be scalars.
+      data: arrays with one leading axis (a dict, a tuple), kept in memory and given to loss_fn as
+        batches; or a source with a length and rows by number, such as a ``grain.MapDataset``,
+        whose rows are stacked. What does not fill a batch is left out of the epoch.
+      seed: of the batch order; 0 <= seed < 2**32.
+      epochs: passes over the rows, at least 1. With more of them, a finished run goes on.
+      batch_size: rows in a step, over all devices and processes.
+      folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. With several
+        processes it is one that all of them see.
+      metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row. At
+        the end of each epoch the means over test are logged, with "epoch".
+      test: rows to evaluate, in the form of data.
+      config: what else the numbers depend on, such as a learning rate; JSON values. A run begun
+        with another one is refused.
+      mesh: spreads each batch over its axis "data"; spread the state with ``shard_state``.
+      save_every: steps between checkpoints. One is also saved at the end.
+      keep: how many checkpoints stay.
+      log_every: steps between lines of metrics.
+      tensorboard: also write the metrics to ``folder/tensorboard``; needs tensorboardX.
+      tick: called with the number of steps that were done, in place of a progress bar.
+
+    Returns:
+      The state after the last step, and the lines of metrics of the whole run as dicts.
+
+    Raises:
+      ValueError, TypeError: for settings or data without a meaning.
+      CheckpointError: if the folder is another run's, is damaged, or cannot be written to.
+      Stopped: after SIGTERM or Ctrl-C, when the step under way is saved. Exit code 143 or 130.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop, jaxdrop.training as jt
+    >>> model = nn.Dense(1)
+    >>> def loss_fn(variables, batch, key):
+    ...     x = jaxdrop.dropout(key, batch["x"], 0.5)
+    ...     return jnp.mean((model.apply(variables, x) - batch["y"]) ** 2)
+    >>> data = {"x": jnp.ones((64, 4)), "y": jnp.ones((64, 1))}
+    >>> state = jt.TrainState.create(
+    ...     apply_fn=model.apply, params=model.init(jax.random.key(0), data["x"])["params"],
+    ...     tx=optax.sgd(0.01), dropout_key=jax.random.key(1),
+    ... )
+    >>> state, metrics = jt.fit(state, loss_fn, data, seed=0, epochs=3, batch_size=16, log_every=4)
+    >>> int(state.step), [line["step"] for line in metrics]
+    (12, [4, 8, 12])
+    """
+    counts = {"epochs": epochs, "batch_size": batch_size, "save_every": save_every}
+    _check(seed, **counts, keep=keep, log_every=log_every)
+    check_mesh(mesh, batch_size)
+    if (metric_fn is None) != (test is None):
+        raise ValueError("metric_fn and test belong together; one of them is missing")
+    if tensorboard:
+        summary_writer()
+        if folder is None:
+            raise ValueError("tensorboard=True needs a folder")
+    rows = Rows(data, "data")
+    steps = rows.count // batch_size
+    if not steps:
+        raise ValueError(f"got batch_size={batch_size}, and there are {rows.count} rows")
+    evaluate = None
+    if metric_fn is not None:
+        evaluate = make_evaluation(metric_fn, Rows(test, "test"), batch_size, mesh)
+    total = epochs * steps
+    first = jax.process_index() == 0
+    place = None if folder is None else Path(folder)
+
+    with ExitStack() as stack:
+        checkpoints = None
+        if place is not None:
+            facts = {
+                "seed": seed,
+                "batch_size": batch_size,
+                "dropout_key": describe_key(state.dropout_key),
+                "data": rows.description,
+                "config": dict(config or {}),
+            }
+            open_run(place, facts, write=first)
+            checkpoints = Checkpoints(place, keep)
+            stack.callback(checkpoints.close)
+            saved = checkpoints.latest()
+            if saved is not None:
+                state = checkpoints.restore(saved, state)
+                if first:
+                    print(f"Resuming from step {saved} of {total} in {place}.", file=sys.stderr)
+        begin = int(state.step)
+        log = Log(place, begin, write=first, tensorboard=tensorboard)
+        stack.callback(log.close)
+        stop = stack.enter_context(StopSignals()) if checkpoints else StopSignals()
+        if tick is None:
+            tick = stack.enter_context(step_bar(total, begin))
+        else:
+            tick(min(begin, total))
+        train_step = keep_places(make_train_step(loss_fn), state, mesh)
+        under_way: deque[tuple[int, dict[str, jax.Array]]] = deque()
+
+        def settle(ahead: int) -> None:
+            while len(under_way) > ahead:
+                number, metrics = under_way.popleft()
+                jax.block_until_ready(metrics)
+                if number % log_every == 0:
+                    log.write(number, {k: _scalar(k, v) for k, v in metrics.items()})
+                tick(1)
+
+        order, of_epoch = np.zeros(0, np.int64), -1
+        for number in range(begin, total):
+            epoch, batch = divmod(number, steps)
+            if epoch != of_epoch:
+                order, of_epoch = epoch_order(seed, epoch, rows.count), epoch
+            chosen = order[batch * batch_size : (batch + 1) * batch_size]
+            state, metrics = train_step(state, place_batch(rows, chosen, mesh))
+            under_way.append((number + 1, metrics))
+            settle(AHEAD)
+            if evaluate and batch + 1 == steps:
+                settle(0)
+                log.write(number + 1, {"epoch": epoch + 1, **evaluate(state)})
+            if checkpoints is None:
+                continue
+            stopping = stop.asked()
+            if stopping or (number + 1) % save_every == 0 or number + 1 == total:
+                settle(0)
+                log.flush()
+                checkpoints.save(number + 1, state)
+            if stopping:
+                checkpoints.wait()
+                stop.end(number + 1, total, checkpoints.place)
+        settle(0)
+        if checkpoints is not None:
+            checkpoints.wait()
+    return state, log.lines
+
+
+def _scalar(name: str, value: jax.Array) -> float:
+    if value.ndim:
+        raise ValueError(
+            f"loss_fn returned the metric {name!r} of shape {value.shape}; fit logs scalars"
+        )
+    return value.item()
+
+
+def _check(seed: Any, **counts: Any) -> None:
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise ValueError(f"got seed={seed!r}, expected a whole number from 0 to 2**32 - 1")
+    for name, value in counts.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f"got {name}={value!r}, expected a whole number of at least 1")

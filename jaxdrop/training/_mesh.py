@@ -1,0 +1,154 @@
+"""Many devices: a state spread over a mesh by rules, and batches spread over its data axis."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxdrop.training._rows import Rows
+from jaxdrop.training._state import TrainState
+
+S = TypeVar("S", bound=TrainState)
+DATA = "data"
+
+
+def shard_state(state: S, mesh: Mesh, rules: Mapping[str, P] | None = None) -> S:
+    """Spread a train state over a mesh: parameters by rules, all else on every device.
+
+    Nothing but the place of the numbers changes: a step on a sharded state draws the same masks,
+    and computes the same but for the order in which sums over devices are taken.
+
+    Args:
+      state: a TrainState or NNXTrainState. With several processes, each has the same one.
+      mesh: devices of all processes; ``fit`` spreads batches over its axis "data".
+      rules: a regular expression for the path of a parameter, such as ``"hidden/kernel$"``, and
+        how its axes are spread, such as ``PartitionSpec(None, "model")``. The first that is found
+        in a path counts. The optimizer's moments follow their parameters.
+
+    Raises:
+      ValueError: if a rule matches nothing, or a length is not divisible by its devices.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop.training as jt
+    >>> from jax.sharding import PartitionSpec as P
+    >>> state = jt.TrainState.create(
+    ...     apply_fn=nn.Dense(8).apply, tx=optax.adam(1e-3), dropout_key=jax.random.key(1),
+    ...     params=nn.Dense(8).init(jax.random.key(0), jnp.ones((1, 4)))["params"],
+    ... )
+    >>> mesh = jax.make_mesh((1, jax.device_count()), ("data", "model"))
+    >>> state = jt.shard_state(state, mesh, {"kernel$": P(None, "model")})
+    >>> state.opt_state[0].mu["kernel"].sharding.spec == P(None, "model")
+    True
+    """
+    rules = dict(rules or {})
+    unused = set(rules)
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        name = path_name(path)
+        spec = P()
+        # A state's scalars (step, Adam's count) sit on paths that a rule may match.
+        for pattern in rules if np.ndim(leaf) else ():
+            if re.search(pattern, name):
+                unused.discard(pattern)
+                spec = rules[pattern]
+                break
+        _check_spec(name, np.shape(leaf), spec, mesh)
+        return NamedSharding(mesh, spec)
+
+    places = jax.tree_util.tree_map_with_path(place, state)
+    if unused:
+        known = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(state.params)]
+        raise ValueError(
+            f"the rules {sorted(unused)} match no parameter; there are {', '.join(known)}"
+        )
+    # From numbers of the host, because each process may only hand in what it holds itself.
+    plain = jax.tree.map(lambda a: np.asarray(jax.random.key_data(a) if is_key(a) else a), state)
+
+    def typed(plain: Any) -> Any:
+        return jax.tree.map(
+            lambda was, a: (
+                jax.random.wrap_key_data(a, impl=jax.random.key_impl(was)) if is_key(was) else a
+            ),
+            state,
+            plain,
+        )
+
+    return jax.jit(typed, out_shardings=places)(plain)
+
+
+def place_batch(rows: Rows, numbers: np.ndarray, mesh: Mesh | None) -> Any:
+    """Return a batch for a step: on a mesh, each process takes the rows of its own devices."""
+    if mesh is None:
+        return rows.take(numbers)
+    sharding = NamedSharding(mesh, P(DATA))
+    held: dict[tuple[int, int, int], Any] = {}
+
+    def piece(index: Any) -> Any:
+        which = index[0].indices(len(numbers))
+        if which not in held:
+            held[which] = rows.take(numbers[index[0]])
+        return held[which]
+
+    mine = sharding.addressable_devices_indices_map((len(numbers),)) or {}
+    example = piece(next(iter(mine.values())))
+    leaves, structure = jax.tree.flatten(example)
+
+    def assemble(i: int, leaf: np.ndarray) -> jax.Array:
+        shape = (len(numbers), *leaf.shape[1:])
+        return jax.make_array_from_callback(
+            shape, sharding, lambda index: jax.tree.leaves(piece(index))[i]
+        )
+
+    return jax.tree.unflatten(structure, [assemble(i, leaf) for i, leaf in enumerate(leaves)])
+
+
+def keep_places(
+    step: Callable[..., Any], state: TrainState, mesh: Mesh | None
+) -> Callable[..., Any]:
+    """Return the step; on a mesh, the state comes back where it was, metrics on every device."""
+    if mesh is None:
+        return step
+    places = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(step, donate_argnums=0, out_shardings=(places, NamedSharding(mesh, P())))
+
+
+def check_mesh(mesh: Mesh | None, batch_size: int) -> None:
+    """Raise ValueError if batches of this size cannot be spread over the mesh."""
+    if mesh is None:
+        return
+    if DATA not in mesh.shape:
+        raise ValueError(f"the mesh has the axes {tuple(mesh.shape)}; fit needs one named 'data'")
+    if batch_size % mesh.shape[DATA]:
+        raise ValueError(
+            f"got batch_size={batch_size} for {mesh.shape[DATA]} devices along 'data'; expected a "
+            "multiple of that"
+        )
+
+
+def path_name(path: Any) -> str:
+    """Return a leaf's path as ``params/hidden/kernel``."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def is_key(leaf: Any) -> bool:
+    """Say whether a leaf is an array of typed keys."""
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _check_spec(name: str, shape: tuple[int, ...], spec: P, mesh: Mesh) -> None:
+    if len(spec) > len(shape):
+        raise ValueError(f"{name} has shape {shape}, and its rule {spec} names more axes")
+    for length, axes in zip(shape, spec, strict=False):
+        names = (axes,) if isinstance(axes, str) else tuple(axes or ())
+        unknown = [a for a in names if a not in mesh.shape]
+        if unknown:
+            raise ValueError(f"the rule {spec} of {name} names {unknown}, not in {mesh}")
+        devices = int(np.prod([mesh.shape[a] for a in names]))
+        if length % devices:
+            raise ValueError(
+                f"{name} has shape {shape}: an axis of {length} cannot be spread over {devices} "
+                "devices"
+            )

@@ -1,0 +1,69 @@
+"""Rows: the examples that fit trains on, in memory or behind a data source, taken by number."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class Rows:
+    """Examples that can be counted and taken by number.
+
+    Attributes:
+      count: how many there are.
+      description: what a resumed run compares: the count, and of arrays their shapes and a CRC.
+    """
+
+    def __init__(self, data: Any, name: str):
+        self._source = None
+        leaves = jax.tree_util.tree_leaves_with_path(data)
+        if len(leaves) == 1 and leaves[0][1] is data and not hasattr(data, "dtype"):
+            if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+                raise TypeError(
+                    f"got {name} of type {type(data).__name__}, expected arrays with one leading "
+                    "axis (a dict, a tuple), or a source with a length and rows by number, such "
+                    "as a grain.MapDataset: the order of the rows is a function of (seed, epoch)"
+                )
+            self._source, self.count = data, len(data)
+            self.description: dict[str, Any] = {"rows": self.count}
+        else:
+            arrays = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+            self.count = _common_length(arrays, name)
+            self._arrays = jax.tree.map(_as_numpy, data)
+            self.description = {
+                "rows": self.count,
+                **{name: _describe(_as_numpy(leaf)) for name, leaf in arrays.items()},
+            }
+        if self.count < 1:
+            raise ValueError(f"{name} has no rows")
+
+    def take(self, numbers: Sequence[int] | np.ndarray) -> Any:
+        """Return the rows of these numbers, stacked along a new leading axis, as numpy arrays."""
+        if self._source is None:
+            return jax.tree.map(lambda a: a[numbers], self._arrays)
+        rows = [self._source[int(i)] for i in numbers]
+        return jax.tree.map(lambda *parts: _as_numpy(np.stack(parts)), *rows)
+
+
+def _as_numpy(array: Any) -> np.ndarray:
+    array = np.asarray(array)
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+
+
+def _common_length(arrays: dict[str, Any], name: str) -> int:
+    shapes = {path: np.shape(array) for path, array in arrays.items()}
+    lengths = {shape[0] for shape in shapes.values() if shape}
+    if len(lengths) != 1 or () in shapes.values():
+        found = ", ".join(f"{path} {shape}" for path, shape in shapes.items()) or "none"
+        raise ValueError(
+            f"{name} has arrays of shapes {found}; expected one or more arrays with the same "
+            "leading axis, the rows"
+        )
+    return int(lengths.pop())
+
+
+def _describe(array: np.ndarray) -> str:
+    crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data) if array.size else 0
+    return f"{array.dtype}{list(array.shape)} crc {crc:08x}"

@@ -1,0 +1,154 @@
+"""sweep: one training from many keys, rates and settings, in a few calls of one program."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxdrop.training._sweep_folder import SweepFolder
+from jaxdrop.training._sweep_grid import Grid
+from jaxdrop.training._sweep_way import Way, faster, make_chunk
+
+
+def sweep(
+    train: Callable[..., Any],
+    axes: Mapping[str, Any],
+    *,
+    shared: Mapping[str, Any] | None = None,
+    vectorize: Literal["vmap", "map", "auto"] = "vmap",
+    trial: Callable[..., Any] | None = None,
+    chunk: int | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    on_chunk: Callable[[int, Way], None] = lambda runs, way: None,
+) -> Any:
+    """Train once for every combination of keys, rates and other settings.
+
+    ``result[i, j, ...] = train(first=first[i], second=second[j], ..., **shared)``
+
+    The runs are pure functions of their arguments, so it does not matter which of them share a
+    chunk, a device or a process.
+
+    Bits. With "map" every run is the body of a loop, the program of ``jax.jit(train)``: on a CPU it
+    has the bits of the run alone, on one device or split over eight, which the tests hold it to.
+    With "vmap" the random draws are the same bits, as are all masks; but a batch of matrix products
+    is another routine than one product, and adds its terms in another order. That is a rounding in
+    the last place at every step, which training amplifies: ``scripts/bench training`` measures what
+    it comes to in the loss. Chunks of another size may batch in another way again.
+
+    Args:
+      train: a pure function that jit can trace, from named arguments to a tree of arrays. By
+        convention ``make_train(config)`` returns it, and what shapes depend on is in config.
+      axes: for each swept argument its values along the first dimension: typed keys, rates,
+        learning rates, schedules as rows. The last axis runs fastest.
+      shared: arguments that all runs have in common, such as the data; not copied per run.
+      vectorize: "vmap" batches the runs of a chunk into one program, best for a GPU and for small
+        networks; "map" runs them one after another inside one program, best for networks whose
+        single products fill the machine. "auto" times ``trial`` both ways and takes the faster.
+      trial: for "auto", a ``train`` of a few steps that takes the same arguments.
+      chunk: how many runs share the memory at a time; None for all of them. Chunks are made equal
+        in size, the last one being filled up with repeated runs whose results are dropped.
+      mesh: devices to split every chunk over, on all its axes; of one process. None for one device.
+      folder: where finished chunks are kept. A sweep that was interrupted and is called again with
+        the same folder goes on after its last chunk, in the way it was begun.
+      config: what else the results depend on, for JSON: stored in the folder, and compared.
+      on_chunk: called with the number of runs that are done, and the way, after every chunk and
+        once before the first, when a folder already held some.
+
+    Returns:
+      The tree of results as numpy arrays on the host, with the grid's shape in front.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected; also if the folder holds
+        another sweep or a damaged chunk. Nothing is overwritten.
+      OSError: if the folder cannot be written to.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop, jaxdrop.training as jt
+    >>> def make_train(steps):
+    ...     def train(key, rate, x):
+    ...         def step(w, key):
+    ...             return w - 0.1 * jnp.mean(jaxdrop.dropout(key, x, rate)), None
+    ...         return jax.lax.scan(step, 1.0, jax.random.split(key, steps))[0]
+    ...     return train
+    >>> axes = {"key": jax.random.split(jax.random.key(0), 3), "rate": jnp.array([0.0, 0.5])}
+    >>> jt.sweep(make_train(10), axes, shared={"x": jnp.ones(100)}).shape
+    (3, 2)
+    """
+    grid, shared = Grid(axes), dict(shared or {})
+    both = sorted(set(axes) & set(shared))
+    if both:
+        raise ValueError(f"got {both} both in axes and in shared; expected each argument once")
+    _check(vectorize, trial, chunk)
+    devices = 1 if mesh is None else mesh.size
+    chunks = -(-grid.size // min(chunk or grid.size, grid.size))
+    width = -(-grid.size // (chunks * devices)) * devices
+    chunks = -(-grid.size // width)
+    if mesh is not None:
+        spread = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
+        shared = jax.device_put(shared, jax.NamedSharding(mesh, jax.P()))
+
+    def runs(number: int) -> dict[str, jax.Array]:
+        first = number * width
+        chosen = grid.runs(np.minimum(np.arange(first, first + width), grid.size - 1))
+        return chosen if mesh is None else jax.device_put(chosen, spread)
+
+    kept = None if folder is None else SweepFolder(folder)
+    way = _stored_way(kept, vectorize) or (
+        faster(trial, lambda: runs(0), shared, mesh) if vectorize == "auto" and trial else vectorize
+    )
+    assert way != "auto"
+    if kept is not None:
+        kept.begin(
+            {
+                "axes": grid.digests(),
+                "shape": list(grid.shape),
+                "width": width,
+                "vectorize": way,
+                "config": dict(config or {}),
+            }
+        )
+    call = make_chunk(train, way, mesh)
+    parts: list[Any] = [None] * chunks
+    if kept is not None:
+        like = jax.eval_shape(call, runs(0), shared)
+        parts = [kept.load(number, like) for number in range(chunks)]
+    done = sum(
+        min(width, grid.size - n * width) for n, part in enumerate(parts) if part is not None
+    )
+    if done:
+        on_chunk(done, way)
+    for number in range(chunks):
+        if parts[number] is not None:
+            continue
+        parts[number] = jax.device_get(call(runs(number), shared))
+        if kept is not None:
+            kept.save(number, parts[number])
+        done += min(width, grid.size - number * width)
+        on_chunk(done, way)
+
+    def join(*leaves: np.ndarray) -> np.ndarray:
+        whole = np.concatenate(leaves)[: grid.size]
+        return whole.reshape(*grid.shape, *whole.shape[1:])
+
+    return jax.tree.map(join, *parts)
+
+
+def _check(vectorize: str, trial: Any, chunk: Any) -> None:
+    if vectorize not in ("vmap", "map", "auto"):
+        raise ValueError(f"got {vectorize=}, expected 'vmap', 'map' or 'auto'")
+    if vectorize == "auto" and trial is None:
+        raise ValueError(
+            "vectorize='auto' times a short training both ways: pass trial=, a train of a few "
+            "steps with the same arguments, or choose 'vmap' or 'map'"
+        )
+    if chunk is not None and (type(chunk) is not int or chunk < 1):
+        raise ValueError(f"got {chunk=}, expected how many runs share the memory, at least 1")
+
+
+def _stored_way(kept: SweepFolder | None, vectorize: str) -> Way | None:
+    """Return the way in which the folder's sweep was begun, if it is for us to choose."""
+    plan = None if kept is None or vectorize != "auto" else kept.stored_plan()
+    return None if plan is None else plan.get("vectorize")

@@ -1,0 +1,60 @@
+"""Grid: the runs of a sweep, numbered in row-major order of its axes."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Grid:
+    """Hold the axes of a sweep on the host, and hand out the runs by number.
+
+    Attributes:
+      shape: how many values each axis has, in the order in which the axes were given.
+      size: how many runs there are.
+    """
+
+    def __init__(self, axes: Mapping[str, Any]):
+        if not axes:
+            raise ValueError("got no axes; expected one at least, such as {'rate': [0.0, 0.5]}")
+        self._values: dict[str, np.ndarray] = {}
+        self._impl: dict[str, Any] = {}  # of the axes that are typed keys
+        for name, values in axes.items():
+            array = jnp.asarray(values)
+            if array.ndim < 1 or array.shape[0] < 1:
+                raise ValueError(
+                    f"got axis {name!r} of shape {array.shape}; expected one value at least, along "
+                    "the first dimension"
+                )
+            if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+                self._impl[name] = jax.random.key_impl(array)
+                array = jax.random.key_data(array)
+            self._values[name] = np.asarray(array)
+        self.shape = tuple(len(values) for values in self._values.values())
+        self.size = math.prod(self.shape)
+
+    def runs(self, numbers: np.ndarray) -> dict[str, jax.Array]:
+        """Return the arguments of the runs of these numbers, stacked along a leading axis.
+
+        A key that stands in several runs is a fresh array in each, so no key is used twice.
+        """
+        places = np.unravel_index(numbers, self.shape)
+        chosen = {}
+        for (name, values), place in zip(self._values.items(), places, strict=True):
+            array = jnp.asarray(values[place])
+            impl = self._impl.get(name)
+            chosen[name] = array if impl is None else jax.random.wrap_key_data(array, impl=impl)
+        return chosen
+
+    def digests(self) -> dict[str, str]:
+        """Return the sha256 of each axis: dtype, shape and bytes."""
+        return {
+            name: hashlib.sha256(
+                f"{values.dtype.str} {values.shape} ".encode() + values.tobytes()
+            ).hexdigest()
+            for name, values in self._values.items()
+        }
