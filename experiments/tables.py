@@ -1,0 +1,108 @@
+"""Write the table in experiments/README.md from the stored results: question, numbers, match.
+
+    scripts/run tables [--check]
+
+It reads results/EXPERIMENT/result.json of every experiment with a ``readme_line`` and replaces what
+stands between the two markers in experiments/README.md. With --check it changes nothing and says
+whether the file is up to date (exit code 1 if it is not).
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from experiments.__main__ import find_experiments
+from experiments._command import politely
+from experiments._result import CannotRun, read_result, replacing
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "experiments" / "README.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+HEAD = (
+    "question",
+    "from",
+    "command",
+    "time on 2 cores",
+    "on an H200",
+    "published",
+    "ours",
+    "seeds",
+    "match?",
+)
+
+
+def main(argv: list[str]) -> int:
+    def command(
+        check: Annotated[
+            bool, tyro.conf.arg(help="Change nothing; say if it is up to date.")
+        ] = False,
+    ) -> int:
+        text = README.read_text(encoding="utf-8")
+        wanted = with_table(text, table(ROOT / "results"))
+        if check:
+            same = wanted == text
+            print(f"{README.name} is {'up to date' if same else 'not what the results say'}.")
+            return 0 if same else 1
+        with replacing(README) as partial:
+            partial.write_text(wanted, encoding="utf-8")
+        print(f"Written: {README}", file=sys.stderr)
+        return 0
+
+    return politely(
+        lambda: tyro.cli(command, args=argv, prog="scripts/run tables", description=__doc__)
+    )
+
+
+def with_table(text: str, lines: list[str]) -> str:
+    """Return the text with the lines between the markers.
+
+    Raises:
+      CannotRun: if the markers are not there.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise CannotRun(f"{README} lacks the markers {BEGIN} and {END}")
+    return "\n".join([before + BEGIN, "", *lines, "", END + after])
+
+
+def table(results: Path) -> list[str]:
+    """Return the lines of the table: one per experiment that has a readme_line and a result."""
+    lines = [row(HEAD), row(["---"] * len(HEAD))]
+    for name in find_experiments():
+        path = results / name / "result.json"
+        if not path.is_file():
+            continue
+        module = importlib.import_module(f"experiments.{name}")
+        if hasattr(module, "readme_line"):
+            lines.append(row(cells(name, module, read_result(path))))
+    return lines
+
+
+def cells(name: str, module: Any, result: dict[str, Any]) -> list[str]:
+    """Return one line's cells; all numbers come from the result."""
+    one, config = module.readme_line(result), result["config"]
+    preset = config.get("preset")
+    command = f"`scripts/run {name}{f' --preset {preset}' if preset else ''}`"
+    return [
+        f"[{one.question}](../results/{name}/figure.png)",
+        one.source,
+        command,
+        minutes(result["seconds"]),
+        "not run",
+        one.published,
+        one.ours,
+        str(config["seeds"]),
+        one.match,
+    ]
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def row(parts: Any) -> str:
+    return "| " + " | ".join(parts) + " |"

@@ -1,0 +1,129 @@
+"""Whether a classifier that is 80% sure is right 80% of the time."""
+
+import operator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxdrop.mc._probabilities import check_labels, check_probabilities
+
+Probabilities = Float[Array, "batch classes"]
+
+
+class Reliability(NamedTuple):
+    """A reliability diagram: for each bin of confidence, from 0 to 1."""
+
+    count: Any
+    confidence: Any  # mean confidence; NaN where the bin is empty
+    accuracy: Any  # share that is right; NaN where the bin is empty
+
+
+def reliability(
+    probabilities: Probabilities, labels: Int[Array, " batch"], *, bins: int = 15
+) -> Reliability:
+    """Sort predictions by confidence into bins of equal width; compare confidence and accuracy.
+
+    Bin i holds the examples with ``i / bins < max_c p_c <= (i + 1) / bins``.
+
+    Args:
+      probabilities: of the mean prediction, ``samples.mean(0)``, each row summing to 1.
+      labels: class numbers.
+      bins: how many, at least 1.
+
+    Returns:
+      ``Reliability(count, confidence, accuracy)``, each of shape [bins].
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Guo et al., On Calibration of Modern Neural Networks, 2017.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxdrop import mc
+    >>> p = jnp.array([[0.9, 0.1], [0.9, 0.1]])
+    >>> mc.reliability(p, jnp.array([0, 1]), bins=2).accuracy.tolist()
+    [nan, 0.5]
+    """
+    p = check_probabilities(probabilities, 2)
+    labels = check_labels(labels, p)
+    if isinstance(bins, bool) or operator.index(bins) < 1:
+        raise ValueError(f"got {bins=}, expected a whole number of at least 1")
+    confidence = p.max(-1)
+    right = (p.argmax(-1) == labels).astype(p.dtype)
+    bin_of = jnp.ceil(confidence * jnp.asarray(bins, p.dtype)).astype(jnp.int32) - 1
+    member = jax.nn.one_hot(jnp.clip(bin_of, 0, bins - 1), bins, dtype=jnp.float32)
+    count = member.sum(0)
+    sums = jnp.stack([confidence, right]).astype(jnp.float32) @ member
+    return Reliability(count.astype(jnp.int32), *(sums / count[None]))
+
+
+def expected_calibration_error(
+    probabilities: Probabilities, labels: Int[Array, " batch"], *, bins: int = 15
+) -> Float[Array, ""]:
+    """Compute the mean gap between confidence and accuracy, weighted by the bins' counts.
+
+    ``sum_i n_i / n |accuracy_i - confidence_i|``
+
+    Of a perfectly calibrated classifier it is above 0 too, by about ``sqrt(bins / n)`` times a
+    constant: compare numbers of the same n and bins only, or use ``debiased_calibration_error``.
+
+    Args:
+      probabilities, labels, bins: as in ``reliability``.
+
+    Returns:
+      From 0 to 1.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Naeini, Cooper & Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian Binning,
+      2015; Guo et al., 2017.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxdrop import mc
+    >>> p = jnp.array([[0.9, 0.1], [0.9, 0.1]])
+    >>> round(float(mc.expected_calibration_error(p, jnp.array([0, 1]))), 3)
+    0.4
+    """
+    count, confidence, accuracy = reliability(probabilities, labels, bins=bins)
+    gap = jnp.where(count > 0, jnp.abs(accuracy - confidence), 0)
+    return (gap * count.astype(gap.dtype)).sum() / count.sum().astype(gap.dtype)
+
+
+def debiased_calibration_error(
+    probabilities: Probabilities, labels: Int[Array, " batch"], *, bins: int = 15
+) -> Float[Array, ""]:
+    """Compute the root mean squared gap, less what chance alone puts into it.
+
+    ``sqrt(max(0, sum_i n_i / n ((a_i - c_i)**2 - a_i (1 - a_i) / (n_i - 1))))``, a accuracy, c
+    confidence; bins of fewer than two examples count as 0
+
+    The sum under the root is unbiased for the squared gaps of the bins' means.
+
+    Args:
+      probabilities, labels, bins: as in ``reliability``.
+
+    Returns:
+      From 0 to 1.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Kumar, Liang & Ma, Verified Uncertainty Calibration, 2019, section 5.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxdrop import mc
+    >>> p = jnp.array([[0.5, 0.5], [0.5, 0.5]])
+    >>> float(mc.debiased_calibration_error(p, jnp.array([0, 1])))  # what a fair coin does
+    0.0
+    """
+    count, confidence, accuracy = reliability(probabilities, labels, bins=bins)
+    n = count.astype(confidence.dtype)
+    chance = accuracy * (1 - accuracy) / jnp.maximum(n - 1, 1)
+    gap = jnp.where(count > 1, jnp.square(accuracy - confidence) - chance, 0)
+    return jnp.sqrt(jnp.maximum((gap * n).sum() / n.sum(), 0))

@@ -1,0 +1,164 @@
+"""What mc_predict and mc_moments share: checked arguments, one traced draw, and who draws which."""
+
+import operator
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxdrop._key import check_key
+from jaxdrop.mc._sampler import sampler
+
+
+class Plan(NamedTuple):
+    """All that is static: what the program is compiled for."""
+
+    num_samples: int
+    chunk_size: int
+    share_masks: bool
+    sharding: NamedSharding | None
+
+
+def prepare(
+    apply_fn: Any,
+    key: Any,
+    num_samples: int,
+    chunk_size: int | None,
+    share_masks: bool,
+    sharding: NamedSharding | None,
+    caller: str,
+) -> tuple[Any, jax.Array, Plan]:
+    """Check the arguments; return the function as a tree of arrays, the key, and the plan."""
+    key = check_key(key, caller)
+    total = _count(num_samples, "num_samples", f"the number of samples that {caller} draws")
+    chunk = total
+    if chunk_size is not None:
+        chunk = min(total, _count(chunk_size, "chunk_size", "samples computed at a time"))
+    if sharding is not None:
+        devices = _shards(sharding)
+        if total % devices:
+            raise ValueError(
+                f"got {num_samples=}, which {devices} devices do not share evenly; draw "
+                f"{total // devices * devices + devices}"
+            )
+    if isinstance(apply_fn, nnx.Module | nn.Module):
+        apply_fn = sampler(apply_fn)
+    elif not callable(apply_fn):
+        raise TypeError(
+            f"got apply_fn of type {type(apply_fn).__name__}, expected a function (key, x) -> y, "
+            "an NNX model or a bound Linen model"
+        )
+    if not isinstance(apply_fn, jax.tree_util.Partial):
+        apply_fn = jax.tree_util.Partial(apply_fn)
+    return apply_fn, key, Plan(total, chunk, bool(share_masks), sharding)
+
+
+def one_draw(apply_fn: Any, key: jax.Array, x: Any, share_masks: bool) -> Callable[[Any], Any]:
+    """Trace the function once; return ``draw(t)``, sample t."""
+
+    def sample(apply_fn: Any, key: jax.Array, x: Any, t: jax.Array) -> Any:
+        key = jax.random.fold_in(key, t)
+        if not share_masks:
+            return apply_fn(key, x)
+        rows = jax.tree.map(lambda a: jnp.expand_dims(a, 1), x)
+        y = jax.vmap(lambda row: apply_fn(key, row))(rows)
+        return jax.tree.map(lambda a: jnp.squeeze(a, 1), y)
+
+    t = jnp.zeros((), jnp.uint32)
+    program, shape = jax.make_jaxpr(sample, return_shape=True)(apply_fn, key, x, t)
+    if not _reaches_output(program.jaxpr, program.jaxpr.invars[-1]):
+        warnings.warn(
+            "nothing that apply_fn returns depends on the key, so that every sample is the same: "
+            "the model has no dropout of a rate above 0, or it is in test mode; jaxdrop.mc.sampler "
+            "turns the dropouts of a Flax model on, jaxdrop.surgery.insert adds some",
+            stacklevel=2,
+        )
+    run = jax.extend.core.jaxpr_as_fun(program)
+    given = jax.tree.leaves((apply_fn, key, x))
+    tree = jax.tree.structure(shape)
+    return lambda t: jax.tree.unflatten(tree, run(*given, t))
+
+
+def divided(
+    work: Callable[..., Any],
+    plan: Plan,
+    args: tuple[Any, ...],
+) -> Any:
+    """Call ``work(*args, first, count)`` with the range of samples, on each device with its own.
+
+    Returns:
+      What work returns; across devices it is put together along the first axis.
+    """
+    if plan.sharding is None:
+        return work(*args, jnp.zeros((), jnp.uint32), plan.num_samples)
+    devices = _shards(plan.sharding)
+    count = plan.num_samples // devices
+    axis = plan.sharding.spec[0]
+    one, many = PartitionSpec(), PartitionSpec(axis)
+    return jax.shard_map(
+        lambda *given: work(*given[:-1], given[-1][0], count),
+        mesh=plan.sharding.mesh,
+        in_specs=(one, one, one, many),
+        out_specs=many,
+        axis_names=set(axis if isinstance(axis, tuple) else (axis,)),
+        check_vma=False,
+    )(*args, jax.lax.iota(jnp.uint32, devices) * np.uint32(count))
+
+
+def in_chunks(
+    draw: Callable[[jax.Array], Any], first: jax.Array, count: int, chunk: int
+) -> tuple[Callable[[jax.Array], Any], int, Callable[[], Any] | None]:
+    """Return ``(draw chunk i, number of whole chunks, draw what is left)``, None if nothing is."""
+    chunk = min(chunk, count)
+    whole, left = divmod(count, chunk)
+
+    def some(start: jax.Array, length: int) -> Any:
+        return jax.vmap(draw)(start + jax.lax.iota(jnp.uint32, length))
+
+    def rest() -> Any:
+        return some(first + np.uint32(whole * chunk), left)
+
+    return lambda i: some(first + i * np.uint32(chunk), chunk), whole, rest if left else None
+
+
+def _count(value: Any, name: str, meaning: str) -> int:
+    expected = f"expected a whole number of at least 1, {meaning}"
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"got {name}={value!r}; {expected}") from None
+    if number < 1:
+        raise ValueError(f"got {name}={number}; {expected}")
+    return number
+
+
+def _shards(sharding: NamedSharding) -> int:
+    axis = sharding.spec[0] if len(sharding.spec) == 1 else None
+    if axis is None:
+        raise ValueError(
+            f"got sharding with {sharding.spec}, expected that of the samples alone, for example "
+            "NamedSharding(mesh, PartitionSpec('samples'))"
+        )
+    names = axis if isinstance(axis, tuple) else (axis,)
+    count = 1
+    for name in names:
+        count *= sharding.mesh.shape[name]
+    return count
+
+
+def _reaches_output(jaxpr: Any, source: Any) -> bool:
+    """Follow a variable; an equation that reads what depends on it depends on it as a whole."""
+    reached = {source}
+    for eqn in jaxpr.eqns:
+        if any(v in reached for v in eqn.invars if isinstance(v, jax.extend.core.Var)):
+            reached.update(eqn.outvars)
+    return any(v in reached for v in jaxpr.outvars if isinstance(v, jax.extend.core.Var))

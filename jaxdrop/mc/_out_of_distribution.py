@@ -1,0 +1,42 @@
+"""How well a score tells inputs of another kind from those of training."""
+
+from typing import Any
+
+import numpy as np
+
+
+def auroc(inside: Any, outside: Any) -> float:
+    """Compute the area under the ROC curve of a score that should be larger outside.
+
+    ``P(outside > inside) + P(outside = inside) / 2``, over all pairs
+
+    Args:
+      inside: scores of inputs like those of training, such as ``mutual_information``; any shape.
+      outside: scores of the others. For a score that is smaller outside, ``max_probability``,
+        negate both.
+
+    Returns:
+      From 0 to 1; 0.5 is guessing. It is scikit-learn's ``roc_auc_score``.
+
+    Raises:
+      ImportError: if scikit-learn is not installed.
+      ValueError: if there are no scores, or one is no number.
+
+    Reference:
+      Hendrycks & Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution Examples,
+      2017.
+
+    >>> from jaxdrop import mc
+    >>> mc.auroc([0.1, 0.2], [0.2, 0.9])
+    0.875
+    """
+    try:
+        from sklearn.metrics import roc_auc_score
+    except ImportError as error:
+        raise ImportError("auroc is scikit-learn's; type: pip install scikit-learn") from error
+    scores = [np.asarray(s, np.float64).ravel() for s in (inside, outside)]
+    for name, s in zip(("inside", "outside"), scores, strict=True):
+        if not s.size or np.isnan(s).any():
+            raise ValueError(f"got {s.size} scores {name}, {np.isnan(s).sum()} of them NaN")
+    labels = np.repeat([0, 1], [len(s) for s in scores])
+    return float(roc_auc_score(labels, np.concatenate(scores)))

@@ -1,0 +1,54 @@
+"""Checks of probabilities and labels that every classification metric shares."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+TOLERANCE = 1e-2  # of a row's sum; bfloat16 has 8 bits
+
+
+def check_probabilities(probabilities: Any, rank: int) -> jax.Array:
+    """Return the array, or say why it is none of probabilities; a traced one is taken as it is.
+
+    Args:
+      probabilities: classes along the last axis.
+      rank: how many dimensions there are at least: 2 for [batch, classes], 3 with samples first.
+    """
+    array = jnp.asarray(probabilities)
+    axes = ("[samples, batch, classes]", "[batch, classes]")[rank == 2]
+    if array.ndim < rank or not jnp.issubdtype(array.dtype, jnp.floating) or not array.size:
+        raise ValueError(
+            f"got probabilities of shape {array.shape} and dtype {array.dtype}, expected a "
+            f"floating array {axes}"
+        )
+    if isinstance(array, jax.core.Tracer):
+        return array
+    host = np.asarray(array).astype(np.float64)
+    sums = host.sum(-1)
+    if host.min() < 0 or np.isnan(sums).any() or np.abs(sums - 1).max() > TOLERANCE:
+        worst = sums.flat[np.nan_to_num(np.abs(sums - 1), nan=np.inf).argmax()]
+        raise ValueError(
+            f"got values from {host.min():.4g} to {host.max():.4g} with a row that sums to "
+            f"{worst:.4g}, expected probabilities; for logits, pass jax.nn.softmax(logits)"
+        )
+    return array
+
+
+def check_labels(labels: Any, probabilities: jax.Array) -> jax.Array:
+    """Return the labels, one class number for each row of [batch, classes] probabilities."""
+    array = jnp.asarray(labels)
+    expected, classes = probabilities.shape[:-1], probabilities.shape[-1]
+    if array.shape != expected or not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ValueError(
+            f"got labels of shape {array.shape} and dtype {array.dtype}, expected integers of "
+            f"shape {expected}, one for each row"
+        )
+    if not isinstance(array, jax.core.Tracer) and array.size:
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"got labels from {low} to {high}, expected class numbers 0 to {classes - 1}"
+            )
+    return array

@@ -1,0 +1,106 @@
+"""sampler: a trained Flax model as a pure function (key, x) -> y whose dropouts stay on."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import linen as nn
+from flax import nnx
+
+from jaxdrop.surgery._find import find_dropouts
+from jaxdrop.surgery._force import force_dropout
+
+
+def sampler(model: Any, variables: Any = None, **options: Any) -> Callable[[Any, Any], Any]:
+    """Turn a model into ``f(key, x)`` that drops, while all else is as at test time.
+
+    ``f(key, x)`` is a draw from the approximate posterior predictive of Gal & Ghahramani. Flax's
+    and jaxdrop's dropouts are on, attention's too; batch norm uses its running averages and
+    changes nothing. The model itself is not touched.
+
+    Args:
+      model: an NNX model; a Linen model that is bound; or a Linen model, with its variables.
+      variables: what ``model.apply`` takes, for a Linen model.
+      options: keyword arguments of the model's call, those of test time, such as ``train=False``.
+        They are part of the program, hence hashable.
+
+    Returns:
+      A function for ``mc_predict`` and ``mc_moments``. The parameters are arguments of what is
+      compiled: a sampler made anew, or with other parameters, costs no compilation. For Linen,
+      ``f(key, x) == model.apply(variables, x, <training mode>, rngs={"dropout": key})``, to the bit
+      if the mode changes dropouts only.
+
+    Raises:
+      TypeError: if the model is not one of Flax.
+
+    Reference:
+      Gal & Ghahramani, Dropout as a Bayesian Approximation, 2016.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jaxdrop import mc
+    >>> rngs = nnx.Rngs(0)
+    >>> model = nnx.Sequential(nnx.Linear(3, 8, rngs=rngs), nnx.Dropout(0.5, rngs=rngs))
+    >>> f = mc.sampler(model)
+    >>> f(jax.random.key(0), jnp.ones((2, 3))).shape
+    (2, 8)
+    """
+    if isinstance(model, nnx.Module):
+        if variables is not None:
+            raise TypeError("got variables with an NNX model, which holds its own: leave them out")
+        return _nnx_sampler(model, options)
+    if isinstance(model, nn.Module):
+        if variables is None:
+            if model.scope is None:
+                raise TypeError(
+                    f"got {type(model).__name__} without variables; pass those of model.apply, as "
+                    "sampler(model, variables), or a bound model, model.bind(variables)"
+                )
+            model, variables = model.unbind()
+        call = _LinenCall(model, tuple(sorted(options.items())))
+        return jax.tree_util.Partial(call, variables)
+    raise TypeError(
+        f"got {type(model).__name__}, expected a flax.nnx or flax.linen model; any function "
+        "(key, x) -> y needs no sampler, pass it to mc_predict as it is"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _LinenCall:
+    """What the compiled program depends on; equal calls share one."""
+
+    model: nn.Module
+    options: tuple[tuple[str, Any], ...]
+
+    def __call__(self, variables: Any, key: Any, x: Any) -> Any:
+        # Flax falls back on "params" for a dropout whose rng_collection has another name.
+        rngs = {"dropout": key, "params": jax.random.fold_in(key, 0)}
+        with nn.intercept_methods(force_dropout):
+            return self.model.apply(variables, x, rngs=rngs, **dict(self.options))
+
+
+def _nnx_sampler(model: nnx.Module, options: dict[str, Any]) -> Callable[[Any, Any], Any]:
+    copy = nnx.merge(*nnx.split(model))
+    copy.eval()
+    for _, module in find_dropouts(copy):
+        module.deterministic = False
+    graphdef, state = nnx.split(copy)
+    call = _NNXCall(graphdef, tuple(sorted(options.items())))
+    # Plain arrays: a Variable remembers the trace it was made in and refuses others.
+    return jax.tree_util.Partial(call, nnx.as_pure(state))
+
+
+@dataclasses.dataclass(frozen=True)
+class _NNXCall:
+    """As ``_LinenCall``."""
+
+    graphdef: Any
+    options: tuple[tuple[str, Any], ...]
+
+    def __call__(self, state: Any, key: Any, x: Any) -> Any:
+        model = nnx.merge(self.graphdef, state)
+        tags = {n.tag for _, n in nnx.iter_graph(model) if isinstance(n, nnx.RngStream)}
+        keys: Any = {tag: jax.random.fold_in(key, i) for i, tag in enumerate(sorted(tags))}
+        nnx.reseed(model, policy="match_shape", **keys)
+        return model(x, **dict(self.options))

@@ -1,0 +1,74 @@
+"""insert: dropout before chosen layers of an NNX model, in place."""
+
+import functools
+from typing import Any
+
+from flax import nnx
+
+from jaxdrop._rate import check_rate
+from jaxdrop.nnx import Dropout
+from jaxdrop.surgery._find import Where
+from jaxdrop.surgery._kinds import is_dropout
+from jaxdrop.surgery._undo import Undo
+
+
+def insert(
+    model: nnx.Module, where: Where, rate: Any, *, rngs: nnx.Rngs | nnx.RngStream, **options: Any
+) -> Undo:
+    """Put a ``jaxdrop.nnx.Dropout`` before every layer that a predicate chooses.
+
+    The layer's first argument goes through the dropout. The layer stays the object that it is,
+    with its parameters where they were; it gets one more attribute, ``dropout_before``, and a class
+    that calls it. ``model.train()`` and ``model.eval()`` set its mode, as any other's.
+
+    Args:
+      model: an NNX model.
+      where: predicate on path and module, such as ``lambda path, m: isinstance(m, nnx.Linear)``.
+        Path is a tuple of attribute names and list indices.
+      rate: probability of dropping.
+      rngs: a Rngs or stream; each dropout forks one of its own.
+      options: those of ``jaxdrop.nnx.Dropout``.
+
+    Returns:
+      A function that takes the change back.
+
+    Raises:
+      ValueError: if the predicate chooses no layer, or the rate is no probability; nothing is
+        changed then.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jaxdrop import surgery
+    >>> model = nnx.Sequential(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.relu)
+    >>> undo = surgery.insert(model, lambda p, m: isinstance(m, nnx.Linear), 0.5, rngs=nnx.Rngs(1))
+    >>> model(jnp.ones((1, 2))).shape, model.layers[0].dropout_before.rate
+    ((1, 3), 0.5)
+    """
+    check_rate(rate)
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"got {type(model).__name__}, expected a flax.nnx module")
+    chosen = [
+        module
+        for path, module in nnx.iter_modules(model)
+        if not is_dropout(module) and not hasattr(module, "dropout_before") and where(path, module)
+    ]
+    if not chosen:
+        kinds = sorted({type(module).__name__ for _, module in nnx.iter_modules(model)})
+        raise ValueError(
+            f"the predicate chose no layer; the model has modules of type {', '.join(kinds)}"
+        )
+    undo = Undo()
+    for module in chosen:
+        undo.set(module, dropout_before=Dropout(rate, rngs=rngs, **options))
+        undo.become(module, _with_dropout_before(type(module)))
+    return undo
+
+
+@functools.cache
+def _with_dropout_before(kind: type) -> type:
+    """The same class for the same layer, so that equal models stay equal."""
+
+    def call(self: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return kind.__call__(self, self.dropout_before(inputs), *args, **kwargs)
+
+    return type(kind.__name__, (kind,), {"__call__": call, "__doc__": kind.__doc__})

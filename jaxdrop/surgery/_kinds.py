@@ -1,0 +1,58 @@
+"""Which modules are dropouts, flax's own or jaxdrop's, and where each keeps its rate."""
+
+from typing import Any
+
+from flax import linen as nn
+from flax import nnx
+
+import jaxdrop.linen
+import jaxdrop.nnx
+from jaxdrop.linen._member import Member as LinenMember
+from jaxdrop.nnx._member import Member as NNXMember
+from jaxdrop.nnx._stream import Mode
+
+NNX_KINDS = (nnx.Dropout, NNXMember, Mode)
+LINEN_KINDS = (
+    nn.Dropout,
+    LinenMember,
+    jaxdrop.linen.ConcreteDropout,
+    jaxdrop.linen.DropConnectDense,
+    jaxdrop.linen.RecurrentDropout,
+    jaxdrop.linen.VariationalConv,
+    jaxdrop.linen.VariationalDense,
+    jaxdrop.linen.Zoneout,
+)
+ATTENTION = (nnx.MultiHeadAttention, nn.MultiHeadDotProductAttention)
+
+
+def is_attention(module: Any) -> bool:
+    """Return whether it is flax's attention, which drops weights of its own accord."""
+    return isinstance(module, ATTENTION)
+
+
+def is_dropout(module: Any) -> bool:
+    """Return whether the module drops something, or adds noise, while training.
+
+    An attention layer counts from a rate above 0 on: at 0 it has no stream to draw from.
+    """
+    if is_attention(module):
+        return module.dropout_rate > 0
+    return isinstance(module, (*NNX_KINDS, *LINEN_KINDS))
+
+
+def rate_name(module: Any) -> str:
+    """Return the attribute that holds the module's rate."""
+    return "dropout_rate" if is_attention(module) else "rate"
+
+
+def rate_of(module: Any) -> Any:
+    """Return the module's rate as it is now; None where every weight has one of its own."""
+    rate = getattr(module, rate_name(module), None)
+    return rate[...] if isinstance(rate, nnx.Variable) else rate
+
+
+def kind_of(module: Any) -> str:
+    """Return the library and class of a module, such as ``flax Dropout``."""
+    cls = type(module)
+    library = cls.__module__.partition(".")[0]
+    return f"{library} {cls.__qualname__}{' weights' if is_attention(module) else ''}"

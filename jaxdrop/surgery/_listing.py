@@ -1,0 +1,163 @@
+"""listing and table: where a model drops, how much, and how many of its parameters come after."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+from flax import nnx
+from rich.table import Table
+
+from jaxdrop.surgery._downstream import mark, reached
+from jaxdrop.surgery._find import Path, find_dropouts
+from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_of
+
+
+class Row(NamedTuple):
+    """One dropout of a model."""
+
+    path: Path
+    kind: str
+    rate: Any
+    share_downstream: float | None
+    """Of the parameters, those that are applied to what this dropout has touched; or None."""
+
+
+def listing(model: Any, *inputs: Any, variables: Any = None) -> list[Row]:
+    """List the dropouts of a model, in its own order for NNX and in that of the call for Linen.
+
+    ``share_downstream = parameters applied to a value that follows from the dropout / all of them``
+
+    It is read off the data flow of one call in test mode, which is traced and not run. A table that
+    the input is looked up in and that is tied to the output layer counts as downstream.
+
+    Args:
+      model: an NNX model, or a Linen model with its variables.
+      inputs: what the model is called with; an NNX model may go without, then no share is known.
+      variables: of a Linen model. It has to be called in test mode by default.
+
+    Returns:
+      One ``Row(path, kind, rate, share_downstream)`` for each dropout.
+
+    Raises:
+      TypeError: if the model is not one of Flax, or a Linen model comes without variables, inputs.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jaxdrop import surgery
+    >>> a, b = (nnx.Linear(2, 2, rngs=nnx.Rngs(i)) for i in range(2))
+    >>> model = nnx.Sequential(a, nnx.Dropout(0.5), b)
+    >>> surgery.listing(model, jnp.ones((1, 2)))
+    [Row(path=('layers', 1), kind='flax Dropout', rate=0.5, share_downstream=0.5)]
+    """
+    if isinstance(model, nn.Module):
+        if variables is None or not inputs:
+            raise TypeError("a Linen model is listed by a call: pass variables=... and its inputs")
+        return _linen(model, variables, inputs)
+    found = list(find_dropouts(model))
+    shares: list[float | None] = [None] * len(found)
+    if inputs:
+        shares = _nnx_shares(model, inputs)
+    return [
+        Row(path, kind_of(module), rate_of(module), share)
+        for (path, module), share in zip(found, shares, strict=True)
+    ]
+
+
+def table(model: Any, *inputs: Any, variables: Any = None) -> Table:
+    """Return what ``listing`` finds as a rich table; ``rich.print`` shows it.
+
+    Args:
+      model, inputs, variables: as in ``listing``.
+
+    >>> from flax import nnx
+    >>> from jaxdrop import surgery
+    >>> surgery.table(nnx.Sequential(nnx.Dropout(0.5))).row_count
+    1
+    """
+    out = Table("path", "kind", title="Dropouts")
+    for column in ("rate", "parameters\ndownstream"):
+        out.add_column(column, justify="right")
+    for row in listing(model, *inputs, variables=variables):
+        share = "" if row.share_downstream is None else f"{row.share_downstream:.1%}"
+        rate = "learned" if row.rate is None else f"{np.asarray(row.rate).mean():g}"
+        out.add_row(".".join(map(str, row.path)), row.kind, rate, share)
+    return out
+
+
+def _nnx_shares(model: nnx.Module, inputs: tuple[Any, ...]) -> list[float | None]:
+    copy = nnx.merge(*nnx.split(model))
+    copy.eval()
+    found: list[Any] = [module for _, module in find_dropouts(copy)]
+    for number, module in enumerate(found):
+        if is_attention(module):
+            module.attention_fn = _marking(module.attention_fn, number)
+        else:
+            module.surgery_mark = number
+            kind: Any = type(module)
+            object.__setattr__(module, "__class__", _marked(kind))
+    graphdef, *states = nnx.split(copy, nnx.Param, ...)
+    params, rest = map(nnx.as_pure, states)
+
+    def call(params: Any, rest: Any, inputs: Any) -> Any:
+        return nnx.merge(graphdef, params, rest)(*inputs)
+
+    return _shares(call, params, rest, inputs, len(found))
+
+
+def _linen(model: nn.Module, variables: Any, inputs: tuple[Any, ...]) -> list[Row]:
+    rows: dict[Path, tuple[str, Any]] = {}
+
+    def watch(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if context.method_name != "__call__" or not is_dropout(module):
+            return next_fun(*args, **kwargs)
+        rows.setdefault(module.path, (kind_of(module), rate_of(module)))
+        number = list(rows).index(module.path)
+        if not is_attention(module):
+            return mark(next_fun(*args, **kwargs), number)
+        plain = module.attention_fn
+        object.__setattr__(module, "attention_fn", _marking(plain, number))
+        try:
+            return next_fun(*args, **kwargs)
+        finally:
+            object.__setattr__(module, "attention_fn", plain)
+
+    def call(params: Any, rest: Any, inputs: Any) -> Any:
+        with nn.intercept_methods(watch):
+            return model.apply({"params": params, **rest}, *inputs)
+
+    rest = {name: value for name, value in variables.items() if name != "params"}
+    shares = _shares(call, variables.get("params", {}), rest, inputs, None)
+    return [
+        Row(path, kind, rate, share)
+        for (path, (kind, rate)), share in zip(rows.items(), shares, strict=True)
+    ]
+
+
+def _shares(
+    call: Any, params: Any, rest: Any, inputs: Any, count: int | None
+) -> list[float | None]:
+    sizes = [np.size(leaf) for leaf in jax.tree.leaves(params)]
+    known = len(sizes) + len(jax.tree.leaves(rest))
+    met = reached(jax.make_jaxpr(call)(params, rest, inputs), known)
+    total = max(sum(sizes), 1)
+    numbers = range(len(met) if count is None else count)
+    return [sum(n for i, n in enumerate(sizes) if i in met.get(j, ())) / total for j in numbers]
+
+
+def _marking(attention_fn: Any, number: int) -> Any:
+    @functools.wraps(attention_fn)
+    def attend(*args: Any, **kwargs: Any) -> Any:
+        return mark(attention_fn(*args, **kwargs), number)
+
+    return attend
+
+
+@functools.cache
+def _marked(kind: type) -> type:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return mark(kind.__call__(self, *args, **kwargs), self.surgery_mark)
+
+    return type(kind.__name__, (kind,), {"__call__": call})

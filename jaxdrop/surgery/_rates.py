@@ -1,0 +1,123 @@
+"""set_rates and rates_as_variables: one rate for all dropouts, or a schedule, without a rebuild."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxdrop._rate import check_rate
+from jaxdrop.surgery._find import Path, Where, everywhere, find_dropouts
+from jaxdrop.surgery._kinds import is_attention, kind_of, rate_name
+from jaxdrop.surgery._undo import Undo
+
+
+class DropRate(nnx.Variable):
+    """A dropout rate that is part of the model's state and not of its parameters."""
+
+
+def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
+    """Give every dropout of a model a rate.
+
+    Inside a jitted step on a model that is merged there, as in ``make_train_step``, the rate may be
+    traced: ``set_rates(model, schedule(step))``. For a model that lives on, a traced rate needs
+    ``rates_as_variables`` first. Dropouts of flax's own and attention take a Python number only.
+
+    Args:
+      model: an NNX model.
+      rate: probability of dropping, or a function of (path, module) that returns one, or None to
+        leave that module as it is.
+      where: predicate on path and module.
+
+    Returns:
+      A function that takes the change back.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected; nothing is changed then.
+
+    >>> from flax import nnx
+    >>> from jaxdrop import surgery
+    >>> model = nnx.Sequential(nnx.Dropout(0.5), nnx.Dropout(0.5))
+    >>> undo = surgery.set_rates(model, lambda path, module: 0.1 * (1 + path[-1]))
+    >>> [layer.rate for layer in model.layers]
+    [0.1, 0.2]
+    """
+    chosen = []
+    for path, module in find_dropouts(model, where):
+        new = rate(path, module) if callable(rate) else rate
+        if new is not None:
+            _check(path, module, new)
+            chosen.append((module, new))
+    undo = Undo()
+    for module, new in chosen:
+        name = rate_name(module)
+        held = getattr(module, name)
+        if isinstance(held, DropRate):
+            undo.write(held, jnp.asarray(new, jnp.float32))
+        else:
+            undo.set(module, **{name: new})
+    return undo
+
+
+def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
+    """Move the rates into the model's state, so that a new rate compiles nothing anew.
+
+    ``set_rates`` writes into them, between calls of an ``nnx.jit`` function or inside it.
+
+    Args:
+      model: an NNX model whose dropouts are jaxdrop's; ``replace`` makes them so.
+      where: predicate on path and module.
+
+    Returns:
+      A function that takes the change back.
+
+    Raises:
+      TypeError: if a dropout that was chosen needs a Python rate; nothing is changed then.
+
+    >>> from flax import nnx
+    >>> import jaxdrop.nnx
+    >>> from jaxdrop import surgery
+    >>> model = nnx.Sequential(jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    >>> undo = surgery.rates_as_variables(model)
+    >>> undo_rates = surgery.set_rates(model, 0.25)
+    >>> float(model.layers[0].rate[...])
+    0.25
+    """
+    chosen = list(find_dropouts(model, where))
+    for path, module in chosen:
+        if not _takes_arrays(module):
+            raise TypeError(_python_only(path, module, "a rate in a variable"))
+    undo = Undo()
+    for _, module in chosen:
+        if not isinstance(module.rate, nnx.Variable):
+            undo.set(module, rate=DropRate(jnp.asarray(module.rate, jnp.float32)))
+    return undo
+
+
+def _takes_arrays(module: Any) -> bool:
+    return type(module) is not nnx.Dropout and not is_attention(module)
+
+
+def _check(path: Path, module: Any, rate: Any) -> None:
+    check_rate(rate)
+    if isinstance(rate, jax.core.Tracer) and not _takes_arrays(module):
+        raise TypeError(_python_only(path, module, "a traced rate"))
+    if is_attention(module) and not float(rate) < 1:
+        raise ValueError(
+            f"got rate {rate} for the attention at {path}: flax divides by 1 - rate there, so that "
+            "a rate of 1 gives NaN"
+        )
+    if not isinstance(vars(module).get(rate_name(module), None), (int, float, nnx.Variable)):
+        held = vars(module).get(rate_name(module))
+        if not isinstance(held, jax.Array):
+            raise TypeError(
+                f"the {kind_of(module)} at {path} has no rate that can be set (it is learned, or "
+                "one for each weight); leave it out with where"
+            )
+
+
+def _python_only(path: Path, module: Any, what: str) -> str:
+    return (
+        f"the {kind_of(module)} at {path} cannot take {what}: it compares the rate in Python; "
+        "surgery.replace makes flax's Dropout one of ours, attention has to be left out with where"
+    )

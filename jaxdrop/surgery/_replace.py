@@ -1,0 +1,58 @@
+"""replace: flax's dropouts of an NNX model become jaxdrop's, in place."""
+
+from typing import Any
+
+from flax import nnx
+
+from jaxdrop._dropout import Bits
+from jaxdrop.nnx import Dropout
+from jaxdrop.surgery._attention import fast_attention
+from jaxdrop.surgery._find import Where, everywhere, find_dropouts
+from jaxdrop.surgery._kinds import is_attention
+from jaxdrop.surgery._undo import Undo
+
+
+def replace(model: nnx.Module, where: Where = everywhere, *, bits: Bits = "fast") -> Undo:
+    """Turn every ``flax.nnx.Dropout`` of a model into a ``jaxdrop.nnx.Dropout``.
+
+    A module stays the object that it is and only its class changes, so that lists, shared modules
+    and optimizers that refer to it see the change. Rate, mode and stream of keys stay; parameters
+    are not looked at; paths do not move, nor does what is stored at them. The dropout inside a
+    ``MultiHeadAttention`` draws by jaxdrop's generator from then on. Subclasses of
+    ``flax.nnx.Dropout`` other than our own are left alone.
+
+    Args:
+      model: an NNX model.
+      where: predicate on path and module, to replace some of them.
+      bits: "fast", or "key" for the masks that flax would have drawn (attention keeps flax's own).
+
+    Returns:
+      A function that takes the change back.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    >>> from flax import nnx
+    >>> from jaxdrop import surgery
+    >>> model = nnx.Sequential(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), nnx.Dropout(0.5))
+    >>> undo = surgery.replace(model)
+    >>> type(model.layers[1])
+    <class 'jaxdrop.nnx._dropout.Dropout'>
+    >>> undo()
+    >>> type(model.layers[1]).__module__
+    'flax.nnx.nn.stochastic'
+    """
+    if bits not in ("fast", "key"):
+        raise ValueError(f"got {bits=}, expected 'fast' or 'key'")
+    undo = Undo()
+    for _, module in list(find_dropouts(model, where)):
+        _replace_one(module, bits, undo)
+    return undo
+
+
+def _replace_one(module: Any, bits: Bits, undo: Undo) -> None:
+    if type(module) is nnx.Dropout:
+        undo.become(module, Dropout)
+        undo.set(module, scale_at="train", bits=bits)
+    elif is_attention(module) and bits == "fast":
+        undo.set(module, attention_fn=fast_attention(module.attention_fn))

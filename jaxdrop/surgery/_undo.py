@@ -1,0 +1,54 @@
+"""Undo: the way back from a change of a model, kept step by step."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from flax import nnx
+
+_ABSENT = object()
+
+
+class Undo:
+    """Call it to take a change back; a second call does nothing.
+
+    Undo changes in the reverse order of making them, as one would close brackets.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], None]] = []
+
+    def set(self, module: Any, **attributes: Any) -> None:
+        """Set attributes of a module and remember what they were."""
+        for name, value in attributes.items():
+            before = vars(module).get(name, _ABSENT)
+            self._steps.append(partial(_restore, module, name, before))
+            _assign(module, name, value)
+
+    def become(self, module: Any, kind: type) -> None:
+        """Change the class of a module; whoever refers to the module goes on referring to it."""
+        # Not by setattr, which NNX would take for an attribute of the model.
+        self._steps.append(partial(object.__setattr__, module, "__class__", type(module)))
+        object.__setattr__(module, "__class__", kind)
+
+    def write(self, variable: Any, value: Any) -> None:
+        """Write into a variable and remember what it held."""
+        before = variable[...]
+        self._steps.append(lambda: variable.set_value(before))
+        variable.set_value(value)
+
+    def __call__(self) -> None:
+        while self._steps:
+            self._steps.pop()()
+
+
+def _restore(module: Any, name: str, before: Any) -> None:
+    if before is _ABSENT:
+        delattr(module, name)
+    else:
+        _assign(module, name, before)
+
+
+def _assign(module: Any, name: str, value: Any) -> None:
+    # NNX remembers whether an attribute holds arrays, and has to be told when that changes.
+    setattr(module, name, nnx.data(value) if nnx.is_data(value) else nnx.static(value))

@@ -1,0 +1,73 @@
+"""IDX files and the folder they are looked for in: read under every name, refused in a sentence."""
+
+import doctest
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
+from experiments import _data, _idx, _image_sets  # noqa: E402  (after the check)
+from experiments._result import CannotRun  # noqa: E402
+
+ARRAY = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+RAW = _idx.idx_bytes(ARRAY)
+MD5 = hashlib.md5(RAW).hexdigest()
+NAME = "train-images-idx3-ubyte"
+
+
+def test_the_examples_run() -> None:
+    result = doctest.testmod(_idx, extraglobs={"np": np})
+    assert result.attempted and not result.failed
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", [NAME, "train-images.idx3-ubyte"])
+def test_a_file_is_read_under_all_its_names(packed: bool, name: str, tmp_path: Path) -> None:
+    content = gzip.compress(RAW) if packed else RAW
+    (tmp_path / (name + ".gz" * packed)).write_bytes(content)
+    found = _idx.read_idx(tmp_path, NAME, MD5, "fetch")
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, ARRAY)
+
+
+@pytest.mark.parametrize(
+    "name, content, sentence",
+    [
+        (NAME, RAW[:-7], r"truncated: 69 bytes of 76\).*; remove it, then type: fetch"),
+        (NAME, RAW + b"x", r"an array of shape 3x4x5\): md5"),
+        (NAME, b"hello, I am no image", "20 bytes without an IDX header"),
+        (NAME, b"", "0 bytes without an IDX header"),
+        (NAME + ".gz", gzip.compress(RAW)[:-9], "cannot be read: .*; remove it, then type: fetch"),
+        (NAME + ".gz", RAW, "cannot be read: Not a gzipped file"),
+        ("other", RAW, r"has no train-images-idx3-ubyte \(raw or .gz\); to get it, type: fetch"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_the_way_out(
+    name: str, content: bytes, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CannotRun, match=sentence):
+        _idx.read_idx(tmp_path, NAME, MD5, "fetch")
+
+
+def test_the_folder_is_the_chosen_one_then_the_variable_then_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAXDROP_DATA", raising=False)
+    assert _image_sets.data_folder() == tmp_path / "cache" / "jaxdrop"
+    monkeypatch.setenv("JAXDROP_DATA", str(tmp_path / "data"))
+    assert _image_sets.data_folder() == tmp_path / "data"
+    assert _image_sets.data_folder("x") == Path("x")
+    with pytest.raises(CannotRun, match=r"MNIST was looked for in .*data, and there is no such"):
+        _data.load("mnist")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion", "cifar10"])
+def test_a_data_set_that_is_not_there_is_told_with_the_command(name: str, tmp_path: Path) -> None:
+    where = str(tmp_path)
+    with pytest.raises(CannotRun, match=f"type: scripts/run fetch {name} --data-dir {where}"):
+        _data.load(name, where)  # type: ignore[arg-type]

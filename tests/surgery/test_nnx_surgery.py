@@ -1,0 +1,224 @@
+"""Surgery on NNX models: in place, reversible, parameters and paths untouched."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jaxdrop.nnx
+from jaxdrop import surgery
+
+X = np.random.RandomState(0).standard_normal((4, 5, 8)).astype(np.float32)
+
+
+class Block(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.attention = nnx.MultiHeadAttention(
+            2, 8, dropout_rate=0.2, broadcast_dropout=False, decode=False, rngs=rngs
+        )
+        self.drops = nnx.List([nnx.Dropout(0.3, rngs=rngs), jaxdrop.nnx.SpatialDropout(0.1)])
+        self.dense = nnx.Linear(8, 8, rngs=rngs)
+        self.again = self.drops[0]  # shared
+
+    def __call__(self, x: Any) -> Any:
+        x = x + self.attention(x)
+        return x + self.again(self.dense(self.drops[0](x)))
+
+
+def block() -> Block:
+    return Block(nnx.Rngs(0, dropout=1))
+
+
+def fingerprint(model: nnx.Module) -> Any:
+    """Everything that is stored, and every static attribute."""
+    graphdef, state = nnx.split(model)
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.as_pure(state))
+    plain = [
+        (jax.tree_util.keystr(p), np.asarray(jax.random.key_data(a) if is_key(a) else a).tobytes())
+        for p, a in leaves
+    ]
+    return graphdef, plain
+
+
+def is_key(a: Any) -> bool:
+    return jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key)
+
+
+def parameters(model: nnx.Module) -> Any:
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.as_pure(nnx.state(model, nnx.Param)))
+    return [(jax.tree_util.keystr(p), np.asarray(a).tobytes()) for p, a in leaves]
+
+
+def is_linear(path: Any, module: Any) -> bool:
+    return isinstance(module, nnx.Linear)
+
+
+CHANGES = {
+    "replace": surgery.replace,
+    "set_rates": lambda m: surgery.set_rates(m, 0.15),
+    "insert": lambda m: surgery.insert(m, is_linear, 0.5, rngs=nnx.Rngs(3)),
+    "variables": lambda m: (
+        surgery.replace(m),
+        surgery.rates_as_variables(m, lambda p, d: "attention" not in p),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_parameters_are_untouched_and_the_change_can_be_taken_back(name: str) -> None:
+    model = block()
+    before, weights, kept = fingerprint(model), parameters(model), model.drops[0]
+    undo = CHANGES[name](model)
+    assert fingerprint(model) != before
+    assert parameters(model) == weights and model.drops[0] is kept is model.again
+    model.eval()
+    expected = block()
+    expected.eval()
+    np.testing.assert_array_equal(model(X), expected(X))
+    model.train()
+    model(X)
+    for step in reversed(undo) if isinstance(undo, tuple) else [undo]:
+        step()
+        step()  # nothing more happens
+    nnx.reseed(model, dropout=1)
+    untouched = block()
+    untouched.train()
+    nnx.reseed(untouched, dropout=1)
+    assert fingerprint(model) == fingerprint(untouched)
+
+
+def test_replace_finds_flax_s_dropouts_wherever_they_are() -> None:
+    model = block()
+    surgery.replace(model)
+    assert type(model.drops[0]) is jaxdrop.nnx.Dropout
+    assert isinstance(model.drops[0], nnx.Dropout)
+    assert type(model.drops[1]) is jaxdrop.nnx.SpatialDropout
+    assert model.attention.attention_fn is not nnx.dot_product_attention
+
+
+def test_replace_draws_from_the_same_stream_and_knows_flax_s_masks() -> None:
+    ones = jnp.ones((50, 40))
+    flax, ours, same = (nnx.Sequential(nnx.Dropout(0.3, rngs=nnx.Rngs(7))) for _ in range(3))
+    surgery.replace(ours)
+    surgery.replace(same, bits="key")
+    stream = nnx.Dropout(0.3, rngs=nnx.Rngs(7)).rngs
+    for _ in range(2):
+        expected = jaxdrop.dropout(stream(), ones, 0.3)
+        np.testing.assert_array_equal(ours(ones), expected)
+        np.testing.assert_array_equal(np.asarray(same(ones)) != 0, np.asarray(flax(ones)) != 0)
+
+
+def test_attention_drops_at_its_rate_by_our_generator() -> None:
+    n = 64
+    layer = nnx.MultiHeadAttention(
+        1, n, dropout_rate=0.25, broadcast_dropout=False, decode=False, rngs=nnx.Rngs(0)
+    )
+    surgery.replace(layer)
+    query = jnp.zeros((2, n, 1, 1))
+    value = jnp.eye(n)[None, :, None].repeat(2, 0)
+    weights = layer.attention_fn(
+        query, query, value, dropout_rng=jax.random.key(0), dropout_rate=0.25,
+        broadcast_dropout=False, deterministic=False, dtype=None, precision=None, module=None,
+    )  # fmt: skip
+    jaxdrop.testing.assert_mask_rate(np.asarray(weights) > 0, 0.25, false_alarm=1e-9)
+    data = jax.random.key_data(jax.random.key(0))
+    fast = jax.random.wrap_key_data(data, impl=jaxdrop.fast_prng_impl)
+    kept = jax.random.bernoulli(fast, 0.75, (2, 1, n, n))
+    np.testing.assert_array_equal(np.asarray(weights)[:, :, 0] > 0, kept[:, 0])
+
+
+def test_rates_by_path_and_module() -> None:
+    model = block()
+    surgery.set_rates(model, 0.05)
+    assert (model.drops[0].rate, model.drops[1].rate, model.attention.dropout_rate) == (0.05,) * 3
+    surgery.set_rates(model, lambda path, m: 0.4 if path[0] == "attention" else None)
+    assert (model.drops[0].rate, model.attention.dropout_rate) == (0.05, 0.4)
+    surgery.set_rates(model, 0.9, lambda path, m: isinstance(m, jaxdrop.nnx.SpatialDropout))
+    assert (model.drops[0].rate, model.drops[1].rate) == (0.05, 0.9)
+
+
+def test_a_schedule_costs_one_compile() -> None:
+    model = nnx.Sequential(nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    surgery.replace(model)
+    surgery.rates_as_variables(model)
+    traces = []
+
+    @nnx.jit
+    def step(model: Any, x: Any) -> Any:
+        traces.append("step")
+        return model(x)
+
+    ones = jnp.ones((100, 100))
+    for rate in (0.1, 0.5, 0.9):
+        surgery.set_rates(model, rate)
+        jaxdrop.testing.assert_mask_rate(np.asarray(step(model, ones)) > 0, rate, false_alarm=1e-9)
+    assert traces == ["step"]
+
+
+def test_a_traced_rate_on_a_model_merged_inside_the_step() -> None:
+    model = nnx.Sequential(nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    surgery.replace(model)
+    graphdef, state = nnx.split(model)
+    state = nnx.as_pure(state)
+
+    @jax.jit
+    def call(state: Any, rate: Any) -> Any:
+        inside = nnx.merge(graphdef, state)
+        surgery.set_rates(inside, rate)
+        return inside(jnp.ones((100, 100)))
+
+    jaxdrop.testing.assert_mask_rate(np.asarray(call(state, 0.2)) > 0, 0.2, false_alarm=1e-9)
+
+
+def test_insert_drops_the_layer_s_input_while_training() -> None:
+    model = nnx.Sequential(nnx.Linear(200, 200, use_bias=False, rngs=nnx.Rngs(0)), nnx.relu)
+    model.layers[0].kernel[...] = jnp.eye(200)
+    undo = surgery.insert(model, is_linear, 0.3, rngs=nnx.Rngs(1))
+    jaxdrop.testing.assert_mask_rate(
+        np.asarray(model(jnp.ones((50, 200)))) > 0, 0.3, false_alarm=1e-9
+    )
+    assert [row.path for row in surgery.listing(model)] == [("layers", 0, "dropout_before")]
+    model.eval()
+    assert (np.asarray(model(jnp.ones((50, 200)))) == 1).all()
+    undo()
+    assert type(model.layers[0]) is nnx.Linear and not hasattr(model.layers[0], "dropout_before")
+
+
+def test_equal_surgeries_give_equal_graphs() -> None:
+    one, two = block(), block()
+    for model in (one, two):
+        surgery.replace(model)
+        surgery.insert(model, is_linear, 0.5, rngs=nnx.Rngs(3))
+    assert nnx.graphdef(one) == nnx.graphdef(two)
+
+
+@pytest.mark.parametrize(
+    "work, error, sentence",
+    [
+        (lambda m: surgery.set_rates(m, 1.5), ValueError, r"got rate=1.5; expected 0 <= rate <= 1"),
+        (lambda m: surgery.set_rates(m, 1.0), ValueError, "for the attention at .*gives NaN"),
+        (surgery.rates_as_variables, TypeError, "cannot take a rate in a variable"),
+        (
+            lambda m: surgery.insert(m, lambda p, d: False, 0.5, rngs=nnx.Rngs(0)),
+            ValueError,
+            "the predicate chose no layer; the model has modules of type .*Linear",
+        ),
+        (lambda m: surgery.replace(m, bits="slow"), ValueError, "got bits='slow'"),
+        (lambda m: surgery.replace(nnx.state(m)), TypeError, "expected a flax.nnx module"),
+    ],
+)
+def test_wrong_use_is_told_in_a_sentence(work: Any, error: type[Exception], sentence: str) -> None:
+    model = block()
+    before = fingerprint(model)
+    with pytest.raises(error, match=sentence):
+        work(model)
+    assert fingerprint(model) == before
+
+
+def test_a_learned_rate_is_not_set() -> None:
+    model = nnx.Sequential(jaxdrop.nnx.ConcreteDropout(rngs=nnx.Rngs(0)))
+    with pytest.raises(TypeError, match=r"at \('layers', 0\) has no rate that can be set"):
+        surgery.set_rates(model, 0.1)
