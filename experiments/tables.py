@@ -91,7 +91,7 @@ def cells(name: str, module: Any, result: dict[str, Any]) -> list[str]:
         f"[{one.question}](../results/{name}/figure.png)",
         one.source,
         command,
-        minutes(result["seconds"]),
+        "not timed: resumed" if "began_with" in result else minutes(result["seconds"]),
         "not run",
         one.published,
         one.ours,

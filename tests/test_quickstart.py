@@ -267,7 +267,10 @@ def test_ctrl_c_is_a_sentence_and_saves_what_was_there(tmp_path: Path) -> None:
     process.stdout.readline()  # the first epoch is done
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    try:
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, err.decode()
     assert b"Stopped. Nothing of this run was saved" in err and b"Traceback" not in err
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
@@ -276,7 +279,8 @@ def test_ctrl_c_is_a_sentence_and_saves_what_was_there(tmp_path: Path) -> None:
 
 # Says when the first tick comes, so that the test need not guess how long compiling takes.
 INTERRUPTIBLE = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
 from experiments import quickstart
 run = quickstart.run
 def told(config, tick):

@@ -78,13 +78,19 @@ def test_a_signal_saves_and_says_where(
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    # A background shell starts its programs with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def tick(n: int) -> None:
         if n:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        small.run(folder=tmp_path, tick=tick)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            small.run(folder=tmp_path, tick=tick)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_fit_runs_in_another_thread(tmp_path: Path) -> None:
