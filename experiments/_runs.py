@@ -52,12 +52,13 @@ def run_sweep(
         tick(runs - done)
         done, way_taken = runs, way
 
+    way: Any = vectorize  # a str that check() has seen to
     try:
         results = sweep(
             train,
             axes,
             shared={"data": data},
-            vectorize=vectorize,  # type: ignore[arg-type]  # check() has seen to it
+            vectorize=way,
             trial=trial,
             chunk=1 if chunk is None and vectorize == "map" else chunk,
             mesh=mesh,

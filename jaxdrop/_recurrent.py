@@ -112,7 +112,8 @@ def recurrent_keys(key: AnyKey | None) -> tuple[Any, Any, Any]:
     """Derive the keys of the masks of inputs, hidden state and candidate from a sequence's key."""
     if key is None:
         return None, None, None
-    return tuple(jax.random.fold_in(key, i) for i in range(3))  # type: ignore[return-value]  # three of them
+    inputs, hidden, candidate = (jax.random.fold_in(key, i) for i in range(3))
+    return inputs, hidden, candidate
 
 
 def zoneout_carry(

@@ -93,8 +93,11 @@ def _moments(apply_fn: Any, key: jax.Array, x: Any, plan: Plan) -> Moments:
         return jax.tree.map(lambda a: jnp.expand_dims(a, 0), known)
 
     parts = divided(work, plan, (apply_fn, key, x))
-    each = [jax.tree.map(lambda a: a[i], parts) for i in range(parts.count.shape[0])]  # noqa: B023
-    known = functools.reduce(_merge, each)
+
+    def of_device(i: int) -> _Partial:
+        return jax.tree.map(lambda a: a[i], parts)
+
+    known = functools.reduce(_merge, map(of_device, range(parts.count.shape[0])))
     return Moments(known.mean, jax.tree.map(lambda s: s / known.count, known.squares))
 
 

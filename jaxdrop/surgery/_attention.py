@@ -34,5 +34,5 @@ def fast_attention(attention_fn: Callable[..., Any]) -> Callable[..., Any]:
         return attention_fn(*args, dropout_rng=dropout_rng, **kwargs)
 
     # Linen's attention looks at the signature for what it may pass.
-    attend.__signature__ = inspect.signature(attention_fn)  # type: ignore[attr-defined]
+    attend.__signature__ = inspect.signature(attention_fn)  # type: ignore[attr-defined]  # mypy knows it of classes only
     return attend

@@ -52,7 +52,7 @@ class Checkpoints:
         plain: Any = _plain(like)
         try:
             found = _shapes(self._manager.item_metadata(step)["state"])
-        except Exception as error:
+        except Exception as error:  # damaged metadata: Orbax and its parsers raise many kinds
             raise self._damaged(step, error) from error
         expected = _shapes(plain)
         odd = [k for k in sorted(found | expected) if found.get(k) != expected.get(k)]
@@ -73,7 +73,7 @@ class Checkpoints:
         }
         try:
             read = self._manager.restore(step, args=self._args.StandardRestore(target))
-        except Exception as error:
+        except Exception as error:  # damaged arrays: tensorstore raises many kinds
             raise self._damaged(step, error) from error
         if not np.array_equal(fingerprint(read["state"]), np.asarray(read["fingerprint"])):
             raise self._damaged(step, "its numbers are not those that were saved")
@@ -91,7 +91,7 @@ class Checkpoints:
             self._on_its_way = step
             tree = {"state": plain, "fingerprint": fingerprint(plain)}
             self._manager.save(step, args=self._args.StandardSave(tree), force=True)
-        except Exception as error:
+        except Exception as error:  # the disk's reasons, as tensorstore wraps them in many kinds
             raise self._failed(error) from error
 
     def wait(self) -> None:
@@ -103,7 +103,7 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-        except Exception as error:
+        except Exception as error:  # as in save: this is where a background write reports
             raise self._failed(error) from error
 
     def close(self) -> None:
