@@ -16,6 +16,8 @@ from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate
 
+_MOST = 1 - 2.0**-24  # the float32 below 1
+
 
 def concrete_dropout(
     key: AnyKey | None,
@@ -81,9 +83,8 @@ def concrete_dropout(
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def smooth(key: jax.Array, x: jax.Array, p: jax.Array) -> jax.Array:
         p = p.reshape((1,) * (x.ndim - p.ndim) + p.shape) if p.ndim else p
-        noise = _logistic(random_bits(key, drawn)).astype(p.dtype)
-        odds = jnp.log(p) - jnp.log1p(-p)
-        kept = jax.nn.sigmoid(-(odds + noise) / temperature) / (1 - p)
+        scale = jnp.where(p < _MOST, 1 / (1 - p), 0)  # a traced rate of 1 keeps nothing
+        kept = (1 - _dropped(p, random_bits(key, drawn), temperature)) * scale
         return x * follow(kept.astype(x.dtype), x)
 
     return choose(test_mode, x, smooth(key, x, p))
@@ -138,13 +139,33 @@ def _differentiable(rate: Any) -> jax.Array:
     """The rate in float32 at least, kept where log(p) and log(1 - p) are finite."""
     p = jnp.asarray(rate)
     p = p if p.dtype == jnp.float64 else p.astype(jnp.float32)
-    return jnp.clip(p, 2.0**-40, 1 - 2.0**-24)
+    return jnp.clip(p, 2.0**-40, _MOST)
 
 
-def _logistic(bits: jax.Array) -> jax.Array:
-    """log(u / (1 - u)) for u in the middle of one of 2**23 equal cells, so that it is finite.
+# The derivative follows from the value; the chain rule would go through infinities.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _dropped(p: jax.Array, bits: jax.Array, temperature: float) -> jax.Array:
+    """z of ``concrete_dropout``, as ``1 / (1 + ((1 - p) / p (1 - u) / u) ** (1 / temperature))``.
 
-    Both are odd multiples of 2**-24, exact in float32, and one logarithm of their quotient does.
+    At the usual temperatures the power is an integer: no logarithm, no exponential. Where it is
+    infinite, z is 0.
+    """
+    odds = (1 - p) / p * _odds(bits).astype(p.dtype)
+    power = 1 / temperature
+    return 1 / (1 + (jax.lax.integer_pow(odds, int(power)) if power % 1 == 0 else odds**power))
+
+
+@_dropped.defjvp
+def _dropped_jvp(temperature: float, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    p, bits = primals
+    z = _dropped(p, bits, temperature)
+    return z, tangents[0] / (temperature * p * (1 - p)) * (z * (1 - z))
+
+
+def _odds(bits: jax.Array) -> jax.Array:
+    """(1 - u) / u for u in the middle of one of 2**23 equal cells, so that it is finite.
+
+    Both are odd multiples of 2**-24, exact in float32.
     """
     odd = ((bits >> np.uint32(8)) | np.uint32(1)).astype(jnp.int32).astype(jnp.float32)
-    return jnp.log(odd / (np.float32(2.0**24) - odd))
+    return (np.float32(2.0**24) - odd) / odd

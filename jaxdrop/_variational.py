@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Inexact
 from jaxdrop._check import check_deterministic, check_input
 from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
+from jaxdrop._gaussian import multiply_noise, noise_dtype
 from jaxdrop._key import check_key
 from jaxdrop._mode import choose
 from jaxdrop._normal import standard_normal
@@ -67,15 +68,14 @@ def variational_dropout(
     if test_mode is True:
         return x
     key = check_key(key, "variational_dropout")
-    half = 0.5 * jnp.minimum(jnp.asarray(log_alpha, x.dtype), 0)
+    half = 0.5 * jnp.minimum(jnp.asarray(log_alpha, noise_dtype(x)), 0)
     half = half.reshape((1,) * (x.ndim - half.ndim) + half.shape)
     if half.ndim > x.ndim or any(a not in (1, b) for a, b in zip(half.shape, x.shape, strict=True)):
         raise ValueError(
             f"log_alpha of shape {jnp.shape(log_alpha)} does not broadcast against x of shape "
             f"{x.shape}"
         )
-    y = add_noise(key, x, x * follow(jnp.exp(half), x))
-    return choose(test_mode, x, y)
+    return choose(test_mode, x, multiply_noise(key, x, 1, jnp.exp(half)))
 
 
 def variational_dense(

@@ -31,10 +31,37 @@ def test_the_gradient_of_the_rate_is_that_of_the_formula():
     x = jnp.linspace(-1, 2, ONES.size).reshape(ONES.shape)
     for p in (0.1, 0.5):
         ours = jax.grad(lambda p: (x * jaxdrop.concrete_dropout(KEY, x, p)).mean())(jnp.array(p))
-        z = formula(p)
-        dz = z * (1 - z) / 0.1 / (p * (1 - p))
-        expected = (np.asarray(x, np.float64) ** 2 * ((1 - z) / (1 - p) ** 2 - dz / (1 - p))).mean()
+        slope = (1 - formula(p)) / (1 - p) ** 2 - _slope(p) / (1 - p)
+        expected = (np.asarray(x, np.float64) ** 2 * slope).mean()
         np.testing.assert_allclose(ours, expected, rtol=1e-3)
+
+
+def test_second_derivatives_of_the_rate_are_those_of_the_formula():
+    ours = jax.hessian(lambda p: jaxdrop.concrete_dropout(KEY, ONES, p).mean())(jnp.array(0.3))
+    # In float64, by differences of the first derivative of the formula.
+    slopes = [
+        ((1 - formula(p)) / (1 - p) ** 2 - _slope(p) / (1 - p)).mean() for p in (0.299, 0.301)
+    ]
+    np.testing.assert_allclose(ours, (slopes[1] - slopes[0]) / 0.002, rtol=1e-2)
+
+
+def _slope(p):
+    z = formula(p)
+    return z * (1 - z) / 0.1 / (p * (1 - p))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.3, 0.05, 1.0, 3.0])
+def test_any_temperature_follows_the_formula(temperature):
+    """Whether its inverse is an integer or not."""
+    y = jaxdrop.concrete_dropout(KEY, ONES, 0.3, temperature=temperature)
+    expected = (1 - formula(0.3, temperature)) / 0.7
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    ours = jax.grad(
+        lambda p: jaxdrop.concrete_dropout(KEY, ONES, p, temperature=temperature).mean()
+    )(jnp.array(0.3))
+    z = formula(0.3, temperature)
+    slope = (1 - z) / 0.49 - z * (1 - z) / temperature / 0.21 / 0.7
+    np.testing.assert_allclose(ours, slope.mean(), atol=1e-5)
 
 
 def test_the_gradient_of_x_is_the_mask_of_the_forward_pass():
@@ -52,8 +79,8 @@ def test_more_than_half_is_dropped_at_the_rate(p):
 
 
 def test_wrong_noise_is_caught(monkeypatch):
-    logistic = _concrete._logistic
-    monkeypatch.setattr(_concrete, "_logistic", lambda bits: 0.9 * logistic(bits))
+    odds = _concrete._odds
+    monkeypatch.setattr(_concrete, "_odds", lambda bits: odds(bits) ** 0.9)
     with pytest.raises(AssertionError, match="expected"):
         assert_mask_rate(kept(0.1), 0.1)
 
@@ -88,6 +115,8 @@ def test_rates_zero_and_one_and_test_time():
     traced = jax.jit(lambda p, d: jaxdrop.concrete_dropout(KEY, ONES, p, deterministic=d))
     np.testing.assert_array_equal(traced(0.3, jnp.array(True)), ONES)
     np.testing.assert_allclose(traced(0.0, jnp.array(False)), ONES, atol=1e-4)
+    np.testing.assert_array_equal(traced(1.0, jnp.array(False)), 0 * ONES)
+    np.testing.assert_array_equal(jaxdrop.concrete_dropout(KEY, ONES, jnp.ones(200)), 0 * ONES)
     gradient = jax.grad(lambda p: jaxdrop.concrete_dropout(KEY, ONES, p).sum())
     for p in (0.0, 1.0):
         assert np.isfinite(gradient(jnp.array(p)))
