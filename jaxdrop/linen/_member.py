@@ -36,18 +36,17 @@ class Member(nn.Module):
         Returns:
           What the function returns.
         """
-        return self._run(type(self)._function, inputs, deterministic, rng)
+        return self._run(inputs, deterministic, rng)
 
-    def _run(
-        self, function: Callable[..., jax.Array], inputs: Any, deterministic: Any, rng: Any
-    ) -> jax.Array:
+    def _run(self, inputs: Any, deterministic: Any, rng: Any, **more: Any) -> jax.Array:
         return call(
-            function,
+            type(self)._function,
             lambda: self.make_rng(self.rng_collection) if rng is None else rng,
             inputs,
             self.rate,
             nn.merge_param("deterministic", self.deterministic, deterministic),
             **{field.name: getattr(self, field.name) for field in _added(type(self))},
+            **more,
         )
 
 

@@ -18,7 +18,24 @@ from jaxdrop._recurrent import (
 from jaxdrop._weight_drop import RECURRENT_LAYERS
 
 
-class RecurrentDropout(nn.RNNCellBase):
+class _Around(nn.RNNCellBase):
+    """A cell around a cell, whose carry and parameters stay what and where they are without it."""
+
+    cell: nn.RNNCellBase
+
+    def setup(self) -> None:
+        nn.share_scope(self, self.cell)
+
+    @nn.nowrap
+    def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> Any:
+        return self.cell.initialize_carry(rng, input_shape)
+
+    @property
+    def num_feature_axes(self) -> int:
+        return self.cell.num_feature_axes
+
+
+class RecurrentDropout(_Around):
     """Give an RNN cell input and recurrent dropout, with masks that stay the same over time.
 
     ``nn.RNN(RecurrentDropout(nn.LSTMCell(64), rate=0.25, input_rate=0.25, deterministic=False),
@@ -54,16 +71,12 @@ class RecurrentDropout(nn.RNNCellBase):
     (2, 5, 4)
     """
 
-    cell: nn.RNNCellBase
     rate: Any = 0.0
     input_rate: Any = 0.0
     variant: Literal["state", "candidate"] = "state"
     deterministic: bool | None = None
     rng_collection: str = "dropout"
     recurrent_layers: Collection[str] = RECURRENT_LAYERS
-
-    def setup(self) -> None:
-        nn.share_scope(self, self.cell)
 
     def __call__(
         self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
@@ -109,16 +122,8 @@ class RecurrentDropout(nn.RNNCellBase):
             )
         return out
 
-    @nn.nowrap
-    def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> Any:
-        return self.cell.initialize_carry(rng, input_shape)
 
-    @property
-    def num_feature_axes(self) -> int:
-        return self.cell.num_feature_axes
-
-
-class Zoneout(nn.RNNCellBase):
+class Zoneout(_Around):
     """Let units of an RNN cell's state keep their previous value at random: ``zoneout``.
 
     ``nn.RNN(Zoneout(nn.LSTMCell(64), (0.5, 0.05), deterministic=False),
@@ -145,13 +150,9 @@ class Zoneout(nn.RNNCellBase):
     (2, 5, 4)
     """
 
-    cell: nn.RNNCellBase
     rate: Any = 0.1
     deterministic: bool | None = None
     rng_collection: str = "zoneout"
-
-    def setup(self) -> None:
-        nn.share_scope(self, self.cell)
 
     def __call__(
         self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
@@ -163,14 +164,6 @@ class Zoneout(nn.RNNCellBase):
             key = _step_key(self, rng, "True, so that every time step has its own mask")
         new, y = self.cell(carry, inputs)
         return zoneout_carry(key, new, y, self.rate, previous=carry, deterministic=mode)
-
-    @nn.nowrap
-    def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> Any:
-        return self.cell.initialize_carry(rng, input_shape)
-
-    @property
-    def num_feature_axes(self) -> int:
-        return self.cell.num_feature_axes
 
 
 def _step_key(module: nn.Module, rng: Any, setting: str) -> Any:

@@ -1,6 +1,5 @@
 """Dropout of the features and the words of a sequence as Flax Linen modules."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +55,7 @@ class EmbeddingDropout(Member):
         ids: Any = None,
     ) -> jax.Array:
         """Look up the ids in a table of which words are dropped; None returns that table."""
-        return self._run(functools.partial(_look_up, ids), inputs, deterministic, rng)
+        return self._run(inputs, deterministic, rng, ids=ids)
 
 
 class WordDropout(Member, kw_only=True):
@@ -78,7 +77,3 @@ class WordDropout(Member, kw_only=True):
     protected: Sequence[int] = ()
 
     _function = staticmethod(word_dropout)
-
-
-def _look_up(ids: Any, key: Any, table: Any, rate: Any, deterministic: Any) -> jax.Array:
-    return embedding_dropout(key, table, rate, ids, deterministic=deterministic)

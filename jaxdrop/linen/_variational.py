@@ -1,5 +1,6 @@
 """Sparse variational dropout as Linen modules."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,13 +56,7 @@ class VariationalDense(nn.Module):
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
         shape = (jnp.shape(inputs)[-1], self.features)
-        inputs, kernel, log_sigma2, bias = _parameters(self, shape, inputs)
-        if rng is None and mode is not True:
-            rng = self.make_rng(self.rng_collection)
-        y = variational_dense(
-            rng, inputs, kernel, log_sigma2, deterministic=mode, threshold=self.threshold
-        )
-        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+        return _apply(self, variational_dense, shape, inputs, mode, rng)
 
 
 class VariationalConv(nn.Module):
@@ -107,29 +102,26 @@ class VariationalConv(nn.Module):
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
         channels = jnp.shape(inputs)[-1] // self.feature_group_count
         shape = (*self.kernel_size, channels, self.features)
-        inputs, kernel, log_sigma2, bias = _parameters(self, shape, inputs)
-        if rng is None and mode is not True:
-            rng = self.make_rng(self.rng_collection)
-        y = variational_conv(
-            rng,
-            inputs,
-            kernel,
-            log_sigma2,
+        convolve = functools.partial(
+            variational_conv,
             strides=self.strides,
             padding=self.padding,
             kernel_dilation=self.kernel_dilation,
             feature_group_count=self.feature_group_count,
-            deterministic=mode,
-            threshold=self.threshold,
         )
-        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+        return _apply(self, convolve, shape, inputs, mode, rng)
 
 
-def _parameters(layer: Any, shape: tuple[int, ...], inputs: Any) -> Any:
+def _apply(layer: Any, linear: Any, shape: Sequence[int], x: Any, mode: Any, rng: Any) -> jax.Array:
+    """Make the layer's parameters, and a key in training, and call ``linear`` with them."""
     kernel = layer.param("kernel", layer.kernel_init, shape, layer.param_dtype)
     start = nn.initializers.constant(layer.init_log_sigma2)
     log_sigma2 = layer.param("log_sigma2", start, shape, layer.param_dtype)
     bias = None
     if layer.use_bias:
         bias = layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype)
-    return promote_dtype(inputs, kernel, log_sigma2, bias, dtype=layer.dtype)
+    x, kernel, log_sigma2, bias = promote_dtype(x, kernel, log_sigma2, bias, dtype=layer.dtype)
+    if rng is None and mode is not True:
+        rng = layer.make_rng(layer.rng_collection)
+    y = linear(rng, x, kernel, log_sigma2, deterministic=mode, threshold=layer.threshold)
+    return y if bias is None else y + jnp.broadcast_to(bias, y.shape)

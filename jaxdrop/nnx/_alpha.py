@@ -33,13 +33,9 @@ class AlphaDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
-            broadcast_dims=broadcast_dims,
-        )
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(broadcast_dims=broadcast_dims)
 
 
 class FeatureAlphaDropout(Member):
@@ -70,11 +66,6 @@ class FeatureAlphaDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
-            batch_axis=batch_axis,
-            channel_axis=channel_axis,
-        )
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(batch_axis=batch_axis, channel_axis=channel_axis)

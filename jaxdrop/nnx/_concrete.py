@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxdrop._concrete import concrete_dropout
 from jaxdrop._layer_call import call
-from jaxdrop.nnx._stream import Mode, draw, fork, mode_of
+from jaxdrop.nnx._stream import Mode, draw, mode_of
 
 
 class ConcreteDropout(Mode, nnx.Module):
@@ -53,9 +53,7 @@ class ConcreteDropout(Mode, nnx.Module):
         self.logit = nnx.Param(jnp.asarray(start, jnp.float32))
         self.temperature = temperature
         self.broadcast_dims = tuple(broadcast_dims)
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
-        self.rngs = fork(rngs, rng_collection)
+        self._keep_stream(deterministic, rng_collection, rngs)
 
     @property
     def rate(self) -> jax.Array:

@@ -9,7 +9,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 
 from jaxdrop._drop_connect import drop_connect_dense
 from jaxdrop._layer_call import call
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, fork, mode_of
+from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of
 
 
 class DropConnectDense(Mode, nnx.Module):
@@ -64,10 +64,8 @@ class DropConnectDense(Mode, nnx.Module):
         self.rate = rate
         self.per_example = per_example
         self.chunk = chunk
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
         self.dtype = dtype
-        self.rngs = fork(rngs, rng_collection)
+        self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""

@@ -8,6 +8,7 @@ from flax import nnx
 
 from jaxdrop._dropout import Bits, ScaleAt
 from jaxdrop._layer import apply_dropout
+from jaxdrop.nnx._stream import next_key
 
 __all__ = ["Dropout"]
 
@@ -85,13 +86,10 @@ class Dropout(nnx.Dropout):
         source = self.rngs if rngs is None else rngs
 
         def draw_key() -> jax.Array:
-            if isinstance(source, nnx.Rngs):
-                return source[self.rng_collection]()
-            if isinstance(source, nnx.RngStream):
-                return source()
-            if isinstance(source, jax.Array):
-                return source
-            return nnx.Dropout(0.5)(inputs, rngs=source)  # raises, in flax's own words
+            key = next_key(source, self.rng_collection)
+            if key is None:
+                return nnx.Dropout(0.5)(inputs, rngs=source)  # raises, in flax's own words
+            return key
 
         return apply_dropout(
             draw_key,

@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
-from jaxdrop.nnx._stream import Mode, Streams, draw, fork, mode_of
+from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 
 
 class LayerDrop(Mode, nnx.Module):
@@ -47,9 +47,7 @@ class LayerDrop(Mode, nnx.Module):
     ):
         self.layer = layer
         self.rate = rate
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
-        self.rngs = fork(rngs, rng_collection)
+        self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Run or skip the layer; ``rngs`` (a key, stream or Rngs) goes before its own stream."""

@@ -37,14 +37,9 @@ class SpatialDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
-            batch_axis=batch_axis,
-            channel_axis=channel_axis,
-        )
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(batch_axis=batch_axis, channel_axis=channel_axis)
 
 
 class DropBlock(Member):
@@ -79,11 +74,9 @@ class DropBlock(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(
             block_size=block_size,
             batch_axis=batch_axis,
             channel_axis=channel_axis,
@@ -121,12 +114,6 @@ class Cutout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
-            size=size,
-            batch_axis=batch_axis,
-            channel_axis=channel_axis,
-        )
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(size=size, batch_axis=batch_axis, channel_axis=channel_axis)

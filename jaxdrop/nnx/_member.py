@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from jaxdrop._layer_call import call
-from jaxdrop.nnx._stream import Mode, Streams, draw, fork, mode_of
+from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 
 __all__ = ["Member", "Streams"]
 
@@ -17,6 +17,7 @@ class Member(Mode, nnx.Module):
 
     _function: ClassVar[Callable[..., jax.Array]]
 
+    # Serves the members without options; one that has some names them in a constructor of its own.
     def __init__(
         self,
         rate: Any,
@@ -27,9 +28,11 @@ class Member(Mode, nnx.Module):
         **options: Any,
     ):
         self.rate = rate
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
-        self.rngs = fork(rngs, rng_collection)
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(**options)
+
+    def _hand_on(self, **options: Any) -> None:
+        """Keep the function's options, each as an attribute that may be changed later."""
         for name, value in options.items():
             setattr(self, name, value)
         self.options = tuple(options)
@@ -51,17 +54,16 @@ class Member(Mode, nnx.Module):
         Returns:
           What the function returns.
         """
-        return self._run(type(self)._function, inputs, deterministic, rngs)
+        return self._run(inputs, deterministic, rngs)
 
-    def _run(
-        self, function: Callable[..., jax.Array], inputs: Any, deterministic: Any, rngs: Any
-    ) -> jax.Array:
+    def _run(self, inputs: Any, deterministic: Any, rngs: Any, **more: Any) -> jax.Array:
         mode = mode_of(self, deterministic)
         return call(
-            function,
+            type(self)._function,
             lambda: draw(self, rngs),
             inputs,
             self.rate[...] if isinstance(self.rate, nnx.Variable) else self.rate,
             mode,
             **{name: getattr(self, name) for name in self.options},
+            **more,
         )

@@ -33,13 +33,9 @@ class DropPath(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
-            batch_axis=batch_axis,
-        )
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(batch_axis=batch_axis)
 
 
 class PatchDropout(Member):
@@ -68,10 +64,6 @@ class PatchDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
-            prefix=prefix,
-        )
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(prefix=prefix)

@@ -15,7 +15,7 @@ from jaxdrop._recurrent import (
     zoneout_carry,
 )
 from jaxdrop._weight_drop import RECURRENT_LAYERS
-from jaxdrop.nnx._stream import Mode, draw, fork, mode_of
+from jaxdrop.nnx._stream import Mode, draw, mode_of
 
 
 class RecurrentDropout(Mode, nnx.RNNCellBase):
@@ -74,10 +74,8 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         self.rate = rate
         self.input_rate = input_rate
         self.variant = variant
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
         self.recurrent_layers = frozenset(recurrent_layers)
-        self.rngs = fork(rngs, rng_collection)
+        self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(
         self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
@@ -166,9 +164,7 @@ class Zoneout(Mode, nnx.RNNCellBase):
     ):
         self.cell = cell
         self.rate = rate
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
-        self.rngs = fork(rngs, rng_collection)
+        self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(
         self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None

@@ -1,6 +1,5 @@
 """Dropout of the features and the words of a sequence as Flax NNX modules."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,13 +36,9 @@ class LockedDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
-            time_axis=time_axis,
-        )
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(time_axis=time_axis)
 
 
 class EmbeddingDropout(Member):
@@ -71,7 +66,7 @@ class EmbeddingDropout(Member):
         rngs: Streams | jax.Array = None,
     ) -> jax.Array:
         """Look up the ids in a table of which words are dropped; None returns that table."""
-        return self._run(functools.partial(_look_up, ids), inputs, deterministic, rngs)
+        return self._run(inputs, deterministic, rngs, ids=ids)
 
 
 class WordDropout(Member):
@@ -102,15 +97,6 @@ class WordDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        super().__init__(
-            rate,
-            deterministic=deterministic,
-            rng_collection=rng_collection,
-            rngs=rngs,
-            unknown=unknown,
-            protected=protected,
-        )
-
-
-def _look_up(ids: Any, key: Any, table: Any, rate: Any, deterministic: Any) -> jax.Array:
-    return embedding_dropout(key, table, rate, ids, deterministic=deterministic)
+        self.rate = rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(unknown=unknown, protected=protected)

@@ -13,10 +13,16 @@ BIAS_INIT = nnx.initializers.zeros_init()
 
 
 class Mode:
-    """Lets ``nnx.view(model, deterministic=...)`` set the mode, as ``flax.nnx.Dropout`` does."""
+    """The mode and the stream of a layer, under the names that ``flax.nnx.Dropout`` gives them."""
 
     deterministic: Any
 
+    def _keep_stream(self, deterministic: Any, rng_collection: str, rngs: Streams) -> None:
+        self.deterministic = deterministic
+        self.rng_collection = rng_collection
+        self.rngs = fork(rngs, rng_collection)
+
+    # Lets nnx.view(model, deterministic=...) set the mode.
     def set_view(self, deterministic: bool | None = None) -> None:
         if deterministic is not None:
             self.deterministic = deterministic
@@ -35,15 +41,21 @@ def fork(rngs: Any, collection: str) -> Any:
     )
 
 
+def next_key(source: Any, collection: str) -> jax.Array | None:
+    """Return the next key of an Rngs or a RngStream, or the key that is given; else None."""
+    if isinstance(source, nnx.Rngs):
+        return source[collection]()
+    if isinstance(source, nnx.RngStream):
+        return source()
+    return source if isinstance(source, jax.Array) else None
+
+
 def draw(layer: Any, rngs: Any) -> jax.Array:
     """Return a key: the one given in the call, or the next one of the stream."""
     source = layer.rngs if rngs is None else rngs
-    if isinstance(source, nnx.Rngs):
-        return source[layer.rng_collection]()
-    if isinstance(source, nnx.RngStream):
-        return source()
-    if isinstance(source, jax.Array):
-        return source
+    key = next_key(source, layer.rng_collection)
+    if key is not None:
+        return key
     raise ValueError(
         f"got rngs={source!r:.60}: {type(layer).__name__} needs a key while training; give "
         "rngs=nnx.Rngs(seed) to the constructor, or rngs or a key to the call, or set "

@@ -10,7 +10,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 
 from jaxdrop._variational import PRUNE_AT, variational_dense
 from jaxdrop._variational_conv import variational_conv
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, fork, mode_of
+from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of
 
 
 class _Variational(Mode, nnx.Module):
@@ -36,11 +36,9 @@ class _Variational(Mode, nnx.Module):
         self.bias = nnx.data(None)
         if use_bias:
             self.bias = nnx.Param(bias_init(rngs.params(), shape[-1:], param_dtype))
-        self.deterministic = deterministic
         self.threshold = threshold
-        self.rng_collection = rng_collection
         self.dtype = dtype
-        self.rngs = fork(rngs, rng_collection)
+        self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
