@@ -83,6 +83,28 @@ def variational_dropout(key: jax.Array) -> jax.Array:
     return jaxdrop.variational_dropout(key, jnp.ones((N, N)), learned)
 
 
+def recurrent_dropout(key: jax.Array) -> jax.Array:
+    """What a cell that hands its state on unchanged reads at every step."""
+    cell = jaxdrop.recurrent_cell(key, lambda h, x: (jnp.ones(N), h), RATE)
+    return jax.lax.scan(cell, jnp.ones(N), jnp.ones((N, 1)))[1]
+
+
+def weight_drop(key: jax.Array) -> jax.Array:
+    params = {"hh": {"kernel": jnp.ones((N, N))}, "ih": {"kernel": jnp.ones((N, N))}}
+    dropped = jaxdrop.weight_drop(key, params, RATE, where=lambda path: "hh" in path)
+    return jnp.concatenate([dropped["hh"]["kernel"][: N // 2], dropped["ih"]["kernel"][: N // 2]])
+
+
+def drop_connect_dense(key: jax.Array) -> jax.Array:
+    x, kernel = jnp.ones((N, 1)), jnp.ones((1, N))
+    return jaxdrop.drop_connect_dense(key, x, RATE, kernel=kernel, per_example=True)
+
+
+def variational_dense(key: jax.Array) -> jax.Array:
+    variance = jnp.linspace(-6, 0, N)[None]  # of a weight for each unit
+    return jaxdrop.variational_dense(key, jnp.ones((N, 1)), jnp.ones((1, N)), variance)
+
+
 PANELS = [
     Panel("dropout", "examples", "features", square(jaxdrop.dropout)),
     Panel("gaussian_dropout", "examples", "features", square(jaxdrop.gaussian_dropout)),
@@ -97,19 +119,25 @@ PANELS = [
     Panel("drop_path", "examples", "features", square(jaxdrop.drop_path)),
     Panel("layer_drop", "calls", "everything", layer_drop),
     Panel("locked_dropout", "time", "features", square(jaxdrop.locked_dropout)),
+    Panel("recurrent_dropout", "time", "units", recurrent_dropout),
     Panel("zoneout (state over time)", "time", "units", zoneout),
     Panel("variational_dropout", "examples", "learned variance", variational_dropout),
     Panel("embedding_dropout", "words of a text", "features", embedding_dropout),
     Panel("word_dropout", "sentences", "words", word_dropout),
     Panel("drop_connect", "inputs", "units", square(jaxdrop.drop_connect)),
+    Panel("drop_connect_dense, per example", "examples", "units", drop_connect_dense),
+    Panel("weight_drop", "recurrent, input", "units", weight_drop),
+    Panel("variational_dense", "examples", "learned variance", variational_dense),
 ]
 
 
 def main(path: str) -> None:
     columns = 6
-    figure, axes = plt.subplots(-(-len(PANELS) // columns), columns, figsize=(12, 6.6), dpi=110)
-    for n, (panel, ax) in enumerate(zip(PANELS, axes.flat, strict=True)):
-        y = np.asarray(panel.draw(jax.random.key(n)), np.float64)
+    figure, axes = plt.subplots(-(-len(PANELS) // columns), columns, figsize=(12, 8.8), dpi=110)
+    for ax in axes.flat[len(PANELS) :]:
+        ax.axis("off")
+    for n, (panel, ax) in enumerate(zip(PANELS, axes.flat, strict=False)):
+        y = np.asarray(panel.draw(jax.random.key(100 + n)), np.float64)
         ax.imshow(y, cmap="cividis", interpolation="nearest")
         ax.set_title(panel.title, fontsize=9)
         ax.set_ylabel(panel.rows, fontsize=8)

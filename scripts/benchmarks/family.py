@@ -1,11 +1,16 @@
-"""scripts/bench family: every member of the family over a copy, and recurrent cells over bare ones.
+"""scripts/bench family: members over a copy, layers over plain ones, cells over bare ones.
 
 Members: float32, 2048 x 2048 (as maps: 64 x 32 x 32 x 64), rate 0.1. "forward" is one jitted call
 over ``x * c``; "backward" is the gradient by x alone, given that of y, over ``w * c``. Element-wise
 members promise at most 2. drop_block and cutout look at neighbours and are measured without such a
 promise. Left out: ``patch_dropout`` and ``layer_drop``, which save time instead of taking it.
 
-Cells: an LSTM of 256 units over 64 steps of 32 sequences, its inputs and state dropped at rate 0.25
+Learned rates, one for each feature: 512 x 1024, the gradient by x and the rates, over ``w * c``.
+
+Layers: 512 x 512 inputs and kernel, over ``x @ kernel``; "train" is the gradient by both. One mask
+an example is 512 times as many random bits, hence its ratio.
+
+Cells: 256 units over 64 steps of 32 sequences, inputs and state (or candidate) dropped at rate 0.25
 by masks fixed over time, against the same loop around the bare cell: ``nn.RNN``, ``nnx.RNN`` and
 ``lax.scan``. "train" is the gradient by inputs and parameters. They promise at most 1.1.
 
@@ -35,7 +40,7 @@ class Config:
     """Every member of the family over a copy, and recurrent cells over bare ones."""
 
     seconds: float = 20.0
-    """Time for each of the four cases, shared by all functions in it."""
+    """Time for each table of cases and mode, shared by all functions in it."""
 
 
 class Member(NamedTuple):
@@ -72,6 +77,7 @@ MEMBERS: dict[str, Member] = {
     "locked_dropout": Member(plain(jaxdrop.locked_dropout)),
     "drop_path": Member(plain(jaxdrop.drop_path)),
     "drop_connect": Member(plain(jaxdrop.drop_connect)),
+    "weight_drop": Member(plain(jaxdrop.weight_drop)),
     "embedding_dropout": Member(plain(jaxdrop.embedding_dropout)),
     "word_dropout": Member(word_dropout, backward=False),
     "zoneout": Member(
@@ -86,6 +92,20 @@ MEMBERS: dict[str, Member] = {
     ),
 }
 
+# (key, x, learned) -> array like x, and what is learned.
+LEARNED: dict[str, tuple[Callable[..., jax.Array], float]] = {
+    "concrete_dropout, learned": (jaxdrop.concrete_dropout, RATE),
+    "variational_dropout, learned": (jaxdrop.variational_dropout, -2.0),
+}
+# (key, x, kernel) -> outputs
+LAYERS: dict[str, Callable[..., jax.Array]] = {
+    "drop_connect_dense": lambda key, x, w: jaxdrop.drop_connect_dense(key, x, RATE, kernel=w),
+    "drop_connect_dense, per example": lambda key, x, w: jaxdrop.drop_connect_dense(
+        key, x, RATE, kernel=w, per_example=True
+    ),
+    "variational_dense": lambda key, x, w: jaxdrop.variational_dense(key, x, w, w - 8),
+}
+
 
 def forward(apply: Callable[..., jax.Array]) -> Callable[..., Any]:
     return timing.into_buffer(lambda key, x, w: apply(key, x))
@@ -96,6 +116,42 @@ def backward(apply: Callable[..., jax.Array]) -> Callable[..., Any]:
         return jax.vjp(lambda x: apply(key, x), x)[1](w)[0]
 
     return timing.into_buffer(gradient)
+
+
+def learned_cases(seconds: float) -> list[dict[str, Any]]:
+    x, g, spare = (jax.random.normal(jax.random.key(i), (512, 1024)) for i in range(3))
+
+    def wrap(apply: Callable[..., jax.Array], start: float) -> Callable[..., Any]:
+        def gradient(key: Any, x: jax.Array, g: jax.Array) -> Any:
+            learned = jnp.full(x.shape[-1], start)
+            by_x, by_learned = jax.vjp(lambda x, p: apply(key, x, p), x, learned)[1](g)
+            return by_learned, by_x
+
+        return timing.into_buffer(gradient)
+
+    calls = {"copy": timing.into_buffer(lambda key, x, g: g * (1 / (1 - RATE)))}
+    calls |= {name: wrap(*case) for name, case in LEARNED.items()}
+    inputs = [(jax.random.key(3), a, g) for a in (x, spare)]
+    times = timing.medians(calls, inputs, x, seconds=seconds)
+    return [record(name, "backward", "learned", times[name], times["copy"]) for name in LEARNED]
+
+
+def layer_cases(mode: str, seconds: float) -> list[dict[str, Any]]:
+    keys = jax.random.split(jax.random.key(1), 4)
+    x, w, g, spare = (jax.random.normal(k, (512, 512)) for k in keys)
+
+    def wrap(layer: Callable[..., jax.Array]) -> Callable[..., Any]:
+        if mode == "forward":
+            return timing.into_buffer(lambda key, x, w, g: layer(key, x, w))
+        return timing.into_buffer(
+            lambda key, x, w, g: jax.vjp(lambda x, w: layer(key, x, w), x, w)[1](g)
+        )
+
+    calls = {"plain": wrap(lambda key, x, w: x @ w)}
+    calls |= {name: wrap(layer) for name, layer in LAYERS.items()}
+    inputs = [(keys[0], a, w, g) for a in (x, spare)]
+    times = timing.medians(calls, inputs, x, seconds=seconds)
+    return [record(name, mode, "layer", times[name], times["plain"]) for name in LAYERS]
 
 
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
@@ -114,6 +170,11 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
             record(name, mode, member.kind, times[name], times["copy"])
             for name, member in chosen.items()
         ]
+    with console.status(f"learned rates, {config.seconds:g} s and compiling"):
+        cases += learned_cases(config.seconds)
+    for mode in ("forward", "train"):
+        with console.status(f"layers, {mode}, {config.seconds:g} s and compiling"):
+            cases += layer_cases(mode, config.seconds)
     for mode in ("forward", "train"):
         with console.status(f"cells, {mode}, {config.seconds:g} s and compiling"):
             times = recurrent.times(mode, config.seconds)
@@ -140,7 +201,7 @@ def record(name: str, mode: str, kind: str, seconds: float, baseline: float) -> 
 
 
 def table(cases: list[dict[str, Any]]) -> Table:
-    out = Table(title="times a copy, cells: times the bare cell (medians, measured in turn)")
+    out = Table(title="times a copy, a plain layer or a bare cell (medians, measured in turn)")
     for name in ("", "mode", "kind", "ms", "ratio", "at most"):
         out.add_column(name, justify="left" if name in ("", "mode", "kind") else "right")
     for case in cases:

@@ -1,5 +1,6 @@
-"""Loops over time around an LSTM cell, bare and with recurrent dropout, timed side by side."""
+"""Loops over time around a recurrent cell, bare and with dropout, timed side by side."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +21,14 @@ OVER_TIME = {"params": False, "dropout": False}
 Loop = Callable[[Any, Any, jax.Array], jax.Array]  # (parameters, key, x) -> y like x
 
 
-def linen_rnn(dropped: bool) -> tuple[Any, Loop]:
-    cell: Any = nn.LSTMCell(UNITS)
+def linen_rnn(
+    dropped: bool, kind: Callable[..., Any] = nn.LSTMCell, variant: Any = "state"
+) -> tuple[Any, Loop]:
+    cell: Any = kind(UNITS)
     if dropped:
-        cell = jaxdrop.linen.RecurrentDropout(cell, RATE, RATE, deterministic=False)
+        cell = jaxdrop.linen.RecurrentDropout(cell, RATE, RATE, variant, deterministic=False)
     rnn = nn.RNN(cell, split_rngs=OVER_TIME)
-    params = nn.RNN(nn.LSTMCell(UNITS)).init(jax.random.key(0), _example())
+    params = nn.RNN(kind(UNITS)).init(jax.random.key(0), _example())
     return params, lambda params, key, x: rnn.apply(params, x, rngs={"dropout": key})
 
 
@@ -59,6 +62,10 @@ def scan(dropped: bool) -> tuple[Any, Loop]:
 
 LOOPS: dict[str, Callable[[bool], tuple[Any, Loop]]] = {
     "nn.RNN, LSTM": linen_rnn,
+    "nn.RNN, LSTM, candidate": functools.partial(linen_rnn, variant="candidate"),
+    "nn.RNN, GRU": functools.partial(linen_rnn, kind=nn.GRUCell),
+    "nn.RNN, GRU, candidate": functools.partial(linen_rnn, kind=nn.GRUCell, variant="candidate"),
+    "nn.RNN, SimpleCell": functools.partial(linen_rnn, kind=nn.SimpleCell),
     "nnx.RNN, LSTM": nnx_rnn,
     "lax.scan, LSTM": scan,
 }
