@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdrop._axes import check_layout
-from jaxdrop._check import check_input
+from jaxdrop._check import check_dims, check_input
 from jaxdrop._dropout import AnyKey, keep_mask
 from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
-from jaxdrop._rate import Rate, check_rate
+from jaxdrop._rate import Rate, check_rate, check_rate_shape
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -64,7 +64,9 @@ def alpha_dropout(
     >>> f"{abs(y.mean()):.1f} {y.std():.1f}"
     '0.0 1.0'
     """
-    return _alpha(key, x, rate, tuple(broadcast_dims), deterministic, "alpha_dropout")
+    x = check_input(x, "alpha_dropout")
+    shared = check_dims(broadcast_dims, x.ndim)
+    return _alpha(key, x, rate, shared, deterministic, "alpha_dropout")
 
 
 def feature_alpha_dropout(
@@ -105,25 +107,26 @@ def feature_alpha_dropout(
     >>> bool((y == y[:, :1, :1]).all())
     True
     """
-    _, _, spatial = check_layout(batch_axis, channel_axis, jnp.ndim(x), "feature_alpha_dropout")
-    return _alpha(key, x, rate, spatial, deterministic, "feature_alpha_dropout")
+    x = check_input(x, "feature_alpha_dropout")
+    _, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "feature_alpha_dropout")
+    return _alpha(key, x, rate, set(spatial), deterministic, "feature_alpha_dropout")
 
 
 def _alpha(
-    key: Any, x: Any, rate: Any, shared: tuple[int, ...], deterministic: Any, caller: str
+    key: Any, x: jax.Array, rate: Any, shared: set[int], deterministic: Any, caller: str
 ) -> jax.Array:
-    x = check_input(x, caller)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(
             f"got x of dtype {x.dtype}; {caller} takes a real array, since SELU has no complex form"
         )
     checked = check_rate(rate)
+    check_rate_shape(checked, tuple(1 if d in shared else n for d, n in enumerate(x.shape)))
     key, test_mode = resolve(key, checked, deterministic, caller)
     if test_mode is True:
         return x
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
-    y = _saturate(key, x, checked.value, _affine(checked, x.dtype), shared)
+    y = _saturate(key, x, checked.value, _affine(checked, x.dtype), tuple(shared))
     return choose(test_mode, x, y)
 
 

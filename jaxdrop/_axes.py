@@ -1,7 +1,10 @@
 """Axes: which dimension of an array is which, and the sides of a block in the spatial ones."""
 
-import operator
-from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxdrop._check import check_integer
 
 _WAY_OUT = {
     "batch_axis": "; batch_axis=None says that there is no batch",
@@ -13,11 +16,12 @@ def check_axis(axis: int | None, ndim: int, name: str, caller: str) -> int | Non
     """Return the axis counted from the front, None for None, or raise a sentence."""
     if axis is None:
         return None
-    d = operator.index(axis)
+    way_out = _WAY_OUT.get(name, "")
+    d = check_integer(axis, name, f"the number of a dimension in {caller}{way_out}")
     if not -ndim <= d < ndim:
         raise ValueError(
             f"got {name}={d} for an array of {ndim} dimensions, {caller} expects "
-            f"{-ndim} <= {name} < {ndim}" + _WAY_OUT.get(name, "")
+            f"{-ndim} <= {name} < {ndim}{way_out}"
         )
     return d % ndim
 
@@ -36,21 +40,20 @@ def check_layout(
     return batch, channel, tuple(d for d in range(ndim) if d not in (batch, channel))
 
 
-def check_sides(
-    value: int | Sequence[int], dims: int, name: str, caller: str, at_least: int
-) -> tuple[int, ...]:
+def check_sides(value: Any, dims: int, name: str, caller: str, at_least: int) -> tuple[int, ...]:
     """Return the side of a block for each spatial dimension, or raise a sentence."""
     if not dims:
         raise ValueError(
             f"got x without a spatial dimension; {caller} needs one besides batch and channels"
         )
-    sides = tuple(value) if isinstance(value, Sequence) else (value,) * dims
+    expected = f"integers: {caller} counts elements"
+    each = tuple(value) if np.iterable(value) else (value,) * dims
+    sides = tuple(check_integer(side, name, expected) for side in each)
     if len(sides) != dims:
         raise ValueError(
             f"got {name}={value} for {dims} spatial dimensions; {caller} takes one side for all "
             "or one for each"
         )
-    sides = tuple(operator.index(side) for side in sides)
     if min(sides) < at_least:
         raise ValueError(f"got {name}={value}, {caller} expects sides of {at_least} or more")
     return sides

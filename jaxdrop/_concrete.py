@@ -1,6 +1,7 @@
 """concrete_dropout: dropout whose rate is learned by gradient descent (Gal et al. 2017)."""
 
 import functools
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ from jaxtyping import Array, Float, Inexact
 
 from jaxdrop._bits import random_bits
 from jaxdrop._check import check_dims, check_input
-from jaxdrop._dropout import AnyKey, _check_rate_shape
+from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
-from jaxdrop._rate import check_rate
+from jaxdrop._rate import check_rate, check_rate_shape
 
 _MOST = 1 - 2.0**-24  # the float32 below 1
 
@@ -66,6 +67,11 @@ def concrete_dropout(
     True
     """
     x = check_input(x, "concrete_dropout")
+    if not isinstance(temperature, numbers.Real) or isinstance(temperature, bool):
+        raise TypeError(
+            f"got temperature={temperature!r:.60} of type {type(temperature).__name__}, expected a "
+            "Python number above 0, such as 0.1: a static one, which the computation is chosen by"
+        )
     if not temperature > 0:
         raise ValueError(f"got {temperature=}, expected a number above 0, such as 0.1")
     shared = check_dims(broadcast_dims, x.ndim)
@@ -77,7 +83,7 @@ def concrete_dropout(
         return jnp.zeros_like(x)
     p = _differentiable(rate)
     drawn = tuple(1 if d in shared else n for d, n in enumerate(x.shape))
-    _check_rate_shape(checked, drawn)
+    check_rate_shape(checked, drawn)
 
     # Only the key is kept: logistic noise and mask are computed again in the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)

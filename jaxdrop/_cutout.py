@@ -36,7 +36,7 @@ def cutout(
 
     Args:
       key: a random key; may be None when deterministic is True or rate is 0.
-      x: floating or complex examples, usually images (batch, height, width, channels).
+      x: floating, complex or integer examples, usually images (batch, height, width, channels).
       rate: probability that an example has its block cut out: 1 is the paper's.
       size: side of the block, for all spatial dimensions or one for each.
       batch_axis: the dimension of the examples; None if x is one example.
@@ -63,7 +63,7 @@ def cutout(
     >>> int((y == 0).sum()) in (2, 3)  # 2 at the border
     True
     """
-    x = check_input(x, "cutout")
+    x = check_input(x, "cutout", integers=True)
     batch, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "cutout")
     sides = check_sides(size, len(spatial), "size", "cutout", at_least=0)
     checked = check_rate(rate)

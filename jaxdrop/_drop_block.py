@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from jaxdrop._axes import check_layout, check_sides
-from jaxdrop._check import check_input
+from jaxdrop._check import check_broadcast, check_input
 from jaxdrop._dropout import AnyKey, keep_mask
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
@@ -73,13 +73,16 @@ def drop_block(
     batch, channel, spatial = check_layout(batch_axis, channel_axis, x.ndim, "drop_block")
     sides = check_sides(block_size, len(spatial), "block_size", "drop_block", at_least=1)
     checked = check_rate(rate)
+    block = dict(zip(spatial, sides, strict=True))
+    shared = (channel,) if share_channels and channel is not None else ()
+    own = tuple(1 if block.get(d, 1) > 1 or d in shared else n for d, n in enumerate(x.shape))
+    against = f"{own}: drop_block takes one for each example or channel of x at most"
+    check_broadcast(np.shape(checked.value), own, "a rate", against)
     key, test_mode = resolve(key, checked, deterministic, "drop_block")
     if test_mode is True:
         return x
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
-    block = dict(zip(spatial, sides, strict=True))
-    shared = (channel,) if share_channels and channel is not None else ()
     gamma = _seed_rate(checked, math.prod(sides))
 
     # prevent_cse=False lets XLA fuse the recomputed mask into the backward loop.
@@ -95,15 +98,13 @@ def drop_block(
 
 
 def _all_along(keep: jax.Array, d: int, side: int) -> jax.Array:
-    """Return the and of every ``side`` neighbours along d, in log2(side) steps."""
-    width = 1
-    while width < side:
-        step = min(width, side - width)
-        length = keep.shape[d] - step
-        first = jax.lax.slice_in_dim(keep, 0, length, axis=d)
-        keep = first & jax.lax.slice_in_dim(keep, step, step + length, axis=d)
-        width += step
-    return keep
+    """Return the and of every ``side`` neighbours along d.
+
+    By a window, which XLA runs over the finished mask; slices it would fuse with the mask and
+    compute that anew for each of them.
+    """
+    window = tuple(side if i == d else 1 for i in range(keep.ndim))
+    return jax.lax.reduce_window(keep, True, jax.lax.bitwise_and, window, (1,) * keep.ndim, "VALID")
 
 
 def _seed_rate(rate: Rate, n: int) -> Any:

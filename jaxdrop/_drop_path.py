@@ -1,12 +1,11 @@
 """drop_path: residual branches, dropped example by example; its rates over a network's depth."""
 
-import operator
 from typing import Any
 
 from jaxtyping import Array, Inexact
 
 from jaxdrop._axes import check_axis
-from jaxdrop._check import check_input
+from jaxdrop._check import check_input, check_integer
 from jaxdrop._dropout import AnyKey, dropout
 from jaxdrop._mode import resolve
 from jaxdrop._rate import check_rate
@@ -79,7 +78,7 @@ def drop_path_rates(depth: int, max_rate: Any, *, first: Any = 0.0) -> tuple[Any
     >>> jaxdrop.drop_path_rates(3, 0.2)
     (0.0, 0.1, 0.2)
     """
-    layers = operator.index(depth)
+    layers = check_integer(depth, "depth", "the number of layers, an integer")
     if layers < 0:
         raise ValueError(f"got depth={layers}, expected 0 or more layers")
     low, high = check_rate(first, "first").value, check_rate(max_rate, "max_rate").value

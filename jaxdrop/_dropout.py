@@ -14,7 +14,7 @@ from jaxdrop._bits import word_bits
 from jaxdrop._check import check_deterministic, check_dims, check_input
 from jaxdrop._keep import keep_where
 from jaxdrop._key import check_key, key_words
-from jaxdrop._rate import Rate, check_rate
+from jaxdrop._rate import Rate, check_rate, check_rate_shape
 
 AnyKey = Key[Array, ""] | UInt32[Array, " words"]
 ScaleAt = Literal["train", "test"]
@@ -56,7 +56,7 @@ def keep_mask(
     key = check_key(key, "keep_mask")
     drawn, block, base = _plan(shape, broadcast_dims, bits, index_offset, global_shape)
     checked = check_rate(rate)
-    _check_rate_shape(checked, drawn)
+    check_rate_shape(checked, drawn)
     if checked.never or checked.always:
         return jnp.full(tuple(shape), checked.never)
     law = _host_law(checked, None, bits)
@@ -121,7 +121,7 @@ def dropout(
         raise ValueError(f"got {scale_at=}, expected 'train' or 'test'")
     drawn, block, base = _plan(x.shape, broadcast_dims, bits, index_offset, global_shape)
     checked = check_rate(rate)
-    _check_rate_shape(checked, drawn)
+    check_rate_shape(checked, drawn)
     test_mode = check_deterministic(deterministic)
     if checked.never:
         return x
@@ -232,18 +232,6 @@ def _plan(
     if shared and global_shape is not None and len(global_shape) == len(shape):
         global_shape = tuple(1 if d in shared else n for d, n in enumerate(global_shape))
     return drawn, *_index.locate(drawn, index_offset, global_shape)
-
-
-def _check_rate_shape(rate: Rate, drawn: tuple[int, ...]) -> None:
-    shape = np.shape(rate.value)
-    fits = len(shape) <= len(drawn) and all(
-        a in (1, b) for a, b in zip(reversed(shape), reversed(drawn), strict=False)
-    )
-    if not fits:
-        raise ValueError(
-            f"a rate of shape {shape} does not broadcast against a mask of shape {drawn} "
-            "(broadcast_dims counted as 1)"
-        )
 
 
 def _lift(value: Any, like: Any) -> Any:

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Integer
 
-from jaxdrop._check import check_input
+from jaxdrop._check import check_input, check_integer
 from jaxdrop._dropout import AnyKey, dropout, keep_mask
 from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
-from jaxdrop._rate import check_rate, scale
+from jaxdrop._rate import check_rate, check_rate_shape, scale
 
 
 def embedding_dropout(
@@ -68,10 +68,11 @@ def embedding_dropout(
     if ids is None:
         return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
     ids = _check_ids(ids, "ids", "embedding_dropout")
+    words = (table.shape[0], 1)
+    check_rate_shape(checked, words)
     if test_mode is True:
         return _rows(table, ids)
     # One bool and one factor for each word stand for a table that is never made.
-    words = (table.shape[0], 1)
     factor = jnp.broadcast_to(scale(checked, table.dtype), words)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -135,15 +136,34 @@ def word_dropout(
     [0, 0, 0, 0, 0, 0, 0, 8]
     """
     tokens = _check_ids(tokens, "tokens", "word_dropout")
-    key, test_mode = resolve(key, check_rate(rate), deterministic, "word_dropout")
+    instead = _check_token(unknown, "unknown", tokens.dtype)
+    if not np.iterable(protected):
+        raise TypeError(f"got {protected=}, expected a sequence of tokens, such as ({protected},)")
+    kept_tokens = [_check_token(t, "a protected token", tokens.dtype) for t in protected]
+    checked = check_rate(rate)
+    check_rate_shape(checked, tokens.shape)
+    key, test_mode = resolve(key, checked, deterministic, "word_dropout")
     if test_mode is True:
         return tokens
     kept = keep_mask(key, tokens.shape, rate)
-    for token in protected:
-        kept = kept | (tokens == jnp.asarray(token, tokens.dtype))
+    for token in kept_tokens:
+        kept = kept | (tokens == token)
     kept = follow(kept, tokens)
-    instead = jnp.where(kept, jnp.zeros((), tokens.dtype), jnp.asarray(unknown, tokens.dtype))
+    instead = jnp.where(kept, jnp.zeros((), tokens.dtype), instead)
     return choose(test_mode, tokens, keep_where(kept, tokens) + instead)
+
+
+def _check_token(token: Any, name: str, dtype: Any) -> jax.Array:
+    """Return a token in the dtype of the others, or raise a sentence if that cannot hold it."""
+    if isinstance(token, jax.core.Tracer) and jnp.issubdtype(token.dtype, jnp.integer):
+        return token.astype(dtype)
+    number, limits = check_integer(token, name, "an integer, as the tokens are"), jnp.iinfo(dtype)
+    if not limits.min <= number <= limits.max:
+        raise ValueError(
+            f"got {name}={number} for tokens of dtype {dtype}, which holds {limits.min} to "
+            f"{limits.max}"
+        )
+    return jnp.asarray(number, dtype)
 
 
 def _check_ids(ids: Any, name: str, caller: str) -> jax.Array:

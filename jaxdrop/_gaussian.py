@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
-from jaxdrop._check import check_input
+from jaxdrop._check import check_broadcast, check_input
 from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
 from jaxdrop._normal import standard_normal
-from jaxdrop._rate import Rate, check_rate
+from jaxdrop._rate import Rate, check_rate, check_rate_shape
 
 
 def gaussian_dropout(
@@ -55,6 +55,7 @@ def gaussian_dropout(
     """
     x = check_input(x, "gaussian_dropout")
     checked = check_rate(rate)
+    check_rate_shape(checked, x.shape)
     key, test_mode = resolve(key, checked, deterministic, "gaussian_dropout")
     if test_mode is True:
         return x
@@ -106,6 +107,7 @@ def gaussian_noise(
             "imaginary part, each with a key of its own"
         )
     spread = _check_stddev(stddev)
+    check_broadcast(np.shape(spread.value), x.shape, "stddev", f"x of shape {x.shape}")
     key, test_mode = resolve(key, spread, deterministic, "gaussian_noise")
     if test_mode is True:
         return x

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxdrop._dropout import Bits, ScaleAt, dropout
+from jaxdrop._layer_call import is_known_scalar, known_rate
 from jaxdrop._rate import check_rate
 
 
@@ -22,12 +23,12 @@ def apply_dropout(
 ) -> jax.Array:
     """Call ``dropout``, with a key from ``draw_key`` only in training and at rates between 0 and 1.
 
-    As in flax, a mode or rate that is a concrete array counts as the value it holds.
+    As in flax, a mode or rate that is a concrete array counts as the value it holds, and a number
+    may stand for the mode.
     """
-    if isinstance(deterministic, (int, np.bool_)) or _is_known_scalar(deterministic):
+    if isinstance(deterministic, (int, np.bool_)) or is_known_scalar(deterministic):
         deterministic = bool(deterministic)
-    if _is_known_scalar(rate) and float(rate) in (0.0, 1.0):
-        rate = float(rate)
+    rate = known_rate(rate)
     checked = check_rate(rate)
     needless = checked.never or deterministic is True
     needless = needless or (checked.always and deterministic is False)
@@ -40,10 +41,4 @@ def apply_dropout(
         deterministic=deterministic,
         scale_at=scale_at,
         bits=bits,
-    )
-
-
-def _is_known_scalar(value: Any) -> bool:
-    return (
-        isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.ndim == 0
     )

@@ -1,10 +1,14 @@
 """What the family's Linen and NNX layers share: a key is drawn only where one is needed."""
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from jaxdrop._check import check_deterministic
 
 
 def call(
@@ -15,16 +19,58 @@ def call(
     deterministic: Any,
     **options: Any,
 ) -> jax.Array:
-    """Call a member of the family, without a key in test mode and at rate 0.
+    """Call a member of the family, without a key in test mode and at rate 0."""
+    rate, mode = known_rate(rate), known_mode(deterministic)
+    key = None if is_idle(mode, rate) else draw_key()
+    return function(key, inputs, rate, deterministic=mode, **options)
 
-    As in flax, a mode that is a concrete array counts as the value it holds.
+
+def known_mode(deterministic: Any) -> Any:
+    """Return a Python bool where the mode is known, else the traced bool scalar.
+
+    As in flax, a concrete array counts as the value it holds. A number is no mode: it is another
+    argument that got into its place.
     """
-    if isinstance(deterministic, (int, np.bool_)) or _is_known(deterministic):
-        deterministic = bool(deterministic)
-    idle = deterministic is True or (isinstance(rate, (int, float)) and rate == 0)
-    key = None if idle else draw_key()
-    return function(key, inputs, rate, deterministic=deterministic, **options)
+    if isinstance(deterministic, np.ndarray) and deterministic.ndim == 0:
+        deterministic = deterministic[()]
+    mode = check_deterministic(deterministic)
+    return mode if isinstance(mode, jax.core.Tracer) else bool(mode)
 
 
-def _is_known(value: Any) -> bool:
-    return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+def known_rate(rate: Any) -> Any:
+    """Return a rate that is known to be 0 or 1 as a Python number; of a tuple, each entry.
+
+    The functions know a rate before tracing by its being a number and no array.
+    """
+    if isinstance(rate, (tuple, list)):
+        return tuple(map(known_rate, rate))
+    if isinstance(rate, np.ndarray) and rate.ndim == 0:
+        return rate[()]
+    if is_known_scalar(rate) and _is_real(rate.dtype) and float(rate) in (0.0, 1.0):
+        return float(rate)
+    return rate
+
+
+def is_idle(mode: Any, *rates: Any) -> bool:
+    """Whether nothing is drawn: in test mode, and where every rate is known to be 0.
+
+    Mode and rates are those of ``known_mode`` and ``known_rate``. A layer of learned noise has no
+    rate and gives none.
+    """
+    return mode is True or bool(rates) and all(map(_is_zero, rates))
+
+
+def is_known_scalar(value: Any) -> bool:
+    """Whether it is an array of one number that can be looked at before tracing."""
+    known = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+    return known and value.ndim == 0
+
+
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+
+
+def _is_zero(rate: Any) -> bool:
+    if isinstance(rate, tuple):
+        return all(map(_is_zero, rate))
+    return isinstance(rate, numbers.Real) and not isinstance(rate, bool) and rate == 0

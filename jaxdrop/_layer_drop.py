@@ -27,7 +27,7 @@ def layer_drop(
 
     Args:
       key: a random key; may be None when deterministic is True or rate is 0.
-      x: floating or complex input of the layer, the whole batch.
+      x: input of the layer, the whole batch; an array of integers will do, too.
       rate: probability of skipping the layer: a number or a traced scalar.
       layer: function from an array to one of the same shape and dtype, residual connection
         included.
@@ -61,12 +61,17 @@ def layer_drop(
     check_output(jax.eval_shape(layer, x), x)
     if isinstance(run, bool):
         return layer(x) if run else x
-    return jax.lax.cond(run, layer, lambda h: h, x)
+    return jax.lax.cond(run, layer, _skip, x)
+
+
+def _skip(h: jax.Array) -> jax.Array:
+    """The other branch; a lambda made anew at each call would be compiled anew."""
+    return h
 
 
 def decide(key: Any, x: Any, rate: Any, deterministic: Any) -> tuple[jax.Array, Any]:
     """Return x, checked, and whether the layer is run: a bool where it is known, else a scalar."""
-    x = check_input(x, "layer_drop")
+    x = check_input(x, "layer_drop", integers=True)
     checked = check_rate(rate)
     if jnp.shape(checked.value):
         raise ValueError(

@@ -1,11 +1,15 @@
 """max_norm: bound the incoming weights of every unit, as an optax transformation."""
 
-from collections.abc import Callable
+import numbers
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+
+from jaxdrop._check import check_dims
 
 
 def has_inputs(parameter: jax.Array) -> bool:
@@ -14,7 +18,10 @@ def has_inputs(parameter: jax.Array) -> bool:
 
 
 def max_norm(
-    c: float, *, where: Callable[[jax.Array], bool] = has_inputs
+    c: Any,
+    *,
+    where: Callable[[jax.Array], bool] | None = None,
+    axis: int | Sequence[int] | None = None,
 ) -> optax.GradientTransformation:
     """Scale the incoming weights of a unit back to norm c whenever a step took them beyond it.
 
@@ -25,15 +32,25 @@ def max_norm(
     trained with the large learning rates that it needs.
 
     Args:
-      c: the bound, above 0; Srivastava et al. use 2 to 4.
-      where: which parameters are bounded; by default those of two dimensions and more. For an
-        embedding table, whose rows are the vectors, leave it out with this.
+      c: the bound, above 0; Srivastava et al. use 2 to 4. It may be traced, as it is under
+        ``optax.inject_hyperparams(max_norm, static_args=("where", "axis"))``.
+      where: takes a parameter, says whether it is bounded; by default those of two dimensions and
+        more. To choose by name, use ``optax.masked(max_norm(c), mask)``.
+      axis: the dimensions that a unit's weights lie along, for all that is bounded; by default all
+        but the last.
 
     Returns:
-      A stateless GradientTransformation; its update needs the parameters.
+      A stateless GradientTransformation; its update needs the parameters, and lets an update of
+      None through.
+
+    Not for, with the default axis: kernels with several output dimensions, such as the query
+    kernel (features, heads, head_dim) of ``MultiHeadDotProductAttention``, where a norm would be
+    shared by all heads: give ``axis=0`` for those. Nor for embedding tables, whose rows are the
+    vectors: ``axis=1``, or leave them out.
 
     Raises:
-      ValueError: if c is not above 0, or update gets no parameters.
+      TypeError, ValueError: if c is no number above 0, an axis does not exist, or update gets no
+        parameters.
 
     Reference:
       Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014,
@@ -46,8 +63,8 @@ def max_norm(
     >>> jnp.linalg.norm(optax.apply_updates(params, updates)["kernel"], axis=0).tolist()
     [2.0, 2.0]
     """
-    if not c > 0:
-        raise ValueError(f"got {c=}, expected a norm above 0, such as 3.0")
+    _check_bound(c)
+    chosen = has_inputs if where is None else where
 
     def init(params: Any) -> optax.EmptyState:
         del params
@@ -59,17 +76,35 @@ def max_norm(
                 "max_norm bounds parameters, so it needs them: call tx.update(grads, state, params)"
             )
 
-        def bound(step: jax.Array, parameter: jax.Array) -> jax.Array:
-            if not where(parameter):
+        def bound(step: Any, parameter: jax.Array) -> Any:
+            if step is None or not chosen(parameter):
                 return step
             new = parameter + step.astype(parameter.dtype)
             wide = new if new.dtype == jnp.float64 else new.astype(jnp.float32)
-            square = jnp.sum(jnp.square(wide), axis=tuple(range(new.ndim - 1)), keepdims=True)
+            square = jnp.sum(jnp.square(wide), axis=_inputs(axis, new.ndim), keepdims=True)
+            norm = jnp.asarray(c, wide.dtype)
             # The guard keeps the division finite where the norm is zero.
-            factor = c / jnp.sqrt(jnp.maximum(square, c * c))
+            factor = norm / jnp.sqrt(jnp.maximum(square, norm * norm))
             back = (wide * factor).astype(new.dtype) - parameter
-            return jnp.where(square > c * c, back.astype(step.dtype), step)
+            return jnp.where(square > norm * norm, back.astype(step.dtype), step)
 
-        return jax.tree.map(bound, updates, params), state
+        return jax.tree.map(bound, updates, params, is_leaf=lambda step: step is None), state
 
     return optax.GradientTransformation(init, update)
+
+
+def _check_bound(c: Any) -> None:
+    expected = "expected a norm above 0, such as 3.0"
+    if isinstance(c, jax.core.Tracer):
+        return
+    scalar = isinstance(c, (jax.Array, np.ndarray)) and np.ndim(c) == 0
+    if isinstance(c, bool) or not (isinstance(c, numbers.Real) or scalar):
+        raise TypeError(f"got c={c!r:.60} of type {type(c).__name__}, {expected}")
+    if not c > 0:
+        raise ValueError(f"got {c=}, {expected}")
+
+
+def _inputs(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(ndim - 1))
+    return tuple(check_dims((axis,) if isinstance(axis, int) else axis, ndim, "axis"))

@@ -2,7 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Inexact, Integer
+
+from jaxdrop._check import check_input
 
 
 def symmetric_kl(
@@ -13,10 +16,15 @@ def symmetric_kl(
     Equals ``sum((P - Q)(log P - log Q)) / 2``; zero exactly where the rows agree. A logit of
     -inf in both rows (a masked class) counts as agreement.
 
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
     >>> import jax.numpy as jnp, jaxdrop
     >>> float(jaxdrop.symmetric_kl(jnp.ones((3,)), jnp.ones((3,))))
     0.0
     """
+    logits = check_input(logits, "symmetric_kl", "logits")
+    other = check_input(other, "symmetric_kl", "other")
     if logits.shape != other.shape:
         raise ValueError(
             f"got logits of shapes {logits.shape} and {other.shape}; give two passes over the same "
@@ -52,7 +60,7 @@ def r_drop_loss(
     Not without dropout: two equal passes have distance 0. Gradients flow through both passes.
 
     Raises:
-      ValueError: if the shapes do not fit.
+      TypeError, ValueError: with what was given and what is expected.
 
     Reference:
       Liang et al., R-Drop: Regularized Dropout for Neural Networks, 2021.
@@ -65,11 +73,18 @@ def r_drop_loss(
     (2,)
     """
     distance = symmetric_kl(logits, other)
+    if not isinstance(labels, (jax.Array, np.ndarray)):
+        raise TypeError(
+            f"got labels={labels!r:.60} of type {type(labels).__name__}, expected an array of "
+            "class numbers"
+        )
+    labels = jnp.asarray(labels)
     if labels.shape != distance.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
             f"got labels of shape {labels.shape} and dtype {labels.dtype} for logits of shape "
             f"{logits.shape}; expected one class number for each row"
         )
+    logits, other = jnp.asarray(logits), jnp.asarray(other)
     nll = _cross_entropy(logits, labels) + _cross_entropy(other, labels)
     return nll + weight * distance
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._check import check_broadcast
+
 _TWO32 = 4294967296.0
 
 
@@ -54,6 +56,12 @@ def check_rate(rate: Any, name: str = "rate") -> Rate:
     if isinstance(rate, jax.Array):
         return Rate(_as_float(rate))
     return Rate(float(host) if host.ndim == 0 else host)
+
+
+def check_rate_shape(rate: Rate, drawn: tuple[int, ...]) -> None:
+    """Raise a sentence if the rate does not broadcast against the mask that is drawn."""
+    where = f"a mask of shape {drawn} (a dimension that shares its decisions counts as 1)"
+    check_broadcast(np.shape(rate.value), drawn, "a rate", where)
 
 
 def _is_real(dtype: Any) -> bool:

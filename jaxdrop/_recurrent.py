@@ -8,6 +8,7 @@ import jax
 
 from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, dropout
+from jaxdrop._key import check_key
 from jaxdrop._mode import resolve
 from jaxdrop._rate import check_rate
 from jaxdrop._zoneout import zoneout
@@ -87,6 +88,10 @@ def recurrent_cell(
     Returns:
       A function like cell.
 
+    Raises:
+      TypeError, ValueError: at once, and not at the first step, with what was given and what is
+        expected.
+
     Reference:
       Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016.
 
@@ -99,7 +104,14 @@ def recurrent_cell(
     >>> every.shape
     (7, 4)
     """
-    input_key, hidden_key, _ = recurrent_keys(key)
+    if not callable(cell):
+        raise TypeError(
+            f"got cell={cell!r:.60} of type {type(cell).__name__}; recurrent_cell takes a function "
+            "(carry, x) -> (carry, y)"
+        )
+    for checked in (check_rate(rate), check_rate(input_rate, "input_rate")):
+        key, _ = resolve(key, checked, deterministic, "recurrent_cell")
+    input_key, hidden_key, _ = recurrent_keys(key, "recurrent_cell")
 
     def step(carry: Any, x: Any) -> tuple[Any, Any]:
         x = dropout(input_key, x, input_rate, deterministic=deterministic)
@@ -108,10 +120,11 @@ def recurrent_cell(
     return step
 
 
-def recurrent_keys(key: AnyKey | None) -> tuple[Any, Any, Any]:
+def recurrent_keys(key: AnyKey | None, caller: str = "recurrent dropout") -> tuple[Any, Any, Any]:
     """Derive the keys of the masks of inputs, hidden state and candidate from a sequence's key."""
     if key is None:
         return None, None, None
+    key = check_key(key, caller)
     inputs, hidden, candidate = (jax.random.fold_in(key, i) for i in range(3))
     return inputs, hidden, candidate
 

@@ -8,13 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from jaxdrop._dropout import AnyKey
-from jaxdrop._variational import (
-    PRUNE_AT,
-    log_alpha,
-    pruned,
-    variational_kl,
-    variational_linear,
-)
+from jaxdrop._variational import check_weights, sample
+from jaxdrop._variational_kl import PRUNE_AT, log_alpha, pruned, variational_kl
 
 
 def variational_conv(
@@ -39,6 +34,9 @@ def variational_conv(
       Array of the convolution's shape. Every output has the mean and variance that sampled weights
       would give it; the correlation of outputs that share weights is left out, as in the paper.
 
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
 
@@ -47,11 +45,13 @@ def variational_conv(
     >>> jaxdrop.variational_conv(jax.random.key(0), x, m, jnp.full_like(m, -10.0)).shape
     (2, 8, 8, 4)
     """
-    rank = jnp.ndim(x) - 2
-    if rank < 1 or jnp.ndim(kernel) != rank + 2:
+    x, kernel, log_sigma2 = check_weights(x, kernel, log_sigma2, "variational_conv")
+    rank, groups = x.ndim - 2, feature_group_count
+    if rank < 1 or kernel.ndim != x.ndim or x.shape[-1] != kernel.shape[-2] * groups:
         raise ValueError(
-            f"got x of shape {jnp.shape(x)} and a kernel of shape {jnp.shape(kernel)}; expected "
-            "(batch, *spatial, inputs) and (*window, inputs, outputs)"
+            f"got x of shape {x.shape} and a kernel of shape {kernel.shape}; variational_conv "
+            "expects (batch, *spatial, inputs) and (*window, inputs / feature_group_count, "
+            f"outputs), with {feature_group_count=}"
         )
     spatial = tuple(range(1, rank + 1))
     layout = jax.lax.ConvDimensionNumbers(
@@ -71,9 +71,8 @@ def variational_conv(
             feature_group_count=feature_group_count,
         )
 
-    return variational_linear(
-        key, x, kernel, log_sigma2, convolve, deterministic=deterministic, threshold=threshold
-    )
+    arrays = (x, kernel, log_sigma2)
+    return sample(key, arrays, convolve, deterministic, threshold, "variational_conv")
 
 
 def variational_loss(params: Any) -> Float[Array, ""]:

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._check import check_input
+from jaxdrop._check import check_dims, check_input
 from jaxdrop._dropout import AnyKey, keep_mask
 from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
-from jaxdrop._rate import check_rate, keep_probability
+from jaxdrop._rate import check_rate, check_rate_shape, keep_probability
 
 
 def zoneout(
@@ -57,14 +57,15 @@ def zoneout(
     >>> sorted(set(h.tolist()))
     [0.0, 1.0]
     """
-    x, previous = check_input(x, "zoneout"), check_input(previous, "zoneout")
+    x, previous = check_input(x, "zoneout"), check_input(previous, "zoneout", "previous")
     if x.shape != previous.shape or x.dtype != previous.dtype:
         raise ValueError(
             f"got a new state of shape {x.shape} and dtype {x.dtype} and a previous one of shape "
             f"{previous.shape} and dtype {previous.dtype}; zoneout takes one or the other of each "
             "unit, so they have to agree"
         )
-    checked = check_rate(rate)
+    checked, shared = check_rate(rate), check_dims(broadcast_dims, x.ndim)
+    check_rate_shape(checked, tuple(1 if d in shared else n for d, n in enumerate(x.shape)))
     key, test_mode = resolve(key, checked, deterministic, "zoneout")
     if checked.never:
         return x

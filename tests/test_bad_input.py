@@ -24,7 +24,7 @@ X = jnp.ones((2, 3))
         (None, TypeError, r"got rate=None of type NoneType"),
         (1j, TypeError, r"got rate=1j"),
         (jnp.array(True), TypeError, r"rate of dtype bool"),
-        (np.zeros((5,)), ValueError, r"rate of shape \(5,\) does not broadcast"),
+        (np.zeros((5,)), ValueError, r"rate of shape \(5,\), which does not broadcast"),
     ],
 )
 @pytest.mark.parametrize("deterministic", [False, True])
@@ -88,7 +88,7 @@ def test_broadcast_dims(dims):
 
 
 def test_a_rate_that_varies_along_a_shared_dimension():
-    with pytest.raises(ValueError, match=r"rate of shape \(3,\) .* mask of shape \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"rate of shape \(3,\), .* mask of shape \(2, 1\)"):
         jaxdrop.dropout(KEY, X, np.zeros(3), broadcast_dims=(1,))
 
 

@@ -20,3 +20,4 @@ from jaxdrop.linen._sequences import LockedDropout as LockedDropout
 from jaxdrop.linen._sequences import WordDropout as WordDropout
 from jaxdrop.linen._variational import VariationalConv as VariationalConv
 from jaxdrop.linen._variational import VariationalDense as VariationalDense
+from jaxdrop.linen._variational_dropout import VariationalDropout as VariationalDropout

@@ -6,7 +6,7 @@ from jaxdrop._alpha import alpha_dropout, feature_alpha_dropout
 from jaxdrop.linen._member import Member
 
 
-class AlphaDropout(Member):
+class AlphaDropout(Member, kw_only=True):
     """Drop to SELU's saturation, keeping mean 0 and variance 1.
 
     Calls ``jaxdrop.alpha_dropout``, which states formula, moments, paper and invalid uses.
@@ -25,7 +25,7 @@ class AlphaDropout(Member):
     _function = staticmethod(alpha_dropout)
 
 
-class FeatureAlphaDropout(Member):
+class FeatureAlphaDropout(Member, kw_only=True):
     """Drop whole feature maps to SELU's saturation.
 
     Calls ``jaxdrop.feature_alpha_dropout``, which states formula, moments, paper and invalid uses.

@@ -1,5 +1,6 @@
 """Concrete dropout as a Linen module."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,7 @@ class ConcreteDropout(nn.Module):
     """
 
     init_rate: float = 0.1
+    _: dataclasses.KW_ONLY
     temperature: float = 0.1
     broadcast_dims: Sequence[int] = ()
     deterministic: bool | None = None

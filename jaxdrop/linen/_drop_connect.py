@@ -1,5 +1,6 @@
 """DropConnectDense as a Linen module."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
-from jaxdrop._drop_connect import drop_connect_dense
+from jaxdrop._drop_connect import CHUNK, drop_connect_dense
 from jaxdrop._layer_call import call
 
 
@@ -39,8 +40,9 @@ class DropConnectDense(nn.Module):
 
     features: int
     rate: Any
+    _: dataclasses.KW_ONLY
     per_example: bool = False
-    chunk: int = 8
+    chunk: int = CHUNK
     deterministic: bool | None = None
     rng_collection: str = "dropout"
     use_bias: bool = True

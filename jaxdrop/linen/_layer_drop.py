@@ -1,5 +1,6 @@
 """LayerDrop as a Linen module: a submodule that is skipped at random."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -12,8 +13,12 @@ from jaxdrop._layer_drop import check_output, decide
 class LayerDrop(nn.Module):
     """Skip a layer at random while training, without computing it: ``jaxdrop.layer_drop``.
 
-    ``y = layer(x)`` with probability ``1 - rate``, else ``x``, for the whole batch. What the layer
-    keeps in other collections (batch statistics) changes only where it is run.
+    ``y = layer(x, ...)`` with probability ``1 - rate``, else ``x``, for the whole batch. What the
+    layer keeps in other collections (batch statistics) changes only where it is run.
+
+    A call hands its further arguments on to the layer. ``deterministic`` and ``rng`` are
+    LayerDrop's own: they say whether layers are skipped. A layer that drops as well has its mode
+    from its own constructor, or from ``layer_deterministic``.
 
     Attributes:
       layer: module from an array to one like it, residual connection included.
@@ -25,32 +30,55 @@ class LayerDrop(nn.Module):
       Fan et al., Reducing Transformer Depth on Demand with Structured Dropout, 2020.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
-    >>> model, x = jaxdrop.linen.LayerDrop(nn.Dense(4), 0.5, deterministic=False), jnp.ones((2, 4))
-    >>> variables = model.init(jax.random.key(0), x)
-    >>> model.apply(variables, x, rngs={"dropout": jax.random.key(1)}).shape
-    (2, 4)
+    >>> attention, x = nn.MultiHeadDotProductAttention(2), jnp.ones((2, 3, 4))
+    >>> model, mask = jaxdrop.linen.LayerDrop(attention, 0.5), jnp.ones((2, 1, 3, 3), bool)
+    >>> variables = model.init(jax.random.key(0), x, mask=mask, deterministic=True)
+    >>> rngs = {"dropout": jax.random.key(1)}
+    >>> model.apply(variables, x, mask=mask, deterministic=False, rngs=rngs).shape
+    (2, 3, 4)
     """
 
     layer: nn.Module
     rate: Any
+    _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     rng_collection: str = "dropout"
 
     @nn.compact
     def __call__(
-        self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
+        self,
+        inputs: Any,
+        *args: Any,
+        deterministic: Any = None,
+        rng: jax.Array | None = None,
+        layer_deterministic: Any = None,
+        **kwargs: Any,
     ) -> jax.Array:
-        """Run or skip the layer; ``rng`` takes the place of a key from ``make_rng``."""
+        """Run or skip the layer.
+
+        Args:
+          inputs: the layer's first argument, which takes the place of its output.
+          args, kwargs: the layer's other arguments.
+          deterministic: LayerDrop's mode; give it here or to the constructor, not to both.
+          rng: a key to use in place of one from ``make_rng``.
+          layer_deterministic: what the layer is called with as its ``deterministic``; None for
+            nothing.
+        """
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        if layer_deterministic is not None:
+            kwargs["deterministic"] = layer_deterministic
+
+        def run_layer(module: Any, x: jax.Array) -> jax.Array:
+            return check_output(module.layer(x, *args, **kwargs), x)
 
         def drop(key: Any, x: Any, rate: Any, deterministic: Any) -> jax.Array:
             x, run = decide(key, x, rate, deterministic)
             # Parameters are made by the layer, so that it runs when they are not there yet.
             if run is True or self.is_initializing():
-                return check_output(self.layer(x), x)
+                return run_layer(self, x)
             if run is False:
                 return x
-            return nn.cond(run, lambda m, h: check_output(m.layer(h), h), lambda m, h: h, self, x)
+            return nn.cond(run, run_layer, lambda module, x: x, self, x)
 
         def draw_key() -> jax.Array:
             return self.make_rng(self.rng_collection) if rng is None else rng

@@ -1,6 +1,8 @@
 """Dropout of feature maps and of parts of them as Flax Linen modules."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from jaxdrop._cutout import cutout
 from jaxdrop._drop_block import drop_block
@@ -8,7 +10,7 @@ from jaxdrop._spatial import spatial_dropout
 from jaxdrop.linen._member import Member
 
 
-class SpatialDropout(Member):
+class SpatialDropout(Member, kw_only=True):
     """Drop whole feature maps.
 
     Calls ``jaxdrop.spatial_dropout``, which states formula, moments, paper and invalid uses.
@@ -29,7 +31,7 @@ class SpatialDropout(Member):
     _function = staticmethod(spatial_dropout)
 
 
-class DropBlock(Member):
+class DropBlock(Member, kw_only=True):
     """Drop blocks of neighbouring elements of feature maps.
 
     Calls ``jaxdrop.drop_block``, which states formula, moments, paper and invalid uses.
@@ -60,16 +62,18 @@ class Cutout(Member, kw_only=True):
     Calls ``jaxdrop.cutout``, which states formula, moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate: probability that an example gets a block.
+      deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
       size: side of the block, for all spatial dimensions or one for each.
       batch_axis: the dimension of the examples; None if there is one.
       channel_axis: the dimension of the maps; None if there is only one.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer = jaxdrop.linen.Cutout(rate=0.5, size=4, deterministic=False)
+    >>> layer = jaxdrop.linen.Cutout(size=4, deterministic=False)
     >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
     """
 
+    rate: Any = dataclasses.field(default=1.0, kw_only=False)
     size: int | Sequence[int]
     batch_axis: int | None = 0
     channel_axis: int | None = -1

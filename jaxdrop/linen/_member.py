@@ -13,10 +13,12 @@ from jaxdrop._layer_call import call
 class Member(nn.Module):
     """A member of the family as a module: it resolves mode and key, then calls the function.
 
-    Every field that a subclass adds is an option of the function, under the same name.
+    Every field that a subclass adds is an option of the function, under the same name. All but the
+    rate are keyword-only: ``DropBlock(0.5, 7)`` must not set the mode.
     """
 
     rate: Any
+    _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     rng_collection: str = "dropout"
 

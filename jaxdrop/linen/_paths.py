@@ -5,7 +5,7 @@ from jaxdrop._patch import patch_dropout
 from jaxdrop.linen._member import Member
 
 
-class DropPath(Member):
+class DropPath(Member, kw_only=True):
     """Drop a residual branch for some examples: stochastic depth.
 
     Calls ``jaxdrop.drop_path``, which states formula, moments, paper and invalid uses.
@@ -24,7 +24,7 @@ class DropPath(Member):
     _function = staticmethod(drop_path)
 
 
-class PatchDropout(Member):
+class PatchDropout(Member, kw_only=True):
     """Keep a random subset of the tokens of every example.
 
     Calls ``jaxdrop.patch_dropout``, which states formula, moments, paper and invalid uses.

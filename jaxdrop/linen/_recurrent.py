@@ -1,6 +1,7 @@
 """Recurrent dropout and zoneout for any Linen RNN cell."""
 
 import copy
+import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
@@ -8,9 +9,9 @@ import jax
 from flax import linen as nn
 
 from jaxdrop._dropout import dropout
+from jaxdrop._layer_call import is_idle, known_mode, known_rate
 from jaxdrop._recurrent import (
     first_call,
-    is_zero,
     recurrent_dropout,
     recurrent_keys,
     zoneout_carry,
@@ -74,6 +75,7 @@ class RecurrentDropout(_Around):
     rate: Any = 0.0
     input_rate: Any = 0.0
     variant: Literal["state", "candidate"] = "state"
+    _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     rng_collection: str = "dropout"
     recurrent_layers: Collection[str] = RECURRENT_LAYERS
@@ -84,19 +86,20 @@ class RecurrentDropout(_Around):
         """Run one step; ``rng``, the same at every step, takes the place of ``make_rng``'s key."""
         if self.variant not in ("state", "candidate"):
             raise ValueError(f"got variant={self.variant!r}, expected 'state' or 'candidate'")
-        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
-        if mode is True or is_zero(self.rate) and is_zero(self.input_rate):
+        mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
+        rate, input_rate = known_rate(self.rate), known_rate(self.input_rate)
+        if is_idle(mode, rate, input_rate):
             return self.cell(carry, inputs)
         key = _step_key(self, rng, "False, so that every time step has the same masks")
         input_key, hidden_key, candidate_key = recurrent_keys(key)
-        inputs = dropout(input_key, inputs, self.input_rate, deterministic=mode)
+        inputs = dropout(input_key, inputs, input_rate, deterministic=mode)
         if self.variant == "candidate":
             cell = _with_activation(
-                self.cell, lambda g: dropout(candidate_key, g, self.rate, deterministic=mode)
+                self.cell, lambda g: dropout(candidate_key, g, rate, deterministic=mode)
             )
             return cell(carry, inputs)
         if isinstance(carry, tuple):
-            carry = recurrent_dropout(hidden_key, carry, self.rate, deterministic=mode)
+            carry = recurrent_dropout(hidden_key, carry, rate, deterministic=mode)
             return self.cell(carry, inputs)
 
         met = []
@@ -108,7 +111,7 @@ class RecurrentDropout(_Around):
                 and context.module.parent is self.cell
             ):
                 met.append(context.module.name)
-                h = dropout(hidden_key, args[0], self.rate, deterministic=mode)
+                h = dropout(hidden_key, args[0], rate, deterministic=mode)
                 args = (h, *args[1:])
             return call(*args, **kwargs)
 
@@ -151,6 +154,7 @@ class Zoneout(_Around):
     """
 
     rate: Any = 0.1
+    _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     rng_collection: str = "zoneout"
 
@@ -158,12 +162,12 @@ class Zoneout(_Around):
         self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> tuple[Any, Any]:
         """Run one step; ``rng``, another at each step, takes the place of ``make_rng``'s key."""
-        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
-        key = rng
-        if mode is not True:
+        mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
+        rate, key = known_rate(self.rate), rng
+        if not is_idle(mode, rate):
             key = _step_key(self, rng, "True, so that every time step has its own mask")
         new, y = self.cell(carry, inputs)
-        return zoneout_carry(key, new, y, self.rate, previous=carry, deterministic=mode)
+        return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)
 
 
 def _step_key(module: nn.Module, rng: Any, setting: str) -> Any:

@@ -11,7 +11,7 @@ from jaxdrop._locked import locked_dropout
 from jaxdrop.linen._member import Member
 
 
-class LockedDropout(Member):
+class LockedDropout(Member, kw_only=True):
     """Drop the same features at every time step.
 
     Calls ``jaxdrop.locked_dropout``, which states formula, moments, paper and invalid uses.
@@ -30,7 +30,7 @@ class LockedDropout(Member):
     _function = staticmethod(locked_dropout)
 
 
-class EmbeddingDropout(Member):
+class EmbeddingDropout(Member, kw_only=True):
     """Drop whole words of an embedding table.
 
     Calls ``jaxdrop.embedding_dropout``, which states formula, moments, paper and invalid uses.
@@ -69,7 +69,7 @@ class WordDropout(Member, kw_only=True):
       protected: tokens that are never replaced.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer = jaxdrop.linen.WordDropout(rate=0.5, unknown=0, deterministic=False)
+    >>> layer = jaxdrop.linen.WordDropout(0.5, unknown=0, deterministic=False)
     >>> y = layer.apply({}, jnp.arange(6), rngs={"dropout": jax.random.key(0)})
     """
 

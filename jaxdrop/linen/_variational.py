@@ -1,5 +1,6 @@
 """Sparse variational dropout as Linen modules."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
+from jaxdrop._layer_call import is_idle, known_mode
 from jaxdrop._variational import PRUNE_AT, variational_dense
 from jaxdrop._variational_conv import variational_conv
 
@@ -39,6 +41,7 @@ class VariationalDense(nn.Module):
     """
 
     features: int
+    _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     threshold: float = PRUNE_AT
     init_log_sigma2: float = -10.0
@@ -80,6 +83,7 @@ class VariationalConv(nn.Module):
 
     features: int
     kernel_size: Sequence[int]
+    _: dataclasses.KW_ONLY
     strides: int | Sequence[int] = 1
     padding: str | Sequence[tuple[int, int]] = "SAME"
     kernel_dilation: int | Sequence[int] = 1
@@ -121,7 +125,8 @@ def _apply(layer: Any, linear: Any, shape: Sequence[int], x: Any, mode: Any, rng
     if layer.use_bias:
         bias = layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype)
     x, kernel, log_sigma2, bias = promote_dtype(x, kernel, log_sigma2, bias, dtype=layer.dtype)
-    if rng is None and mode is not True:
+    mode = known_mode(mode)
+    if rng is None and not is_idle(mode):
         rng = layer.make_rng(layer.rng_collection)
     y = linear(rng, x, kernel, log_sigma2, deterministic=mode, threshold=layer.threshold)
     return y if bias is None else y + jnp.broadcast_to(bias, y.shape)

@@ -14,9 +14,10 @@ from jaxdrop.nnx._noise import GaussianNoise as GaussianNoise
 from jaxdrop.nnx._paths import DropPath as DropPath
 from jaxdrop.nnx._paths import PatchDropout as PatchDropout
 from jaxdrop.nnx._recurrent import RecurrentDropout as RecurrentDropout
-from jaxdrop.nnx._recurrent import Zoneout as Zoneout
 from jaxdrop.nnx._sequences import EmbeddingDropout as EmbeddingDropout
 from jaxdrop.nnx._sequences import LockedDropout as LockedDropout
 from jaxdrop.nnx._sequences import WordDropout as WordDropout
 from jaxdrop.nnx._variational import VariationalConv as VariationalConv
 from jaxdrop.nnx._variational import VariationalDense as VariationalDense
+from jaxdrop.nnx._variational_dropout import VariationalDropout as VariationalDropout
+from jaxdrop.nnx._zoneout import Zoneout as Zoneout

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
-from jaxdrop._drop_connect import drop_connect_dense
+from jaxdrop._drop_connect import CHUNK, drop_connect_dense
 from jaxdrop._layer_call import call
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of
+from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of, value_of
 
 
 class DropConnectDense(Mode, nnx.Module):
@@ -46,7 +46,7 @@ class DropConnectDense(Mode, nnx.Module):
         rate: Any,
         *,
         per_example: bool = False,
-        chunk: int = 8,
+        chunk: int = CHUNK,
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         use_bias: bool = True,
@@ -76,7 +76,7 @@ class DropConnectDense(Mode, nnx.Module):
             drop_connect_dense,
             lambda: draw(self, rngs),
             inputs,
-            self.rate,
+            value_of(self.rate),
             mode,
             kernel=kernel,
             per_example=self.per_example,

@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxdrop._dropout import Bits, ScaleAt
 from jaxdrop._layer import apply_dropout
-from jaxdrop.nnx._stream import next_key
+from jaxdrop.nnx._stream import next_key, value_of
 
 __all__ = ["Dropout"]
 
@@ -94,7 +94,7 @@ class Dropout(nnx.Dropout):
         return apply_dropout(
             draw_key,
             inputs,
-            self.rate[...] if isinstance(self.rate, nnx.Variable) else self.rate,
+            value_of(self.rate),
             mode,
             broadcast_dims=self.broadcast_dims,
             scale_at=self.scale_at,

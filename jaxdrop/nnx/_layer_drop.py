@@ -8,14 +8,18 @@ from flax import nnx
 
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
-from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
+from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of, value_of
 
 
 class LayerDrop(Mode, nnx.Module):
     """Skip a layer at random while training, without computing it: ``jaxdrop.layer_drop``.
 
-    ``y = layer(x)`` with probability ``1 - rate``, else ``x``, for the whole batch. The layer's
-    state (batch statistics, streams of keys) changes only where it is run.
+    ``y = layer(x, ...)`` with probability ``1 - rate``, else ``x``, for the whole batch. The
+    layer's state (batch statistics, streams of keys) changes only where it is run.
+
+    A call hands its further arguments on to the layer. ``deterministic`` and ``rngs`` are
+    LayerDrop's own: they say whether layers are skipped. A layer that drops as well has its mode
+    from ``model.train()`` and ``model.eval()``, or from ``layer_deterministic``.
 
     Args:
       layer: module from an array to one like it, residual connection included.
@@ -31,9 +35,10 @@ class LayerDrop(Mode, nnx.Module):
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
     >>> rngs = nnx.Rngs(0)
-    >>> model = jaxdrop.nnx.LayerDrop(nnx.Linear(4, 4, rngs=rngs), 0.5, rngs=rngs)
-    >>> model(jnp.ones((2, 4))).shape
-    (2, 4)
+    >>> attention = nnx.MultiHeadAttention(2, 4, decode=False, rngs=rngs)
+    >>> model = jaxdrop.nnx.LayerDrop(attention, 0.5, rngs=rngs)
+    >>> model(jnp.ones((2, 3, 4)), mask=jnp.ones((2, 1, 3, 3), bool)).shape
+    (2, 3, 4)
     """
 
     def __init__(
@@ -49,16 +54,46 @@ class LayerDrop(Mode, nnx.Module):
         self.rate = rate
         self._keep_stream(deterministic, rng_collection, rngs)
 
-    def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
-        """Run or skip the layer; ``rngs`` (a key, stream or Rngs) goes before its own stream."""
+    def __call__(
+        self,
+        inputs: Any,
+        *args: Any,
+        deterministic: Any = None,
+        rngs: Any = None,
+        layer_deterministic: Any = None,
+        **kwargs: Any,
+    ) -> jax.Array:
+        """Run or skip the layer.
+
+        Args:
+          inputs: the layer's first argument, which takes the place of its output.
+          args, kwargs: the layer's other arguments.
+          deterministic: LayerDrop's mode; goes before what the constructor was given.
+          rngs: a key, RngStream or Rngs that goes before the layer's own stream.
+          layer_deterministic: what the layer is called with as its ``deterministic``; None for
+            nothing.
+        """
+        if layer_deterministic is not None:
+            kwargs["deterministic"] = layer_deterministic
+        # Variables and streams have to enter the conditional by its front door; a flag must not,
+        # since it would come out traced.
+        leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=nnx.is_data)
+        moving = {i: leaf for i, leaf in enumerate(leaves) if nnx.is_data(leaf)}
+
+        def run_layer(layer: Any, x: jax.Array, moved: dict[int, Any]) -> jax.Array:
+            given = [moved.get(i, leaf) for i, leaf in enumerate(leaves)]
+            more, named = jax.tree.unflatten(tree, given)
+            return check_output(layer(x, *more, **named), x)
 
         def drop(key: Any, x: Any, rate: Any, deterministic: Any) -> jax.Array:
             x, run = decide(key, x, rate, deterministic)
             if isinstance(run, bool):
-                return check_output(self.layer(x), x) if run else x
-            return nnx.cond(
-                run, lambda layer, h: check_output(layer(h), h), lambda layer, h: h, self.layer, x
-            )
+                return run_layer(self.layer, x, moving) if run else x
+            return nnx.cond(run, run_layer, _skip, self.layer, x, moving)
 
         mode = mode_of(self, deterministic)
-        return call(drop, lambda: draw(self, rngs), inputs, self.rate, mode)
+        return call(drop, lambda: draw(self, rngs), inputs, value_of(self.rate), mode)
+
+
+def _skip(layer: Any, x: jax.Array, moved: dict[int, Any]) -> jax.Array:
+    return x

@@ -90,14 +90,15 @@ class Cutout(Member):
     Calls ``jaxdrop.cutout``, which states formula, moments, paper and invalid uses.
 
     Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      rate: probability that an example gets a block.
+      deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
       size: side of the block, for all spatial dimensions or one for each.
       batch_axis: the dimension of the examples; None if there is one.
       channel_axis: the dimension of the maps; None if there is only one.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.Cutout(0.5, size=4, rngs=nnx.Rngs(0))
+    >>> layer = jaxdrop.nnx.Cutout(size=4, rngs=nnx.Rngs(0))
     >>> y = layer(jnp.ones((2, 9, 3)))
     """
 
@@ -105,7 +106,7 @@ class Cutout(Member):
 
     def __init__(
         self,
-        rate: Any,
+        rate: Any = 1.0,
         *,
         size: int | Sequence[int],
         batch_axis: int | None = 0,

@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from jaxdrop._layer_call import call
-from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
+from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of, value_of
 
 __all__ = ["Member", "Streams"]
 
@@ -17,7 +17,7 @@ class Member(Mode, nnx.Module):
 
     _function: ClassVar[Callable[..., jax.Array]]
 
-    # Serves the members without options; one that has some names them in a constructor of its own.
+    # For the members without options; one that has some names them in a constructor of its own.
     def __init__(
         self,
         rate: Any,
@@ -25,11 +25,10 @@ class Member(Mode, nnx.Module):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
-        **options: Any,
     ):
         self.rate = rate
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(**options)
+        self._hand_on()
 
     def _hand_on(self, **options: Any) -> None:
         """Keep the function's options, each as an attribute that may be changed later."""
@@ -62,7 +61,7 @@ class Member(Mode, nnx.Module):
             type(self)._function,
             lambda: draw(self, rngs),
             inputs,
-            self.rate[...] if isinstance(self.rate, nnx.Variable) else self.rate,
+            value_of(self.rate),
             mode,
             **{name: getattr(self, name) for name in self.options},
             **more,

@@ -1,4 +1,4 @@
-"""Recurrent dropout and zoneout for any NNX RNN cell."""
+"""Recurrent dropout for any NNX RNN cell."""
 
 from collections.abc import Callable, Collection
 from typing import Any, Literal
@@ -7,15 +7,10 @@ import jax
 from flax import nnx
 
 from jaxdrop._dropout import dropout
-from jaxdrop._recurrent import (
-    first_call,
-    is_zero,
-    recurrent_dropout,
-    recurrent_keys,
-    zoneout_carry,
-)
+from jaxdrop._layer_call import is_idle, known_mode, known_rate
+from jaxdrop._recurrent import first_call, recurrent_dropout, recurrent_keys
 from jaxdrop._weight_drop import RECURRENT_LAYERS
-from jaxdrop.nnx._stream import Mode, draw, mode_of
+from jaxdrop.nnx._stream import Mode, draw, mode_of, value_of
 
 
 class RecurrentDropout(Mode, nnx.RNNCellBase):
@@ -24,9 +19,10 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
     ``nnx.RNN(RecurrentDropout(nnx.LSTMCell(3, 64, rngs=rngs), 0.25, input_rate=0.25, rngs=rngs))``
 
     A step reads the stream's next key without advancing it, so that all steps of a sequence have
-    the same masks; ``initialize_carry``, which ``nnx.RNN`` calls once per sequence, advances it.
-    Where you give ``initial_carry`` yourself (truncated backpropagation), call ``new_masks()``
-    before each segment; in a ``lax.scan`` of your own, give each step the same key as ``rngs``.
+    the same masks; ``initialize_carry``, which ``nnx.RNN`` calls once per sequence, advances it,
+    save where nothing is dropped: evaluation moves no mask of training. Where you give
+    ``initial_carry`` yourself (truncated backpropagation), call ``new_masks()`` before each
+    segment; in a ``lax.scan`` of your own, give each step the same key as ``rngs``.
 
     variant="state" (Gal & Ghahramani) drops what the recurrent matrices read: h of an LSTM's
     (c, h), and in a cell with one state (GRU, SimpleCell) the inputs of the layers named in
@@ -81,24 +77,25 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
     ) -> tuple[Any, Any]:
         """Run one step; ``rngs`` may be a key, the same one for all steps of a sequence."""
-        mode = mode_of(self, deterministic)
-        if mode is True or is_zero(self.rate) and is_zero(self.input_rate):
+        mode = known_mode(mode_of(self, deterministic))
+        rate, input_rate = self._rates()
+        if is_idle(mode, rate, input_rate):
             return self.cell(carry, inputs)
         if rngs is None and isinstance(self.rngs, nnx.RngStream):
             key = jax.random.fold_in(self.rngs.key[...], self.rngs.count[...])
         else:
             key = draw(self, rngs)
         input_key, hidden_key, candidate_key = recurrent_keys(key)
-        inputs = dropout(input_key, inputs, self.input_rate, deterministic=mode)
+        inputs = dropout(input_key, inputs, input_rate, deterministic=mode)
 
         def drop(key: Any, value: jax.Array) -> jax.Array:
-            return dropout(key, value, self.rate, deterministic=mode)
+            return dropout(key, value, rate, deterministic=mode)
 
         if self.variant == "candidate":
             activation = first_call(self.cell, lambda g: drop(candidate_key, g))
             return _with(self.cell, {"activation_fn": activation})(carry, inputs)
         if isinstance(carry, tuple):
-            carry = recurrent_dropout(hidden_key, carry, self.rate, deterministic=mode)
+            carry = recurrent_dropout(hidden_key, carry, rate, deterministic=mode)
             return self.cell(carry, inputs)
         layers = {n: layer for n, layer in vars(self.cell).items() if n in self.recurrent_layers}
         if not layers:
@@ -111,73 +108,18 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         return _with(self.cell, dropped)(carry, inputs)
 
     def new_masks(self) -> None:
-        """Advance the stream, so that the next step has masks of its own."""
-        if isinstance(self.rngs, nnx.RngStream):
+        """Advance the stream, so that the next step has masks of its own, if it has any."""
+        mode = False if self.deterministic is None else known_mode(self.deterministic)
+        if isinstance(self.rngs, nnx.RngStream) and not is_idle(mode, *self._rates()):
             self.rngs()
+
+    def _rates(self) -> tuple[Any, Any]:
+        return known_rate(value_of(self.rate)), known_rate(value_of(self.input_rate))
 
     def initialize_carry(
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
     ) -> Any:
         self.new_masks()
-        return self.cell.initialize_carry(input_shape, rngs, carry_init)
-
-    @property
-    def num_feature_axes(self) -> int:
-        return self.cell.num_feature_axes
-
-
-class Zoneout(Mode, nnx.RNNCellBase):
-    """Let units of an RNN cell's state keep their previous value at random: ``zoneout``.
-
-    ``nnx.RNN(Zoneout(nnx.LSTMCell(3, 64, rngs=rngs), (0.5, 0.05), rngs=rngs))``
-
-    Every step takes a key from the stream, which ``nnx.RNN`` carries along; so leave the stream out
-    of its ``broadcast_rngs``, or the same units would never be updated.
-
-    Args:
-      cell: the cell, any that ``nnx.RNN`` takes.
-      rate: probability that a unit keeps its value; one number, or one for each entry of the carry,
-        (c, h) for an LSTM. The paper uses 0.5 for c and 0.05 for h.
-      deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
-      rng_collection: name of the stream that keys are taken from.
-      rngs: an Rngs or a RngStream to fork, or None to give a key in each call.
-
-    Reference:
-      Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
-
-    >>> import jax.numpy as jnp, jaxdrop.nnx
-    >>> from flax import nnx
-    >>> rngs = nnx.Rngs(0)
-    >>> cell = jaxdrop.nnx.Zoneout(nnx.LSTMCell(3, 4, rngs=rngs), (0.5, 0.05), rngs=rngs)
-    >>> nnx.RNN(cell, rngs=rngs)(jnp.ones((2, 5, 3))).shape
-    (2, 5, 4)
-    """
-
-    def __init__(
-        self,
-        cell: nnx.RNNCellBase,
-        rate: Any = 0.1,
-        *,
-        deterministic: bool | None = False,
-        rng_collection: str = "dropout",
-        rngs: nnx.Rngs | nnx.RngStream | None = None,
-    ):
-        self.cell = cell
-        self.rate = rate
-        self._keep_stream(deterministic, rng_collection, rngs)
-
-    def __call__(
-        self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
-    ) -> tuple[Any, Any]:
-        """Run one step; ``rngs`` may be a key, another one at each step."""
-        mode = mode_of(self, deterministic)
-        key = None if mode is True else draw(self, rngs)
-        new, y = self.cell(carry, inputs)
-        return zoneout_carry(key, new, y, self.rate, previous=carry, deterministic=mode)
-
-    def initialize_carry(
-        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
-    ) -> Any:
         return self.cell.initialize_carry(input_shape, rngs, carry_init)
 
     @property

@@ -28,6 +28,13 @@ class Mode:
             self.deterministic = deterministic
 
 
+def value_of(rate: Any) -> Any:
+    """Return what a rate holds that may be a ``nnx.Variable``; of several, each."""
+    if isinstance(rate, (tuple, list, nnx.List)):
+        return tuple(map(value_of, rate))
+    return rate[...] if isinstance(rate, nnx.Variable) else rate
+
+
 def fork(rngs: Any, collection: str) -> Any:
     """Return a stream of the layer's own, forked as ``flax.nnx.Dropout`` does, or None."""
     if rngs is None:

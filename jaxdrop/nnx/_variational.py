@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
+from jaxdrop._layer_call import is_idle, known_mode
 from jaxdrop._variational import PRUNE_AT, variational_dense
 from jaxdrop._variational_conv import variational_conv
 from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of
@@ -42,12 +43,12 @@ class _Variational(Mode, nnx.Module):
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
-        mode = mode_of(self, deterministic)
+        mode = known_mode(mode_of(self, deterministic))
         bias = None if self.bias is None else self.bias[...]
         inputs, kernel, log_sigma2, bias = promote_dtype(
             (inputs, self.kernel[...], self.log_sigma2[...], bias), dtype=self.dtype
         )
-        key = None if mode is True else draw(self, rngs)
+        key = None if is_idle(mode) else draw(self, rngs)
         y = self._linear(key, inputs, kernel, log_sigma2, mode)
         return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
 

@@ -9,7 +9,7 @@ import jaxdrop.linen
 import jaxdrop.nnx
 from jaxdrop.linen._member import Member as LinenMember
 from jaxdrop.nnx._member import Member as NNXMember
-from jaxdrop.nnx._stream import Mode
+from jaxdrop.nnx._stream import Mode, value_of
 
 NNX_KINDS = (nnx.Dropout, NNXMember, Mode)
 LINEN_KINDS = (
@@ -17,11 +17,15 @@ LINEN_KINDS = (
     LinenMember,
     jaxdrop.linen.ConcreteDropout,
     jaxdrop.linen.DropConnectDense,
+    jaxdrop.linen.GaussianNoise,
+    jaxdrop.linen.LayerDrop,
     jaxdrop.linen.RecurrentDropout,
     jaxdrop.linen.VariationalConv,
     jaxdrop.linen.VariationalDense,
+    jaxdrop.linen.VariationalDropout,
     jaxdrop.linen.Zoneout,
 )
+NOISE = (jaxdrop.linen.GaussianNoise, jaxdrop.nnx.GaussianNoise)
 ATTENTION = (nnx.MultiHeadAttention, nn.MultiHeadDotProductAttention)
 
 
@@ -42,13 +46,14 @@ def is_dropout(module: Any) -> bool:
 
 def rate_name(module: Any) -> str:
     """Return the attribute that holds the module's rate."""
-    return "dropout_rate" if is_attention(module) else "rate"
+    if is_attention(module):
+        return "dropout_rate"
+    return "stddev" if isinstance(module, NOISE) else "rate"
 
 
 def rate_of(module: Any) -> Any:
     """Return the module's rate as it is now; None where every weight has one of its own."""
-    rate = getattr(module, rate_name(module), None)
-    return rate[...] if isinstance(rate, nnx.Variable) else rate
+    return value_of(getattr(module, rate_name(module), None))
 
 
 def kind_of(module: Any) -> str:

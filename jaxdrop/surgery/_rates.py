@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jaxdrop._rate import check_rate
@@ -26,7 +27,8 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
     Args:
       model: an NNX model.
       rate: probability of dropping, or a function of (path, module) that returns one, or None to
-        leave that module as it is.
+        leave that module as it is. Where a module has several (zoneout), each becomes this one; of
+        ``GaussianNoise`` it is the stddev.
       where: predicate on path and module.
 
     Returns:
@@ -52,8 +54,10 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
     for module, new in chosen:
         name = rate_name(module)
         held = getattr(module, name)
-        if isinstance(held, DropRate):
-            undo.write(held, jnp.asarray(new, jnp.float32))
+        entries = held if isinstance(held, tuple) else (held,)
+        if all(isinstance(entry, DropRate) for entry in entries):
+            for entry in entries:
+                undo.write(entry, jnp.asarray(new, jnp.float32))
         else:
             undo.set(module, **{name: new})
     return undo
@@ -87,11 +91,21 @@ def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
     for path, module in chosen:
         if not _takes_arrays(module):
             raise TypeError(_python_only(path, module, "a rate in a variable"))
+        _check_held(path, module)
     undo = Undo()
     for _, module in chosen:
-        if not isinstance(module.rate, nnx.Variable):
-            undo.set(module, rate=DropRate(jnp.asarray(module.rate, jnp.float32)))
+        name = rate_name(module)
+        held = getattr(module, name)
+        new = tuple(map(_in_variable, held)) if isinstance(held, tuple) else _in_variable(held)
+        if held is not new:
+            undo.set(module, **{name: new})
     return undo
+
+
+def _in_variable(rate: Any) -> nnx.Variable:
+    if isinstance(rate, nnx.Variable):
+        return rate
+    return DropRate(jnp.asarray(rate, jnp.float32))
 
 
 def _takes_arrays(module: Any) -> bool:
@@ -107,13 +121,16 @@ def _check(path: Path, module: Any, rate: Any) -> None:
             f"got rate {rate} for the attention at {path}: flax divides by 1 - rate there, so that "
             "a rate of 1 gives NaN"
         )
-    if not isinstance(vars(module).get(rate_name(module), None), (int, float, nnx.Variable)):
-        held = vars(module).get(rate_name(module))
-        if not isinstance(held, jax.Array):
-            raise TypeError(
-                f"the {kind_of(module)} at {path} has no rate that can be set (it is learned, or "
-                "one for each weight); leave it out with where"
-            )
+    _check_held(path, module)
+
+
+def _check_held(path: Path, module: Any) -> None:
+    held = vars(module).get(rate_name(module))
+    if not isinstance(held, (int, float, np.generic, np.ndarray, tuple, nnx.Variable, jax.Array)):
+        raise TypeError(
+            f"the {kind_of(module)} at {path} has no rate that can be set (it is learned, or one "
+            "for each weight); leave it out with where"
+        )
 
 
 def _python_only(path: Path, module: Any, what: str) -> str:

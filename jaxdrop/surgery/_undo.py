@@ -51,4 +51,6 @@ def _restore(module: Any, name: str, before: Any) -> None:
 
 def _assign(module: Any, name: str, value: Any) -> None:
     # NNX remembers whether an attribute holds arrays, and has to be told when that changes.
-    setattr(module, name, nnx.data(value) if nnx.is_data(value) else nnx.static(value))
+    entries = value if isinstance(value, tuple) else (value,)
+    is_data = any(map(nnx.is_data, entries))
+    setattr(module, name, nnx.data(value) if is_data else nnx.static(value))

@@ -54,12 +54,16 @@ class Member:
       expectation: test mode computes E[y] at the asked rate instead.
       rate_one: ``rate_one(x) -> y`` at rate 1; None where a test of the member's own states it.
       probability: the rate lies in [0, 1]; else it is 0 or more.
-      diagonal: y[i] depends on x[i] alone, and y is affine in x.
+      diagonal: y[i] depends on x[i] alone.
       lean: nothing of x's size is kept for the backward pass.
+      affine: y is affine in x; else it is only differentiable.
+      rated: it has a rate; else its noise is learned, ``apply`` passes the rate over, and in
+        training it needs a key in any case.
       traced_rate, traced_mode: the rate, and deterministic, may be traced.
       batch_first: the leading dimension is a batch whose rows do not move when it grows.
       complex_input: complex x is accepted.
       integer_input: x is an array of tokens instead.
+      integers: x may be an array of integers, such as an image, as nothing is scaled.
     """
 
     name: str
@@ -74,11 +78,14 @@ class Member:
     probability: bool = True
     diagonal: bool = True
     lean: bool = True
+    affine: bool = True
+    rated: bool = True
     traced_rate: bool = True
     traced_mode: bool = True
     batch_first: bool = True
     complex_input: bool = True
     integer_input: bool = False
+    integers: bool = False
 
     def in_test_mode(self, x: Any, rate: float) -> Any:
         if not self.expectation:
@@ -180,6 +187,7 @@ members: list[Member] = [
         unbiased=False,
         test_time=lambda x: x + x,
         rate_one=lambda x: x,
+        integers=True,
     ),
     Member(
         "word_dropout",
@@ -190,7 +198,7 @@ members: list[Member] = [
         integer_input=True,
         complex_input=False,
     ),
-    Member("cutout", _cutout, None, shared=None, unbiased=False, rate_one=None),
+    Member("cutout", _cutout, None, shared=None, unbiased=False, rate_one=None, integers=True),
     Member(
         "patch_dropout",
         jaxdrop.patch_dropout,
@@ -202,6 +210,7 @@ members: list[Member] = [
         lean=False,
         traced_rate=False,
         traced_mode=False,
+        integers=True,
     ),
 ]
 

@@ -1,16 +1,24 @@
 """Members that drop weights, states, or at a learned rate; part of ``registry.members``."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jaxdrop
-from tests.family.registry import INVERTED, Member, TwoPoint
+from tests.family.registry import INVERTED, Member, Normal, TwoPoint
 
 
 def _dense(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
     return jaxdrop.drop_connect_dense(key, x, rate, kernel=_kernel(x), deterministic=deterministic)
+
+
+def _dense_each(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
+    return jaxdrop.drop_connect_dense(
+        key, x, rate, kernel=_kernel(x), per_example=True, deterministic=deterministic
+    )
 
 
 def _kernel(x: Any) -> jax.Array:
@@ -20,6 +28,32 @@ def _kernel(x: Any) -> jax.Array:
 
 def _zoneout(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
     return jaxdrop.zoneout(key, x, rate, previous=2 * x, deterministic=deterministic)
+
+
+LOG_ALPHA = -1.5
+
+
+def _variational(key: Any, x: Any, _: Any, deterministic: Any = False) -> jax.Array:
+    return jaxdrop.variational_dropout(key, x, LOG_ALPHA, deterministic=deterministic)
+
+
+def _variational_dense(key: Any, x: Any, _: Any, deterministic: Any = False) -> jax.Array:
+    kernel = _kernel(x)
+    log_sigma2 = jnp.full_like(kernel, LOG_ALPHA)
+    return jaxdrop.variational_dense(key, x, kernel, log_sigma2, deterministic=deterministic)
+
+
+def _variational_conv(key: Any, x: Any, _: Any, deterministic: Any = False) -> jax.Array:
+    kernel = jnp.stack([0 * _kernel(x), _kernel(x), 0 * _kernel(x)])
+    log_sigma2 = jnp.full_like(kernel, LOG_ALPHA)
+    return jaxdrop.variational_conv(key, x, kernel, log_sigma2, deterministic=deterministic)
+
+
+def _spread(x: np.ndarray) -> np.ndarray:
+    """The standard deviation that a window of three positions gives, by NumPy."""
+    squares = np.pad((x**2).sum(-1, keepdims=True), ((0, 0), (1, 1), (0, 0)))
+    window = squares[:, :-2] + squares[:, 1:-1] + squares[:, 2:]
+    return np.sqrt(window * math.exp(LOG_ALPHA))
 
 
 B_MEMBERS: list[Member] = [
@@ -43,11 +77,56 @@ B_MEMBERS: list[Member] = [
         lean=False,  # the kernel is kept
     ),
     Member(
+        "drop_connect_dense",
+        _dense_each,
+        None,
+        test_time=lambda x: x @ _kernel(x),
+        diagonal=False,
+        lean=False,
+    ),
+    Member(
         "concrete_dropout",
         jaxdrop.concrete_dropout,
         None,  # continuous between zero and x / (1 - rate)
         unbiased=False,
         lean=False,  # x is kept, for the gradient of the rate
         traced_rate=False,  # it may be, but a gradient flows to it
+    ),
+    Member(
+        "variational_dropout",
+        _variational,
+        Normal(mean=lambda x, _: x, std=lambda x, _: abs(x) * math.exp(LOG_ALPHA / 2)),
+        rate_one=None,
+        rated=False,
+        traced_rate=False,
+    ),
+    Member(
+        "variational_dense",
+        _variational_dense,
+        Normal(
+            mean=lambda x, _: x[..., ::-1],
+            std=lambda x, _: (x**2).sum(-1, keepdims=True) ** 0.5 * math.exp(LOG_ALPHA / 2) + 0 * x,
+        ),
+        test_time=lambda x: x @ _kernel(x),
+        rate_one=None,
+        diagonal=False,
+        lean=False,
+        affine=False,
+        rated=False,
+        traced_rate=False,
+        complex_input=False,
+    ),
+    Member(
+        "variational_conv",
+        _variational_conv,
+        Normal(mean=lambda x, _: x[..., ::-1], std=lambda x, _: _spread(x) + 0 * x),
+        test_time=lambda x: x @ _kernel(x),
+        rate_one=None,
+        diagonal=False,
+        lean=False,
+        affine=False,
+        rated=False,
+        traced_rate=False,
+        complex_input=False,
     ),
 ]

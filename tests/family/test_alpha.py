@@ -58,3 +58,19 @@ def test_a_rate_per_channel_and_a_shared_dimension() -> None:
     assert (y == y[:1]).all()
     np.testing.assert_array_equal(y[:, 0], jnp.ones(6))
     np.testing.assert_array_equal(y[:, 2], jnp.zeros(6))
+
+
+def test_bad_arguments() -> None:
+    key = jax.random.key(0)
+    with pytest.raises(TypeError, match="^got x='abc' of type str; feature_alpha_dropout takes"):
+        jaxdrop.feature_alpha_dropout(key, "abc", 0.5)
+    with pytest.raises(
+        TypeError, match=r"^got broadcast_dims=1, expected a sequence, such as \(1,\)"
+    ):
+        jaxdrop.alpha_dropout(key, jnp.ones((2, 3)), 0.5, broadcast_dims=1)
+    with pytest.raises(TypeError, match="^got a dimension in broadcast_dims='a' of type str"):
+        jaxdrop.dropout(key, jnp.ones((2, 3)), 0.5, broadcast_dims="a")
+    with pytest.raises(
+        ValueError, match=r"^got a rate of shape \(2, 1\), which does not.*\(1, 3\)"
+    ):
+        jaxdrop.alpha_dropout(key, jnp.ones((2, 3)), np.ones((2, 1)), broadcast_dims=(0,))

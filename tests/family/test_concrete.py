@@ -143,6 +143,13 @@ def test_a_temperature_of_zero_is_told_in_a_sentence():
         jaxdrop.concrete_dropout(KEY, ONES, 0.5, temperature=0)
 
 
+def test_a_temperature_that_is_no_number_is_told_in_a_sentence():
+    with pytest.raises(TypeError, match="^got temperature='a' of type str, expected a Python numb"):
+        jaxdrop.concrete_dropout(KEY, ONES, 0.5, temperature="a")
+    with pytest.raises(TypeError, match="^got temperature=.* expected a Python number above 0"):
+        jax.jit(lambda t: jaxdrop.concrete_dropout(KEY, ONES, 0.5, temperature=t))(0.1)
+
+
 def test_the_regularizer_is_its_closed_form():
     kernel = jnp.arange(12.0).reshape(4, 3)
 

@@ -106,12 +106,36 @@ def test_a_rate_per_channel() -> None:
     [
         ({"block_size": 0}, "^got block_size=0, drop_block expects sides of 1 or more"),
         ({"block_size": (2, 2)}, r"^got block_size=\(2, 2\) for 1 spatial dimensions"),
+        ({"block_size": -1.0}, "^got block_size=-1.0 of type float, expected integers"),
+        ({"block_size": "7"}, "^got block_size='7' of type str, expected integers"),
+        (
+            {"batch_axis": 0.0},
+            "^got batch_axis=0.0 of type float, expected the number of a dim.*None",
+        ),
         ({"channel_axis": 3}, "^got channel_axis=3 for an array of 3 dimensions"),
         ({"channel_axis": 0}, "^got batch_axis=0 and channel_axis=0, the same dimension"),
     ],
 )
 def test_bad_options(options: dict[str, object], match: str) -> None:
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((TypeError, ValueError), match=match):
         jaxdrop.drop_block(jax.random.key(0), jnp.ones((2, 4, 3)), 0.5, **options)
+
+
+def test_bad_inputs() -> None:
     with pytest.raises(ValueError, match="^got x without a spatial dimension; drop_block"):
         jaxdrop.drop_block(jax.random.key(0), jnp.ones((2, 4)), 0.5)
+    x = jnp.ones((2, 4, 4, 3))
+    for rate in (np.full(4, 0.5), np.full((2, 4, 4, 3), 0.5), np.full((2, 6, 6, 3), 0.5)):
+        match = r"^got a rate of shape \(.*, which does not broadcast against \(2, 1, 1, 3\)"
+        with pytest.raises(ValueError, match=match):
+            jaxdrop.drop_block(jax.random.key(0), x, rate, block_size=3)
+    with pytest.raises(ValueError, match=r"does not broadcast against \(2, 1, 1, 1\)"):
+        jaxdrop.drop_block(jax.random.key(0), x, np.full(3, 0.5), share_channels=True)
+
+
+def test_sides_may_be_an_array() -> None:
+    key, x = jax.random.key(0), jnp.ones((2, 6, 5, 3))
+    np.testing.assert_array_equal(
+        jaxdrop.drop_block(key, x, 0.5, block_size=np.array([2, 3])),
+        jaxdrop.drop_block(key, x, 0.5, block_size=(2, 3)),
+    )

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxdrop
 from jaxdrop.testing import assert_independent_masks, assert_mask_rate
@@ -64,6 +65,43 @@ def test_jit_and_vmap_over_keys_agree_with_a_loop():
     )
 
 
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_gradients_on_an_explicit_mesh_are_those_of_one_device(chunk):
+    x = jnp.tile(X[:4, :4], (2, 1)).reshape(4, 2, 4)
+
+    def loss(x, kernel):
+        return (per_example(x, kernel, chunk=chunk) ** 2).sum()
+
+    want = jax.grad(loss, (0, 1))(x, KERNEL[:4])
+    mesh = jax.make_mesh(
+        (2, 2), ("data", "seq"), (AxisType.Explicit,) * 2, devices=jax.devices()[:4]
+    )
+    with jax.set_mesh(mesh):
+        for spec, rows in (
+            (("data", "seq"), None),
+            ((("data", "seq"),), None),
+            (("data",), "data"),
+        ):
+            spread = jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
+            kernel = jax.device_put(KERNEL[:4], NamedSharding(mesh, PartitionSpec(rows)))
+            got = jax.jit(jax.grad(loss, (0, 1)))(spread, kernel)
+            for a, b in zip(got, want, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_a_second_eager_call_compiles_nothing(caplog):
+    def compiled(seed):
+        caplog.clear()
+        with jax.log_compiles():
+            jaxdrop.drop_connect_dense(
+                jax.random.key(seed), X[:, :4], 0.25, kernel=KERNEL[:4], per_example=True, chunk=3
+            )
+        return [r.getMessage() for r in caplog.records if "Compiling" in r.getMessage()]
+
+    assert compiled(0)  # the messages that are looked for do exist
+    assert not compiled(1)
+
+
 def test_the_masks_never_exist_as_a_whole():
     batch, n = 256, 64
     x, kernel = jnp.ones((batch, n)), jnp.ones((n, n))
@@ -115,6 +153,11 @@ def test_rates_zero_and_one_and_test_time_need_no_draw():
         ({"kernel": jnp.ones((4, 3))}, r"x of shape \(7, 5\) and a kernel of shape \(4, 3\)"),
         ({"kernel": KERNEL, "index_offset": (1,)}, "only per_example=True"),
         ({"kernel": KERNEL, "chunk": 0}, "chunk=0, expected the number of examples"),
+        ({"kernel": KERNEL, "chunk": 2.0}, "chunk=2.0, expected the number of examples"),
+        (
+            {"kernel": KERNEL, "per_example": True, "index_offset": (-1,)},
+            r"index_offset\[0\] = -1, expected 0 <= offset",
+        ),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(options, sentence):

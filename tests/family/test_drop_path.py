@@ -44,3 +44,9 @@ def test_bad_arguments() -> None:
         jaxdrop.drop_path_rates(3, 1.5)
     with pytest.raises(ValueError, match="^got batch_axis=2 for an array of 2 dim.*=None says"):
         jaxdrop.drop_path(jax.random.key(0), jnp.ones((2, 3)), 0.5, batch_axis=2)
+    with pytest.raises(
+        TypeError, match="^got batch_axis=0.0 of type float, expected the number of"
+    ):
+        jaxdrop.drop_path(jax.random.key(0), jnp.ones((2, 3)), 0.5, batch_axis=0.0)
+    with pytest.raises(TypeError, match="^got depth=3.0 of type float, expected the number of lay"):
+        jaxdrop.drop_path_rates(3.0, 0.5)

@@ -89,3 +89,34 @@ def test_bad_arguments() -> None:
         jaxdrop.embedding_dropout(key, jnp.ones(3), 0.5)
     with pytest.raises(TypeError, match="^got ids of dtype float32; embedding_dropout takes"):
         jaxdrop.embedding_dropout(key, TABLE, 0.5, jnp.ones(2))
+    with pytest.raises(ValueError, match=r"^got a rate of shape \(3,\), which does not broadcast"):
+        jaxdrop.embedding_dropout(key, TABLE, np.full(3, 0.5), jnp.arange(2))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"unknown": -1}, ValueError, "^got unknown=-1 for tokens of dtype uint8, .* 0 to 255"),
+        ({"unknown": 256}, ValueError, "^got unknown=256 for tokens of dtype uint8"),
+        ({"unknown": "<unk>"}, TypeError, "^got unknown='<unk>' of type str, expected an integer"),
+        ({"unknown": 0.5}, TypeError, "^got unknown=0.5 of type float, expected an integer"),
+        ({"protected": 3}, TypeError, r"^got protected=3, expected a sequence of tokens.*\(3,\)"),
+        ({"protected": (0.5,)}, TypeError, "^got a protected token=0.5 of type float"),
+        ({"protected": (300,)}, ValueError, "^got a protected token=300 for tokens of dtype uint8"),
+    ],
+)
+def test_bad_tokens(options: dict[str, object], error: type, match: str) -> None:
+    with pytest.raises(error, match=match):
+        tokens = np.arange(9, dtype=np.uint8)
+        jaxdrop.word_dropout(jax.random.key(0), tokens, 0.5, **{"unknown": 0, **options})
+
+
+def test_tokens_may_be_arrays_and_traced() -> None:
+    key, tokens = jax.random.key(0), jnp.arange(9, dtype=jnp.uint8)
+    want = jaxdrop.word_dropout(key, tokens, 0.9, unknown=7, protected=(1, 2))
+    traced = jax.jit(
+        lambda unknown: jaxdrop.word_dropout(
+            key, tokens, 0.9, unknown=unknown, protected=np.array([1, 2])
+        )
+    )
+    np.testing.assert_array_equal(traced(jnp.int32(7)), want)

@@ -44,3 +44,5 @@ def test_bad_stddev() -> None:
     for bad in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=f"^got stddev={bad!r}; expected a finite stddev >= 0"):
             jaxdrop.gaussian_noise(jax.random.key(0), jnp.ones(2), bad)
+    with pytest.raises(ValueError, match=r"^got stddev of shape \(3,\), which does not broadcast"):
+        jaxdrop.gaussian_noise(jax.random.key(0), jnp.ones((3, 4)), np.ones(3))

@@ -32,6 +32,17 @@ def test_parameters_of_a_skipped_layer_get_no_gradient() -> None:
     assert set(grads.tolist()) == {0.0, 3.0}
 
 
+def test_a_second_eager_call_compiles_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def compiled(seed: int) -> list[str]:
+        caplog.clear()
+        with jax.log_compiles():
+            jaxdrop.layer_drop(jax.random.key(seed), jnp.ones(5), 0.5, jnp.tanh)
+        return [r.getMessage() for r in caplog.records if "Compiling" in r.getMessage()]
+
+    assert compiled(0)  # the messages that are looked for do exist
+    assert not compiled(1)
+
+
 def test_bad_layers() -> None:
     key, x = jax.random.key(0), jnp.ones((2, 3))
     with pytest.raises(ValueError, match="^got a layer that turns float32.*output is like its"):

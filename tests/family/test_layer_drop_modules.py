@@ -97,6 +97,74 @@ def test_the_stream_advances_and_eval_sets_the_mode() -> None:
     assert {float(layer(X)[0, 0]) for _ in range(5)} == {2.0}
 
 
+def fresh(n: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(3), n)
+
+
+def is_kept(n: int) -> bool:
+    return bool((wanted(fresh(n)) != X).all())
+
+
+class Mixed(nn.Module):
+    """Takes an array, a flag that is looked at in Python, and a mode by keyword alone."""
+
+    @nn.compact
+    def __call__(self, x: Any, mask: Any, *, twice: bool = False, deterministic: bool) -> Any:
+        x = nn.Dropout(0.5)(x * mask, deterministic=deterministic)
+        return 2 * x if twice else x
+
+
+class NNXMixed(nnx.Module):
+    def __init__(self) -> None:
+        self.drop = nnx.Dropout(0.5)
+
+    def __call__(
+        self, x: Any, mask: Any, rngs: Any = None, *, twice: bool = False, deterministic: bool
+    ) -> Any:
+        x = self.drop(x * mask, deterministic=deterministic, rngs=rngs)
+        return 2 * x if twice else x
+
+
+def test_further_arguments_reach_the_layer_whether_the_decision_is_traced_or_not() -> None:
+    mask = jnp.array([[1.0], [0.0]])
+    want = {True: X * mask * 2, False: X}
+    model = jaxdrop.linen.LayerDrop(Mixed(), 0.5)
+    layer = jaxdrop.nnx.LayerDrop(NNXMixed(), 0.5)
+    for mode in (True, False):
+        options = dict(deterministic=mode, layer_deterministic=True, twice=True)
+        traced = jax.jit(lambda m, k, o=options: model.apply({}, X, m, rng=k, **o))
+        for n in range(6):
+            kept = mode or is_kept(n)
+            np.testing.assert_array_equal(traced(mask, fresh(n)), want[kept])
+            np.testing.assert_array_equal(layer(X, mask, rngs=fresh(n), **options), want[kept])
+            y = layer(X, mask=mask, rngs=fresh(n), **options)
+            np.testing.assert_array_equal(y, want[kept])
+
+
+def test_test_time_asks_for_no_key_and_the_layer_has_a_mode_of_its_own() -> None:
+    mask = jnp.ones((2, 1))
+    model = jaxdrop.linen.LayerDrop(Mixed(), 0.5)
+    layer = jaxdrop.nnx.LayerDrop(NNXMixed(), 0.5)
+    quiet = dict(deterministic=True, layer_deterministic=True)
+    np.testing.assert_array_equal(model.apply({}, X, mask, **quiet), X)
+    np.testing.assert_array_equal(layer(X, mask, **quiet), X)
+    # LayerDrop in test mode, the layer in training: only the layer draws.
+    loud = dict(deterministic=True, layer_deterministic=False)
+    y = model.apply({}, X, mask, rngs={"dropout": fresh(0)}, **loud)
+    assert set(np.unique(y)) == {0.0, 2.0}
+    assert set(np.unique(layer(X, mask, nnx.Rngs(0), **loud))) == {0.0, 2.0}
+
+
+def test_a_stream_handed_on_advances_only_where_the_layer_is_run() -> None:
+    layer = jaxdrop.nnx.LayerDrop(NNXMixed(), 0.5)
+    mode = dict(deterministic=False, layer_deterministic=False)
+    stream, kept = nnx.Rngs(dropout=0), 0
+    for n in range(6):
+        layer(X, jnp.ones((2, 1)), stream, rngs=fresh(n), **mode)
+        kept += is_kept(n)
+    assert int(stream.dropout.count[...]) == kept and 0 < kept < 6
+
+
 def test_wrong_use_is_told_in_a_sentence() -> None:
     model = jaxdrop.linen.LayerDrop(nn.Dense(3), 0.5, deterministic=False)
     with pytest.raises(ValueError, match="^got a layer that turns float32.*output is like its"):

@@ -40,9 +40,14 @@ def conv(key, x, p, **options):
     return y + p["bias"][None, None, None]
 
 
+def variational(key, x, p, **options):
+    return jaxdrop.variational_dropout(key, x, p["log_alpha"], **options)
+
+
 CASES = {
     "DropConnectDense": ((3, 0.5), {"per_example": True}, X, drop_connect),
     "ConcreteDropout": ((0.2,), {}, X, concrete),
+    "VariationalDropout": ((0.2,), {}, X, variational),
     "VariationalDense": ((3,), {"init_log_sigma2": -1.0}, X, dense),
     "VariationalConv": ((3, (3, 3)), {"strides": 2, "padding": "VALID"}, IMAGES, conv),
 }
@@ -127,3 +132,34 @@ def test_variational_helpers_read_the_parameters_of_a_model():
     sparsity = jaxdrop.variational_sparsity(params)
     assert sparsity == {"layers/0": 0.0, "layers/1": 1.0}
     assert jaxdrop.variational_loss(params) > 0
+
+
+def test_variational_dropout_starts_at_the_noise_of_its_rate():
+    for rate, alpha in ((0.2, 0.25), (0.5, 1.0), (0.9, 1.0)):
+        for shared, shape in ((False, (4,)), (True, ())):
+            linen = jaxdrop.linen.VariationalDropout(rate, shared=shared, deterministic=True)
+            layer = jaxdrop.nnx.VariationalDropout(None if shared else 4, rate)
+            for log_alpha in (linen.init(KEY, X)["params"]["log_alpha"], layer.log_alpha[...]):
+                assert log_alpha.shape == shape
+                np.testing.assert_allclose(jnp.exp(log_alpha), alpha, rtol=1e-6)
+    with pytest.raises(ValueError, match="got init_rate=0, expected 0 < init_rate < 1"):
+        jaxdrop.nnx.VariationalDropout(4, 0)
+    with pytest.raises(ValueError, match="got init_rate=1, expected 0 < init_rate < 1"):
+        jaxdrop.linen.VariationalDropout(1, deterministic=True).init(KEY, X)
+
+
+def test_variational_dropout_learns_its_noise_while_it_is_projected():
+    layer = jaxdrop.nnx.VariationalDropout(4, 0.2)
+
+    def loss(layer):
+        price = jaxdrop.variational_kl(layer.log_alpha[...], "kingma")
+        return (layer(X, rngs=KEY) ** 2).sum() + price
+
+    def slope():
+        return nnx.grad(loss)(layer)["log_alpha"][...]
+
+    assert (slope() != 0).all()
+    layer.log_alpha[...] += 10.0
+    assert (slope() == 0).all()  # dead, as its docstring says
+    layer.log_alpha[...] = jnp.minimum(layer.log_alpha[...], 0)
+    assert (slope() != 0).all()

@@ -76,8 +76,52 @@ def test_where_chooses_the_parameters():
     assert norms(after["conv"]["kernel"]).max() < 0.11
 
 
+def test_heads_are_bounded_one_by_one_along_the_given_axis():
+    query = jnp.arange(24.0).reshape(4, 2, 3)
+    after = stepped(jaxdrop.max_norm(2.0, axis=0), {"q": query}, {"q": jnp.zeros_like(query)})["q"]
+    before = np.linalg.norm(query, axis=0)
+    np.testing.assert_allclose(np.linalg.norm(after, axis=0), np.minimum(before, 2), rtol=1e-6)
+    shared = stepped(jaxdrop.max_norm(2.0), {"q": query}, {"q": jnp.zeros_like(query)})["q"]
+    assert np.linalg.norm(shared, axis=0).max() < 1.9  # what the docstring warns of
+    same = stepped(jaxdrop.max_norm(2.0, axis=(0, -2)), {"q": query}, {"q": 0 * query})["q"]
+    np.testing.assert_array_equal(same, shared)
+
+
+def test_the_bound_may_be_a_hyperparameter_that_changes_under_jit():
+    tx = optax.inject_hyperparams(jaxdrop.max_norm, static_args=("where", "axis"))(c=1.0)
+    params = {"kernel": jnp.full((4, 2), 3.0)}
+
+    @jax.jit
+    def step(state, c):
+        state.hyperparams["c"] = c
+        updates, state = tx.update(jax.tree.map(jnp.zeros_like, params), state, params)
+        return optax.apply_updates(params, updates)
+
+    for c in (0.5, 2.0):
+        np.testing.assert_allclose(norms(step(tx.init(params), c)["kernel"]), c, rtol=1e-6)
+
+
+def test_masked_and_missing_updates_pass_through():
+    mask = {"dense": True, "conv": False}
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    after = stepped(optax.masked(jaxdrop.max_norm(0.1), mask), PARAMS, zero)
+    np.testing.assert_array_equal(after["conv"]["kernel"], PARAMS["conv"]["kernel"])
+    assert norms(after["dense"]["kernel"]).max() < 0.11
+    frozen = {**zero, "conv": {"kernel": None}}
+    updates, _ = jaxdrop.max_norm(0.1).update(frozen, optax.EmptyState(), PARAMS)
+    assert updates["conv"]["kernel"] is None
+    assert (updates["dense"]["kernel"] != 0).any()
+
+
 def test_wrong_use_is_told_in_a_sentence():
     with pytest.raises(ValueError, match="got c=0, expected a norm above 0"):
         jaxdrop.max_norm(0)
+    with pytest.raises(ValueError, match="expected a norm above 0"):
+        jaxdrop.max_norm(jnp.float32(jnp.nan))
+    with pytest.raises(TypeError, match="got c='3' of type str, expected a norm above 0"):
+        jaxdrop.max_norm("3")
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    with pytest.raises(ValueError, match=r"got 2 in axis=\(2,\) for an array of 2 dimensions"):
+        stepped(jaxdrop.max_norm(1.0, axis=2), PARAMS, zero)
     with pytest.raises(ValueError, match="it needs them: call tx.update"):
         jaxdrop.max_norm(1.0).update({}, optax.EmptyState())

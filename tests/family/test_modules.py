@@ -45,7 +45,7 @@ def test_modules_give_the_functions_bits(name: str) -> None:
     function, x, options = MODULES[name]
     want = function(key(), x, 0.5, **options)
     assert want.shape != x.shape or (want != x).any()
-    layer = getattr(jaxdrop.linen, name)(rate=0.5, deterministic=False, **options)
+    layer = getattr(jaxdrop.linen, name)(0.5, deterministic=False, **options)
     np.testing.assert_array_equal(layer.apply({}, x, rng=key()), want)
     layer = getattr(jaxdrop.nnx, name)(0.5, **options)
     np.testing.assert_array_equal(layer(x, rngs=key()), want)
@@ -54,7 +54,7 @@ def test_modules_give_the_functions_bits(name: str) -> None:
 @every
 def test_linen_takes_its_key_from_the_collection(name: str) -> None:
     _, x, options = MODULES[name]
-    layer = getattr(jaxdrop.linen, name)(rate=0.5, rng_collection="noise", **options)
+    layer = getattr(jaxdrop.linen, name)(0.5, rng_collection="noise", **options)
     a, b = (
         layer.apply({}, x, deterministic=False, rngs={"noise": jax.random.key(n)}) for n in (0, 1)
     )
@@ -77,7 +77,7 @@ def test_nnx_advances_its_stream(name: str) -> None:
 def test_no_key_is_needed_in_test_mode_or_at_rate_zero(name: str) -> None:
     _, x, options = MODULES[name]
     for rate, mode in ((0.5, True), (0.0, False)):
-        layer = getattr(jaxdrop.linen, name)(rate=rate, deterministic=mode, **options)
+        layer = getattr(jaxdrop.linen, name)(rate, deterministic=mode, **options)
         np.testing.assert_array_equal(layer.apply({}, x), x)
         layer = getattr(jaxdrop.nnx, name)(rate, deterministic=mode, **options)
         np.testing.assert_array_equal(layer(x), x)

@@ -39,10 +39,23 @@ def test_tokens_are_themselves_and_the_prefix_stays() -> None:
     np.testing.assert_array_equal(y, np.stack([x[n, kept[n]] for n in range(4)]))
 
 
-@pytest.mark.parametrize(("rate", "kept"), [(0.0, 10), (0.05, 9), (0.5, 5), (0.9, 1), (1.0, 1)])
-def test_number_of_tokens_is_timms(rate: float, kept: int) -> None:
-    y = jaxdrop.patch_dropout(jax.random.key(0), jnp.ones((1, 10, 1)), rate, prefix=0)
-    assert y.shape[1] == kept
+def kept_of(tokens: int, rate: float) -> int:
+    key = jax.random.key(0)
+    return jax.eval_shape(lambda: jaxdrop.patch_indices(key, (1, tokens), rate, prefix=0)).shape[1]
+
+
+def test_number_of_tokens_is_the_product_rounded_down() -> None:
+    """In exact arithmetic; timm's is so too, but for the rounding that the docstring tells of."""
+    fewer_in_timm = 0
+    for tokens in (1, 7, 10, 49, 100, 196, 576):
+        for percent in range(1, 101):
+            kept, rate = kept_of(tokens, percent / 100), percent / 100
+            assert kept == max(1, tokens * (100 - percent) // 100)
+            timm = max(1, int(tokens * (1.0 - rate)))
+            assert timm in (kept, kept - 1)
+            fewer_in_timm += timm != kept
+    assert kept_of(100, 0.9) == 10 and int(100 * (1.0 - 0.9)) == 9
+    assert 0 < fewer_in_timm < 70  # a tenth of the cases
 
 
 def test_bad_arguments() -> None:
@@ -53,3 +66,18 @@ def test_bad_arguments() -> None:
         jaxdrop.patch_dropout(key, x, 0.5, prefix=6)
     with pytest.raises(TypeError, match="patch_dropout takes a Python number, since"):
         jax.jit(jaxdrop.patch_dropout)(key, x, 0.5)
+    for mode in (jnp.bool_(True), 1):
+        for call, first in ((jaxdrop.patch_dropout, x), (jaxdrop.patch_indices, (2, 5))):
+            with pytest.raises(TypeError, match="^got deterministic=.*takes a Python bool, since"):
+                call(key, first, 0.5, deterministic=mode)
+    with pytest.raises(TypeError, match="^got deterministic=.*takes a Python bool, since"):
+        jax.jit(lambda d: jaxdrop.patch_indices(key, (2, 5), 0.5, deterministic=d))(True)
+    for shape in ((2,), 2, (2, 5, 3)):
+        with pytest.raises(
+            ValueError, match=r"^got shape=.*; patch_indices takes \(batch, tokens\)"
+        ):
+            jaxdrop.patch_indices(key, shape, 0.5)
+    with pytest.raises(
+        TypeError, match="^got prefix=1.0 of type float, expected the number of lead"
+    ):
+        jaxdrop.patch_dropout(key, x, 0.5, prefix=1.0)

@@ -53,3 +53,19 @@ def test_shapes_that_do_not_fit_are_told_in_a_sentence():
         jaxdrop.symmetric_kl(A, B[:2])
     with pytest.raises(ValueError, match=r"labels of shape \(2,\)"):
         jaxdrop.r_drop_loss(A, B, LABELS[:2])
+
+
+@pytest.mark.parametrize("name", ["logits", "other"])
+def test_logits_that_are_no_floats_are_told_in_a_sentence(name):
+    def call(bad):
+        both = {"logits": A, "other": B, name: bad}
+        return jaxdrop.symmetric_kl(**both)
+
+    with pytest.raises(TypeError, match=f"^got {name}=.* of type list; symmetric_kl takes a float"):
+        call([[1.0, 2.0]])
+    with pytest.raises(TypeError, match=f"^got {name} of dtype int32; symmetric_kl takes a float"):
+        call(A.astype(jnp.int32))
+    with pytest.raises(TypeError, match="^got logits of dtype int32"):
+        jaxdrop.r_drop_loss(A.astype(jnp.int32), B.astype(jnp.int32), LABELS)
+    with pytest.raises(TypeError, match="^got labels=.* of type list, expected an array of class"):
+        jaxdrop.r_drop_loss(A, B, [0, 1])

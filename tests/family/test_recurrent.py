@@ -13,7 +13,7 @@ import jaxdrop.nnx
 from jaxdrop._recurrent import recurrent_keys
 from jaxdrop.testing import assert_mask_rate
 
-KEY = jax.random.key(2016)
+KEY, KEYS = jax.random.key(2016), jax.random.split(jax.random.key(1990))
 OVER_TIME = {"params": False, "dropout": False}
 INPUTS = jnp.ones((16, 5, 40))  # (batch, time, features)
 
@@ -225,3 +225,57 @@ def test_wrong_use_is_told_in_a_sentence():
         renamed(jnp.ones((2, 3)), jnp.ones((2, 3)), rngs=KEY)
     with pytest.raises(ValueError, match="needs a key while training"):
         renamed(jnp.ones((2, 3)), jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.5), (0.0, 0.0)])
+def test_evaluation_moves_no_mask_of_training(rates):
+    """As with flax.nnx.Dropout, the stream advances only where a mask is drawn."""
+    cell = jaxdrop.nnx.RecurrentDropout(NNXProbe(), rates[0], input_rate=rates[1], rngs=nnx.Rngs(0))
+    rnn = nnx.RNN(cell, rngs=False)
+    if rates[0]:
+        rnn(INPUTS)
+        assert int(cell.rngs.count[...]) == 1  # what the check below is there to find
+        rnn.eval()
+    before = nnx.to_pure_dict(nnx.state(cell, nnx.RngCount))
+    for _ in range(2):
+        rnn(INPUTS)
+    assert nnx.to_pure_dict(nnx.state(cell, nnx.RngCount)) == before
+    cell.deterministic, cell.rate = None, 0.5  # a mode that only the call will tell
+    cell.new_masks()
+    assert nnx.to_pure_dict(nnx.state(cell, nnx.RngCount)) != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ((None, jnp.tanh, 0.5), ValueError, "^recurrent_cell needs a random key and got None"),
+        ((3, jnp.tanh, 0.5), TypeError, "^got 3 where a random key belongs; pass recurrent_cell"),
+        ((KEYS, jnp.tanh, 0.5), ValueError, "^got a batch of keys of shape"),
+        ((KEY, jnp.tanh, 1.5), ValueError, "^got rate=1.5; expected 0 <= rate <= 1"),
+        ((KEY, jnp.tanh, 0.5, 1.5), ValueError, "^got input_rate=1.5; expected 0 <= input_rate"),
+        ((KEY, 0.5, 0.5), TypeError, "^got cell=0.5 of type float; recurrent_cell takes a funct"),
+        ((KEY, jnp.tanh, 0.5, 0.5, 1), TypeError, "^got deterministic=1 of type int"),
+    ],
+)
+def test_recurrent_cell_is_checked_before_the_first_step(arguments, error, sentence):
+    names = ("input_rate", "deterministic")
+    options = dict(zip(names, arguments[3:], strict=False))
+    with pytest.raises(error, match=sentence):
+        jaxdrop.recurrent_cell(*arguments[:3], **options)
+
+
+def test_bad_sequence_keys_are_told_in_a_sentence():
+    with pytest.raises(TypeError, match="^got 3 where a random key belongs"):
+        recurrent_keys(3)
+    with pytest.raises(ValueError, match=r"^got a batch of keys of shape \(2,\)"):
+        recurrent_keys(KEYS)
+    assert recurrent_keys(None) == (None, None, None)
+
+
+def test_recurrent_cell_needs_no_key_where_it_draws_nothing():
+    def cell(h, x):
+        return h + x, h
+
+    for options in ({"rate": 0.0}, {"rate": 0.5, "deterministic": True}):
+        step = jaxdrop.recurrent_cell(None, cell, **options)
+        np.testing.assert_array_equal(step(jnp.ones(2), jnp.ones(2))[0], jnp.full(2, 2.0))

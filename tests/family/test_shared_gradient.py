@@ -19,7 +19,12 @@ def test_gradient_uses_the_mask_of_the_forward_pass(member: Member) -> None:
         return member.apply(key(3), x, RATE)
 
     y, out_t = jax.jvp(f, (x,), (t,))
-    np.testing.assert_allclose(out_t, f(x + t) - f(x), rtol=1e-4, atol=1e-5)
+    if member.affine:
+        np.testing.assert_allclose(out_t, f(x + t) - f(x), rtol=1e-4, atol=1e-5)
+    else:  # by a symmetric difference, whose error is of the order of step**2
+        step = 2.0**-6
+        slope = (f(x + step * t) - f(x - step * t)) / (2 * step)
+        np.testing.assert_allclose(out_t, slope, rtol=1e-2, atol=1e-3)
     w = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
     _, pull = jax.vjp(f, x)
     (back,) = pull(w)

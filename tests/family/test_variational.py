@@ -54,9 +54,29 @@ def test_gradients_use_the_noise_of_the_forward_pass():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_inputs_of_zero_have_finite_gradients():
-    g = jax.grad(lambda s: jaxdrop.variational_dense(KEY, 0 * X, M, s).sum())(S)
-    assert np.isfinite(g).all()
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_inputs_of_zero_have_finite_gradients(dtype):
+    x, m, s = (a.astype(dtype) for a in (0 * X, M, S))
+    for g in jax.grad(lambda *a: jaxdrop.variational_dense(KEY, *a).sum(), (0, 1, 2))(x, m, s):
+        assert g.dtype == dtype and np.isfinite(g.astype(jnp.float32)).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_loses_neither_small_weights_nor_large_sums(dtype):
+    m, s = jnp.full((300, 300), 1e-4, dtype), jnp.full((300, 300), -18.0, dtype)
+    a = jaxdrop.log_alpha(m, s)
+    np.testing.assert_allclose(
+        a, -18 - np.log(2e-8), rtol=1e-2
+    )  # m**2 is 1e-8, as is what is added
+    g = jax.grad(lambda m: jaxdrop.log_alpha(m, s).sum())(m)
+    np.testing.assert_allclose(g.astype(jnp.float32), -1e4, rtol=2e-2)
+    # 90 000 times about 8 nats is beyond float16.
+    kl = jaxdrop.variational_kl(jnp.full((300, 300), -8.0, dtype))
+    one = jaxdrop.variational_kl(jnp.float32(-8))
+    np.testing.assert_allclose(kl, 90_000 * one, rtol=1e-4)
+    large = jnp.full((2, 3), 300.0, dtype)  # its square is beyond float16
+    y = jaxdrop.variational_dense(KEY, large, M.astype(dtype), S.astype(dtype))
+    assert y.dtype == dtype and np.isfinite(y.astype(jnp.float32)).all()
 
 
 def test_convolution_of_one_pixel_is_the_dense_layer():
@@ -151,11 +171,12 @@ def test_gaussian_noise_of_a_learned_variance():
     assert jaxdrop.variational_dropout(None, x, -2.0, deterministic=True) is x
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_the_dtype_is_kept(dtype):
-    x, m, s = (a.astype(dtype) for a in (X, M, S))
-    assert jaxdrop.variational_dense(KEY, x, m, s).dtype == dtype
-    assert jaxdrop.variational_dropout(KEY, x, -1.0).dtype == dtype
+def test_no_gradient_above_a_variance_of_one_and_the_way_back():
+    def slope(a):
+        return jax.grad(lambda a: (jaxdrop.variational_dropout(KEY, X, a) ** 2).sum())(a)
+
+    assert slope(jnp.array(0.5)) == 0
+    assert slope(jnp.minimum(jnp.array(0.5), 0)) != 0
 
 
 def test_wrong_use_is_told_in_a_sentence():
@@ -165,7 +186,34 @@ def test_wrong_use_is_told_in_a_sentence():
         jaxdrop.variational_kl(S, "other")
     with pytest.raises(ValueError, match="found no layer with kernel and log_sigma2"):
         jaxdrop.variational_loss({"dense": {"kernel": M}})
-    with pytest.raises(ValueError, match=r"expected \(batch, \*spatial, inputs\)"):
+    with pytest.raises(ValueError, match=r"variational_conv expects \(batch, \*spatial, inputs\)"):
         jaxdrop.variational_conv(KEY, X, M, S)
-    with pytest.raises(ValueError, match=r"log_alpha of shape \(7,\) does not broadcast"):
-        jaxdrop.variational_dropout(KEY, X, jnp.zeros(7))
+    with pytest.raises(
+        ValueError, match=r"x of shape \(5, 1, 3\) and a kernel of shape \(1, 4, 3\)"
+    ):
+        jaxdrop.variational_conv(KEY, X[:, None], M.T[None], S.T[None])
+    for kernel in (M.T, M[0]):
+        with pytest.raises(ValueError, match=r"\(5, 3\) and a kernel.*variational_dense multipl"):
+            jaxdrop.variational_dense(KEY, X, kernel, kernel)
+    with pytest.raises(ValueError, match="^variational_linear needs a random key and got None"):
+        jaxdrop.variational_linear(None, X, M, S, jnp.matmul)
+    with pytest.raises(TypeError, match="linear=3 of type int; variational_linear takes a funct"):
+        jaxdrop.variational_linear(KEY, X, M, S, 3)
+
+
+@pytest.mark.parametrize(
+    ("log_alpha", "error", "sentence"),
+    [
+        (None, TypeError, "^got log_alpha=None of type NoneType; expected the logarithm"),
+        ("a", TypeError, "^got log_alpha='a' of type str"),
+        (True, TypeError, "^got log_alpha=True of type bool"),
+        (jnp.array(True), TypeError, "^got log_alpha of dtype bool"),
+        (float("nan"), ValueError, "^got log_alpha=nan; expected the logarithm"),
+        (jnp.array([0.0, jnp.nan, 1.0]), ValueError, "^got log_alpha=nan"),
+        (jnp.zeros(7), ValueError, r"^got log_alpha of shape \(7,\), which does not"),
+        (jnp.zeros((1, 5, 3)), ValueError, r"^got log_alpha of shape \(1, 5, 3\), which does"),
+    ],
+)
+def test_a_wrong_log_alpha_is_told_in_a_sentence(log_alpha, error, sentence):
+    with pytest.raises(error, match=sentence):
+        jaxdrop.variational_dropout(KEY, X, log_alpha)

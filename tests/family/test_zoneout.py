@@ -75,3 +75,8 @@ def test_the_dtype_is_kept(dtype):
 def test_states_that_do_not_agree_are_told_in_a_sentence():
     with pytest.raises(ValueError, match=r"shape \(200, 100\) .* previous one of shape \(3,\)"):
         jaxdrop.zoneout(KEY, NEW, 0.5, previous=jnp.ones(3))
+    with pytest.raises(TypeError, match="^got previous of dtype int32; zoneout takes a floating"):
+        jaxdrop.zoneout(KEY, NEW, 0.5, previous=OLD.astype(jnp.int32))
+    for options in ({}, {"deterministic": True}):
+        with pytest.raises(ValueError, match=r"^got a rate of shape \(200,\), which does not"):
+            jaxdrop.zoneout(KEY, NEW, np.full(200, 0.5), previous=OLD, **options)

@@ -155,6 +155,25 @@ def test_force_dropout_overrules_every_mode(variables: Any) -> None:
     np.testing.assert_array_equal(forced, expected)
 
 
+def test_layers_that_are_skipped_and_noise_are_found_too() -> None:
+    class Both(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            x = jaxdrop.linen.GaussianNoise(0.5, deterministic=True, name="noise")(x)
+            double = nn.Sequential([lambda x: 2 * x])
+            return jaxdrop.linen.LayerDrop(double, 0.5, deterministic=True, name="layer")(x)
+
+    rows = surgery.listing(Both(), X, variables={})
+    assert [(row.path, row.kind, row.rate) for row in rows] == [
+        (("noise",), "jaxdrop GaussianNoise", 0.5),
+        (("layer",), "jaxdrop LayerDrop", 0.5),
+    ]
+    np.testing.assert_array_equal(Both().apply({}, X), 2 * X)
+    with nn.intercept_methods(surgery.force_dropout), surgery.replaced(rate=1.0):
+        y = Both().apply({}, X, rngs={"dropout": key()})
+    assert ((y != X) & (y != 2 * X)).any() and abs(float(y.mean()) - 1) < 0.5  # noisy, skipped
+
+
 @pytest.mark.parametrize(
     "make, error, sentence",
     [

@@ -222,3 +222,47 @@ def test_a_learned_rate_is_not_set() -> None:
     model = nnx.Sequential(jaxdrop.nnx.ConcreteDropout(rngs=nnx.Rngs(0)))
     with pytest.raises(TypeError, match=r"at \('layers', 0\) has no rate that can be set"):
         surgery.set_rates(model, 0.1)
+    for change in (lambda m: surgery.rates_as_variables(m), lambda m: surgery.set_rates(m, 0.1)):
+        model = jaxdrop.nnx.VariationalDropout(3)
+        with pytest.raises(TypeError, match="has no rate that can be set"):
+            change(model)
+
+
+def cell() -> nnx.LSTMCell:
+    return nnx.LSTMCell(8, 8, rngs=nnx.Rngs(0))
+
+
+WITH_RATES = {
+    "DropConnectDense": lambda: jaxdrop.nnx.DropConnectDense(8, 3, 0.5, rngs=nnx.Rngs(0)),
+    "GaussianNoise": lambda: jaxdrop.nnx.GaussianNoise(0.5),
+    "LayerDrop": lambda: jaxdrop.nnx.LayerDrop(nnx.Linear(8, 8, rngs=nnx.Rngs(0)), 0.5),
+    "RecurrentDropout": lambda: jaxdrop.nnx.RecurrentDropout(cell(), 0.5),
+    "SpatialDropout": lambda: jaxdrop.nnx.SpatialDropout(0.5),
+    "Zoneout": lambda: jaxdrop.nnx.Zoneout(cell(), 0.5),
+    "Zoneout of two": lambda: jaxdrop.nnx.Zoneout(cell(), (0.5, 0.25)),
+}
+
+
+@pytest.mark.parametrize("name", WITH_RATES)
+def test_every_kind_of_module_goes_on_with_its_rate_in_a_variable(name: str) -> None:
+    """Set to 0 in a variable, which is known to the device only, it does what it does at 0."""
+    model, quiet = WITH_RATES[name](), WITH_RATES[name]()
+    before = fingerprint(model)
+    undo = surgery.rates_as_variables(model)
+    undo_rates = surgery.set_rates(model, 0.0)
+    surgery.set_rates(quiet, 0.0)
+    (row,) = surgery.listing(model)
+    assert jax.tree.leaves(row.rate) and (np.asarray(jax.tree.leaves(row.rate)) == 0).all()
+    h = jnp.ones((4, 8))
+    args: Any = (X[:, 0],) if name == "DropConnectDense" else (X,)
+    args = ((h, h), h) if hasattr(model, "cell") else args
+    key = jax.random.key(0)
+    step = nnx.jit(lambda model, *args: model(*args, rngs=key))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6),
+        step(model, *args),
+        quiet(*args),
+    )
+    undo_rates()
+    undo()
+    assert fingerprint(model) == before

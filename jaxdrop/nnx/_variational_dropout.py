@@ -1,0 +1,66 @@
+"""Variational Gaussian dropout as an NNX module."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxdrop._layer_call import is_idle, known_mode
+from jaxdrop._variational import variational_dropout
+from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
+
+
+class VariationalDropout(Mode, nnx.Module):
+    """Multiply by Gaussian noise whose variance is learned: ``jaxdrop.variational_dropout``.
+
+    ``y = x (1 + sqrt(alpha) e)``, e standard normal, alpha = min(exp(log_alpha), 1), the parameter
+    is ``log_alpha``
+
+    Add ``jaxdrop.variational_kl(layer.log_alpha[...], "kingma")`` to the loss, times the number of
+    weights that an entry stands for divided by the number of examples; without it alpha falls.
+
+    Above log_alpha = 0 noise and divergence are clipped, so that no gradient leads back from there.
+    Project after each step: ``layer.log_alpha[...] = jnp.minimum(layer.log_alpha[...], 0)``.
+
+    Args:
+      features: size of the last axis, each of which has its log_alpha; None for one for all.
+      init_rate: the rate, above 0 and below 1, of the dropout whose variance the noise has at the
+        start: ``log_alpha = log(init_rate / (1 - init_rate))``, and 0 from 0.5 on.
+      deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
+      rng_collection: name of the stream that keys are taken from.
+      rngs: an Rngs or a RngStream to fork, or None to give one in each call.
+
+    Reference:
+      Kingma, Salimans & Welling, Variational Dropout and the Local Reparameterization Trick, 2015.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.VariationalDropout(4, 0.2, rngs=nnx.Rngs(0))
+    >>> nats = jaxdrop.variational_kl(layer.log_alpha[...], "kingma")
+    >>> layer(jnp.ones((2, 4))).shape, nats.shape, round(float(jnp.exp(layer.log_alpha[0])), 2)
+    ((2, 4), (), 0.25)
+    """
+
+    def __init__(
+        self,
+        features: int | None,
+        init_rate: float = 0.1,
+        *,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Streams = None,
+    ):
+        if not 0 < init_rate < 1:
+            raise ValueError(f"got {init_rate=}, expected 0 < init_rate < 1")
+        start = min(math.log(init_rate) - math.log1p(-init_rate), 0.0)
+        shape = () if features is None else (features,)
+        self.log_alpha = nnx.Param(jnp.full(shape, start, jnp.float32))
+        self._keep_stream(deterministic, rng_collection, rngs)
+
+    def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
+        """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
+        mode = known_mode(mode_of(self, deterministic))
+        key = None if is_idle(mode) else draw(self, rngs)
+        return variational_dropout(key, inputs, self.log_alpha[...], deterministic=mode)

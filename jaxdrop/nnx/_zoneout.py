@@ -1,0 +1,70 @@
+"""Zoneout for any NNX RNN cell."""
+
+from typing import Any
+
+from flax import nnx
+
+from jaxdrop._layer_call import is_idle, known_mode, known_rate
+from jaxdrop._recurrent import zoneout_carry
+from jaxdrop.nnx._stream import Mode, draw, mode_of, value_of
+
+
+class Zoneout(Mode, nnx.RNNCellBase):
+    """Let units of an RNN cell's state keep their previous value at random: ``zoneout``.
+
+    ``nnx.RNN(Zoneout(nnx.LSTMCell(3, 64, rngs=rngs), (0.5, 0.05), rngs=rngs))``
+
+    Every step takes a key from the stream, which ``nnx.RNN`` carries along; so leave the stream out
+    of its ``broadcast_rngs``, or the same units would never be updated.
+
+    Args:
+      cell: the cell, any that ``nnx.RNN`` takes.
+      rate: probability that a unit keeps its value; one number, or one for each entry of the carry,
+        (c, h) for an LSTM. The paper uses 0.5 for c and 0.05 for h.
+      deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
+      rng_collection: name of the stream that keys are taken from.
+      rngs: an Rngs or a RngStream to fork, or None to give a key in each call.
+
+    Reference:
+      Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> rngs = nnx.Rngs(0)
+    >>> cell = jaxdrop.nnx.Zoneout(nnx.LSTMCell(3, 4, rngs=rngs), (0.5, 0.05), rngs=rngs)
+    >>> nnx.RNN(cell, rngs=rngs)(jnp.ones((2, 5, 3))).shape
+    (2, 5, 4)
+    """
+
+    def __init__(
+        self,
+        cell: nnx.RNNCellBase,
+        rate: Any = 0.1,
+        *,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+    ):
+        self.cell = cell
+        # NNX has to be told of variables in a tuple.
+        several = isinstance(rate, (tuple, list)) and any(map(nnx.is_data, rate))
+        self.rate = nnx.data(rate) if several else rate
+        self._keep_stream(deterministic, rng_collection, rngs)
+
+    def __call__(
+        self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
+    ) -> tuple[Any, Any]:
+        """Run one step; ``rngs`` may be a key, another one at each step."""
+        mode, rate = known_mode(mode_of(self, deterministic)), known_rate(value_of(self.rate))
+        key = None if is_idle(mode, rate) else draw(self, rngs)
+        new, y = self.cell(carry, inputs)
+        return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)
+
+    def initialize_carry(
+        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
+    ) -> Any:
+        return self.cell.initialize_carry(input_shape, rngs, carry_init)
+
+    @property
+    def num_feature_axes(self) -> int:
+        return self.cell.num_feature_axes
