@@ -1,56 +1,67 @@
 """The coefficients of jaxdrop/_normal.py: fit them, and say how good they are.
 
-The model is the code there: log2 of a mantissa by a polynomial, a square root, and then a parabola
-plus a pole. It is fitted whole: the largest error of the normal quantile itself, over all numbers
-that can be drawn, is made as small as it gets, under the condition that the variance is 1.
-Each round solves the problem linearised around the last one, as a linear programme.
+The model is the code there: -log2(1 - u**2) by the bits of the number and a cubic of its mantissa,
+a quartic of that, a square root. It is fitted whole, over all numbers that can be drawn: what is
+made as small as it gets is the error of P(z <= a), and in the tail, where that has nothing to say
+any more, the error of z itself. Each round solves the problem linearised around the last one, as a
+linear programme, under the condition that the variance is 1.
 """
 
 import numpy as np
 from rich.console import Console
 from scipy.optimize import linprog
 from scipy.special import ndtri
+from scipy.stats import norm
 
 from jaxdrop import _normal
 
-LOG2, POLE, PARABOLA = slice(0, 5), slice(5, 7), slice(7, 10)  # where the coefficients lie
-OCTAVES = np.arange(1, 33)[:, None]  # a number p below 2**-octave and above its half: all but two
-MANTISSA = 1.5 - 0.5 * np.cos(np.linspace(0, np.pi, 60))  # dense at both ends of [1, 2]
-BITS = OCTAVES[:31] + 1 - np.log2(MANTISSA)  # -log2(p)
-EXACT = -ndtri(2.0**-BITS)
+LOG2, QUARTIC, SCALE = slice(0, 4), slice(4, 7), 7  # where the coefficients lie
+# An error of z counts as an error of P, which is smaller by the density, or divided by this much.
+TAIL = 1000.0
+OCTAVES = np.arange(1, 24)[:, None]  # t = 1 - u**2 = mantissa / 2**octave, from 1 on down
+MANTISSA = 1.5 - 0.5 * np.cos(np.linspace(0.01, np.pi - 0.01, 60))  # dense at both ends of [1, 2]
+U = np.sqrt(1 - MANTISSA / 2.0**OCTAVES)
+EXACT = -ndtri(MANTISSA / 2.0**OCTAVES / (2 + 2 * U))  # (1 - u) / 2, without cancellation
+WEIGHT = np.maximum(norm.pdf(EXACT), 1 / TAIL)
 
 
 def quantile(c: np.ndarray, octave: np.ndarray, mantissa: np.ndarray) -> np.ndarray:
-    """The model, in float64, of p = mantissa / 2**(octave + 1)."""
-    root = np.sqrt(octave + 1 - np.polynomial.polynomial.polyval(mantissa, c[LOG2]))
-    top, shift = c[POLE]
-    return top / (root + shift) + np.polynomial.polynomial.polyval(root, c[PARABOLA])
+    """The model, in float64, at t = mantissa / 2**octave."""
+    w = octave - np.polynomial.polynomial.polyval(mantissa, c[LOG2])
+    constant, first, second = c[QUARTIC]
+    square = ((w * w + second) * w + first) * w + constant
+    return c[SCALE] * np.sqrt((1 - mantissa / 2.0**octave) * np.maximum(square, 0))
 
 
 def largest_error(c: np.ndarray) -> float:
-    return float(np.abs(quantile(c, OCTAVES[:31], MANTISSA) - EXACT).max())
+    """Of P(z <= a), or of z over ``TAIL`` where that is more."""
+    return float(np.abs((quantile(c, OCTAVES, MANTISSA) - EXACT) * WEIGHT).max())
 
 
 def variance(c: np.ndarray) -> float:
-    """Of the law whose quantile the model is: Gauss-Legendre over each octave."""
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-    z = quantile(c, OCTAVES, 1.5 + nodes / 2)
-    return float((z**2 * weights / 2 * 2.0**-OCTAVES).sum())
+    """Of the law whose quantile the model is: Gauss-Legendre over each octave of 1 - u."""
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    rest = (1.5 + nodes / 2) * 2.0 ** -np.arange(1, 25)[:, None]
+    mantissa, octave = np.frexp(rest * (2 - rest))
+    z = quantile(c, 1 - octave, 2 * mantissa)
+    last = quantile(c, np.array([23]), np.array([1.0]))[0]  # what is above is rounded to it
+    return float(
+        (z**2 * weights / 2 * 2.0 ** -np.arange(1, 25)[:, None]).sum() + 2.0**-24 * last**2
+    )
 
 
 def start() -> np.ndarray:
-    """Chebyshev interpolation for log2; least squares for the rest, with the best pole in a row."""
-    log2 = np.polynomial.Chebyshev.interpolate(np.log2, 4, domain=[1, 2]).convert(
-        kind=np.polynomial.Polynomial
-    )
-    root, exact = np.sqrt(BITS - 0.07).ravel(), EXACT.ravel()
-    tries = []
-    for shift in np.linspace(0.5, 2, 31):
-        terms = np.stack([1 / (root + shift), np.ones_like(root), root, root**2], axis=1)
-        solution, *_ = np.linalg.lstsq(terms, exact, rcond=None)
-        tries.append((np.abs(terms @ solution - exact).max(), shift, solution))
-    _, shift, (top, *parabola) = min(tries, key=lambda t: t[0])
-    return np.array([log2.coef[0] + 0.07, *log2.coef[1:], top, shift, *parabola])
+    """log2 by Chebyshev interpolation; the quartic by least squares, cubic term shifted away."""
+    log2 = np.polynomial.Chebyshev.interpolate(np.log2, 3, domain=[1, 2])
+    log2 = log2.convert(kind=np.polynomial.Polynomial).coef
+    w = OCTAVES - np.log2(MANTISSA)
+    square = np.polynomial.Polynomial.fit(
+        w.ravel(), ((EXACT / U) ** 2).ravel(), 4, w=WEIGHT.ravel() * U.ravel()
+    ).convert()
+    shift = -square.coef[3] / (4 * square.coef[4])
+    constant, first, second, _, leading = square(np.polynomial.Polynomial([shift, 1])).coef
+    quartic = np.array([constant, first, second]) / leading
+    return np.array([log2[0] + shift, *log2[1:], *quartic, leading**0.5])
 
 
 def gradient(function, c: np.ndarray) -> np.ndarray:
@@ -61,9 +72,9 @@ def gradient(function, c: np.ndarray) -> np.ndarray:
 
 def improve(c: np.ndarray, reach: float) -> np.ndarray:
     """Solve the linearised problem for relative changes of at most ``reach``."""
-    error = (quantile(c, OCTAVES[:31], MANTISSA) - EXACT).ravel()
-    slope = gradient(lambda c: quantile(c, OCTAVES[:31], MANTISSA), c).reshape(error.size, -1)
-    bound = -np.ones((error.size, 1))
+    error = ((quantile(c, OCTAVES, MANTISSA) - EXACT) * WEIGHT).ravel()
+    slope = gradient(lambda c: quantile(c, OCTAVES, MANTISSA), c) * WEIGHT[..., None]
+    slope, bound = slope.reshape(error.size, -1), -np.ones((error.size, 1))
     found = linprog(
         [0] * c.size + [1],
         A_ub=np.block([[slope, bound], [-slope, bound]]),
@@ -88,7 +99,7 @@ def fit(c: np.ndarray, rounds: int = 60) -> np.ndarray:
 
 
 def committed() -> np.ndarray:
-    return np.array([*_normal._LOG2, *_normal._POLE, *_normal._PARABOLA], np.float64)
+    return np.array([*_normal._LOG2, *_normal._QUARTIC, _normal._SCALE], np.float64)
 
 
 def main() -> None:
@@ -96,9 +107,14 @@ def main() -> None:
     with console.status("fitting"):
         fitted = fit(start())
     for name, c in (("fitted", fitted), ("in jaxdrop/_normal.py", committed())):
-        console.print(f"{name}: largest error {largest_error(c):.3g}, variance {variance(c):.9f}")
-        for table, part in (("_LOG2", LOG2), ("_POLE", POLE), ("_PARABOLA", PARABOLA)):
+        off = np.abs(quantile(c, OCTAVES, MANTISSA) - EXACT)
+        console.print(
+            f"{name}: P(z <= a) off by {(off * norm.pdf(EXACT)).max():.3g}, z by {off.max():.3g}, "
+            f"below 3 by {off[EXACT < 3].max():.3g}, variance {variance(c):.9f}"
+        )
+        for table, part in (("_LOG2", LOG2), ("_QUARTIC", QUARTIC)):
             console.print(f"    {table} = ({', '.join(f'{x:.9g}' for x in c[part])})")
+        console.print(f"    _SCALE = {c[SCALE]:.9g}")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ import pytest
 from scipy import special, stats
 
 from jaxdrop import _normal, random_bits
-from jaxdrop._normal import _of_words, _quantile, standard_normal
+from jaxdrop._normal import _of_words, spread, standard_normal
 from scripts import normal_fit
 
 KEY = jax.random.key(1809)
 N = 1 << 18
 FALSE_ALARM = 1e-8
-STATED = 6e-5  # how far a number may be from the exact quantile, by the docstring
+# By the docstring: errors of the quantile up to 3 and beyond, and of P(z <= a).
+STATED, IN_THE_TAIL, OF_P = 2e-3, 0.04, 8e-5
 
 
 def check_moments(z):
@@ -37,61 +38,82 @@ def test_the_moment_check_catches_a_broken_generator(broken):
         check_moments(broken(np.asarray(standard_normal(KEY, (N,)))))
 
 
-def exact(odd):
-    return -special.ndtri(np.asarray(odd, np.float64) * 2.0**-32)
+def exact(signed):
+    u = (np.asarray(signed, np.float64) + 0.5) * 2.0**-31
+    return -np.sign(u) * special.ndtri((1 - np.abs(u)) / 2)
 
 
-def test_it_is_the_normal_quantile_of_the_bits():
-    bits = np.asarray(random_bits(KEY, (N,)))
-    expected = exact(bits & 0x7FFFFFFF | 1) * np.where(bits >> 31, -1, 1)
-    np.testing.assert_allclose(standard_normal(KEY, (N,)), expected, rtol=0, atol=STATED)
+def of_signed(signed):
+    """What the library makes of words, in float32."""
+    return _of_words(jnp.asarray(signed, jnp.int32).view(jnp.uint32), jnp.float32) * spread(
+        jnp.float32
+    )
 
 
-def check_quantile(quantile):
-    """As near as stated: in the whole tail beyond 4.2, at powers of two, over a grid of words."""
-    edges = np.concatenate([2**e + np.arange(-99, 99) for e in range(10, 31)])
-    spread = np.concatenate([np.arange(1, 1 << 16), edges, np.arange(1 << 9, 1 << 31, 1 << 10)])
-    odd = spread.astype(np.uint32) | np.uint32(1)
-    np.testing.assert_allclose(quantile(odd), exact(odd), rtol=0, atol=STATED)
+def check_quantile():
+    """As near as stated: in both tails, at powers of two, over a grid of words."""
+    edges = np.concatenate([2**31 - 2**e + np.arange(-99, 99) for e in range(10, 31)])
+    tail = 2**31 - 1 - np.arange(1 << 16)
+    positive = np.concatenate([edges, tail, np.arange(0, 1 << 31, 1 << 10)])
+    signed = np.concatenate([positive, -1 - positive])
+    z, want = np.asarray(of_signed(signed), np.float64), exact(signed)
+    error, size = np.abs(z - want), np.abs(want)
+    assert error[size < 3].max() < STATED, "a number is not the quantile"
+    # Beyond 5 a word's place is lost: u has 24 bits.
+    assert error[size < 5].max() < IN_THE_TAIL
+    assert (error * stats.norm.pdf(want)).max() < OF_P
+    assert 5.2 < z.max() < 5.5 and -5.5 < z.min() < -5.2
 
 
 def test_the_quantile_is_as_exact_as_stated():
-    check_quantile(jax.jit(_quantile))
-    assert float(_quantile(jnp.ones(1, jnp.uint32))[0]) > 6.23
-    # A grid of one word in 2**8 stands for the law: the sum of squares, by the midpoint rule.
-    grid = np.arange(1 << 7, 1 << 31, 1 << 8, dtype=np.uint32) | np.uint32(1)
-    ours, theirs = np.asarray(jax.jit(_quantile)(grid), np.float64), exact(grid)
-    assert abs((ours**2 - theirs**2).mean()) < 1e-6
-    # P(z <= a) is off by the error times the density at a.
-    assert (np.abs(ours - theirs) * stats.norm.pdf(theirs)).max() < 2.4e-5
+    check_quantile()
+
+
+def test_it_is_the_normal_quantile_of_the_bits():
+    signed = np.asarray(random_bits(KEY, (N,))).view(np.int32)
+    want = exact(signed)
+    error = np.abs(np.asarray(standard_normal(KEY, (N,)), np.float64) - want)
+    assert error[np.abs(want) < 3].max() < STATED and error.max() < IN_THE_TAIL
+
+
+def test_the_moments_are_as_stated():
+    """One word in 2**8 stands for the law: the middle of its cell, against the exact quantile."""
+    grid = np.arange(-(1 << 31) + (1 << 7), 1 << 31, 1 << 8)
+    ours, theirs = np.asarray(of_signed(grid), np.float64), exact(grid)
+    assert abs(ours.mean()) < 1e-8
+    assert abs((ours**2 - theirs**2).mean()) < 1e-5
+    assert abs((1.001 * ours**2 - theirs**2).mean()) > 1e-5
 
 
 def test_the_coefficients_are_the_best_ones():
     """scripts/normal_fit, started from them, finds no error smaller by a hundredth."""
     start = normal_fit.committed()
     error, off = normal_fit.largest_error(start), abs(normal_fit.variance(start) - 1)
-    assert error < STATED and off < 1e-6
+    assert error < OF_P and off < 1e-6
     better = normal_fit.fit(start, rounds=5)
     assert normal_fit.largest_error(better) > 0.99 * error
     # From coefficients that are a little off it finds the way back.
     worse = start * (1 + 1e-4 * np.cos(np.arange(start.size)))
     assert normal_fit.largest_error(worse) > 1.2 * error
-    assert normal_fit.largest_error(normal_fit.fit(worse)) < 1.01 * error
+    assert normal_fit.largest_error(normal_fit.fit(worse)) < 1.02 * error
 
 
-@pytest.mark.parametrize("table", ["_LOG2", "_POLE", "_PARABOLA"])
+@pytest.mark.parametrize("table", ["_LOG2", "_QUARTIC"])
 def test_a_wrong_coefficient_is_caught(table, monkeypatch):
     first, *rest = getattr(_normal, table)
-    monkeypatch.setattr(_normal, table, (first + 1e-4, *rest))
-    with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        check_quantile(_quantile)
+    monkeypatch.setattr(_normal, table, (1.01 * first, *rest))
+    jax.clear_caches()  # the coefficients are constants of what is compiled
+    with pytest.raises(AssertionError, match="is not the quantile"):
+        check_quantile()
+    monkeypatch.undo()
+    jax.clear_caches()
 
 
 def test_the_law_is_symmetric():
-    """A word and the word with the other first bit stand for opposite numbers, bit for bit."""
-    words = random_bits(KEY, (N,))
-    z = [np.asarray(_of_words(words ^ np.uint32(flip), jnp.float32)) for flip in (0, 0x80000000)]
-    np.testing.assert_array_equal(z[0], -z[1])
+    """A word and its opposite stand for opposite numbers, bit for bit."""
+    signed = np.asarray(random_bits(KEY, (N,))).view(np.int32)
+    signed = signed[signed != np.iinfo(np.int32).min]
+    np.testing.assert_array_equal(of_signed(signed), -of_signed(-signed))
 
 
 def test_a_block_is_part_of_the_whole():
@@ -109,4 +131,4 @@ def test_the_dtype_is_the_one_asked_for_and_the_numbers_are_rounded(dtype):
 def test_float64_agrees_with_float32(x64):
     z = standard_normal(KEY, (1000,), jnp.float64)
     assert z.dtype == jnp.float64
-    np.testing.assert_allclose(z, standard_normal(KEY, (1000,)), rtol=0, atol=STATED)
+    np.testing.assert_allclose(z, standard_normal(KEY, (1000,)), rtol=0, atol=IN_THE_TAIL)

@@ -52,8 +52,8 @@ def test_doubles_stay_doubles(member: Member, x64: None) -> None:
     y = run(member, key(), x)
     assert y.dtype == np.float64
     z = run(member, key(), member.example())
-    # The mask knows no dtype; float32 noise is within 6e-5 of the exact quantile.
-    noise = 6e-5 * member.law.std(np.asarray(x), RATE) if isinstance(member.law, Normal) else 0
+    # The mask knows no dtype; float32 noise is within 2e-3 of the exact quantile (below 3).
+    noise = 2e-3 * member.law.std(np.asarray(x), RATE) if isinstance(member.law, Normal) else 0
     y, z = np.asarray(y), np.asarray(z)
     assert (abs(y - z) <= 1e-6 + 1e-5 * abs(z) + noise).all()
 
