@@ -17,9 +17,7 @@ from jaxdrop._dropout import AnyKey, _drop, _host_law, _sharding, dropout
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, check_rate_shape
 
-# Measured on 2 CPU cores, 64 examples, gradient: a kernel of 256 x 256 took 2.3 ms with one at a
-# time and 19 to 21 ms with 2, 4 or 8; one of 512 x 512 7.5 ms, and 77 to 88 ms; forward alike. The
-# sum of a chunk's kernel gradients is what is slow, not their memory.
+# Summing the kernel gradients of several examples at a time is slow on CPUs: scripts/bench family.
 CHUNK = 1
 
 

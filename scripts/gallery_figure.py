@@ -125,7 +125,7 @@ PANELS = [
     Panel("embedding_dropout", "words of a text", "features", embedding_dropout),
     Panel("word_dropout", "sentences", "words", word_dropout),
     Panel("drop_connect", "inputs", "units", square(jaxdrop.drop_connect)),
-    Panel("drop_connect_dense, per example", "examples", "units", drop_connect_dense),
+    Panel("drop_connect_dense, each", "examples", "units", drop_connect_dense),
     Panel("weight_drop", "recurrent, input", "units", weight_drop),
     Panel("variational_dense", "examples", "learned variance", variational_dense),
 ]

@@ -103,6 +103,9 @@ LAYERS: dict[str, Callable[..., jax.Array]] = {
     "drop_connect_dense, per example": lambda key, x, w: jaxdrop.drop_connect_dense(
         key, x, RATE, kernel=w, per_example=True
     ),
+    "drop_connect_dense, per example, 8 at a time": lambda key, x, w: jaxdrop.drop_connect_dense(
+        key, x, RATE, kernel=w, per_example=True, chunk=8
+    ),
     "variational_dense": lambda key, x, w: jaxdrop.variational_dense(key, x, w, w - 8),
 }
 
