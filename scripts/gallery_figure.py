@@ -1,7 +1,8 @@
 """The gallery: what each member of the family does to an input of ones, as an image."""
 
-import sys
+import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -131,7 +132,7 @@ PANELS = [
 ]
 
 
-def main(path: str) -> None:
+def main(path: str | Path) -> None:
     columns = 6
     figure, axes = plt.subplots(-(-len(PANELS) // columns), columns, figsize=(12, 8.8), dpi=110)
     for ax in axes.flat[len(PANELS) :]:
@@ -150,4 +151,7 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="scripts/gallery", description=__doc__)
+    default = Path(__file__).parents[1] / "docs" / "gallery.png"
+    parser.add_argument("file", nargs="?", default=default, help="docs/gallery.png if left out")
+    main(parser.parse_args().file)
