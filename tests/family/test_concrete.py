@@ -129,7 +129,7 @@ def test_broadcast_dims_and_arrays_of_rates():
     y = jaxdrop.concrete_dropout(KEY, ONES, rate)
     columns = [jaxdrop.concrete_dropout(KEY, ONES, rate[i])[:, i] for i in (0, 199)]
     np.testing.assert_allclose(y[:, [0, 199]], jnp.stack(columns, 1), rtol=1e-5)
-    with pytest.raises(ValueError, match=r"shape \(3,\) does not broadcast"):
+    with pytest.raises(ValueError, match=r"shape \(3,\), which does not broadcast"):
         jaxdrop.concrete_dropout(KEY, ONES, jnp.full(3, 0.1))
 
 
