@@ -1,5 +1,6 @@
 """Recurrent dropout: masks that stay the same over time (Gal & Ghahramani 2016; Semeniuta 2016)."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -165,9 +166,10 @@ def first_call(cell: Any, drop: Callable[[jax.Array], jax.Array]) -> Callable:
             "variant='state'"
         )
     calls = itertools.count()
-    return lambda v: drop(activation(v)) if next(calls) == 0 else activation(v)
 
+    # Kept for the backward pass is v alone, not the candidate before and after it was dropped.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def candidate(v: jax.Array) -> jax.Array:
+        return drop(activation(v))
 
-def is_zero(rate: Any) -> bool:
-    """Whether a rate is known to drop nothing, so that not even a key is needed."""
-    return isinstance(rate, (int, float)) and rate == 0
+    return lambda v: candidate(v) if next(calls) == 0 else activation(v)
