@@ -3,7 +3,7 @@
 The quantile function is made of what every processor does for many elements at once: bit patterns,
 a few multiply-adds, one square root. The ``erf_inv`` of JAX takes a logarithm and two polynomials
 of which it drops one; it stays for float64, whose accuracy it has. Every operation counts: one more
-in the loop of ``gaussian_dropout``, and LLVM no longer unrolls it on a CPU, which costs a quarter.
+in the loop of ``gaussian_dropout``, and LLVM no longer unrolls it on a CPU.
 """
 
 import functools
@@ -49,7 +49,7 @@ def standard_normal(
     Returns:
       Array of the given shape and dtype. In float32, P(z <= a) is off by 8e-5 at most, the mean by
       1e-8 and the variance by 1e-5. A number is within 0.002 of the exact quantile, and within 0.04
-      beyond 3; the tails end at 5.2 standard deviations, where u is rounded.
+      beyond 3; the tails end at 5.4 standard deviations, where u is rounded.
     """
     bits = random_bits(key, shape, index_offset=index_offset, global_shape=global_shape)
     wide = jnp.float64 if jnp.dtype(dtype) == jnp.float64 else jnp.float32
