@@ -1,5 +1,6 @@
 """Rates: checking one, and turning it into an exact integer threshold and a scale."""
 
+import math
 import numbers
 from typing import Any, NamedTuple
 
@@ -62,6 +63,13 @@ def check_rate_shape(rate: Rate, drawn: tuple[int, ...]) -> None:
     """Raise a sentence if the rate does not broadcast against the mask that is drawn."""
     where = f"a mask of shape {drawn} (a dimension that shares its decisions counts as 1)"
     check_broadcast(np.shape(rate.value), drawn, "a rate", where)
+
+
+def start_logit(init_rate: float) -> float:
+    """Return ``log(init_rate / (1 - init_rate))``, where a learned rate starts, or raise."""
+    if not 0 < init_rate < 1:
+        raise ValueError(f"got {init_rate=}, expected 0 < init_rate < 1")
+    return math.log(init_rate) - math.log1p(-init_rate)
 
 
 def _is_real(dtype: Any) -> bool:

@@ -17,12 +17,7 @@ from jaxdrop._follow import follow
 from jaxdrop._gaussian import noise_dtype
 from jaxdrop._key import check_key
 from jaxdrop._normal import standard_normal
-from jaxdrop._variational_dropout import variational_dropout as variational_dropout
-from jaxdrop._variational_kl import PRUNE_AT as PRUNE_AT
-from jaxdrop._variational_kl import log_alpha as log_alpha
-from jaxdrop._variational_kl import prune as prune
-from jaxdrop._variational_kl import pruned as pruned
-from jaxdrop._variational_kl import variational_kl as variational_kl
+from jaxdrop._variational_kl import PRUNE_AT, prune
 
 
 def variational_dense(

@@ -1,7 +1,6 @@
 """Concrete dropout as a Linen module."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from flax import linen as nn
 
 from jaxdrop._concrete import concrete_dropout
 from jaxdrop._layer_call import call
+from jaxdrop._rate import start_logit
 
 
 class ConcreteDropout(nn.Module):
@@ -48,10 +48,8 @@ class ConcreteDropout(nn.Module):
         self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
-        if not 0 < self.init_rate < 1:
-            raise ValueError(f"got init_rate={self.init_rate!r}, expected 0 < init_rate < 1")
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
-        start = math.log(self.init_rate) - math.log1p(-self.init_rate)
+        start = start_logit(self.init_rate)
         logit = self.param("logit", nn.initializers.constant(start), (), jnp.float32)
         return call(
             concrete_dropout,

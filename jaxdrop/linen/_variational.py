@@ -11,8 +11,9 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
 from jaxdrop._layer_call import is_idle, known_mode
-from jaxdrop._variational import PRUNE_AT, variational_dense
+from jaxdrop._variational import variational_dense
 from jaxdrop._variational_conv import variational_conv
+from jaxdrop._variational_kl import PRUNE_AT
 
 
 class VariationalDense(nn.Module):

@@ -1,7 +1,6 @@
 """Variational Gaussian dropout as a Linen module."""
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -9,7 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdrop._layer_call import is_idle, known_mode
-from jaxdrop._variational import variational_dropout
+from jaxdrop._rate import start_logit
+from jaxdrop._variational_dropout import variational_dropout
 
 
 class VariationalDropout(nn.Module):
@@ -54,10 +54,8 @@ class VariationalDropout(nn.Module):
         self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
-        if not 0 < self.init_rate < 1:
-            raise ValueError(f"got init_rate={self.init_rate!r}, expected 0 < init_rate < 1")
         mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
-        start = min(math.log(self.init_rate) - math.log1p(-self.init_rate), 0.0)
+        start = min(start_logit(self.init_rate), 0.0)
         shape = () if self.shared else jnp.shape(inputs)[-1:]
         log_alpha = self.param("log_alpha", nn.initializers.constant(start), shape, jnp.float32)
         if rng is None and not is_idle(mode):

@@ -1,6 +1,5 @@
 """Concrete dropout as an NNX module."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from flax import nnx
 
 from jaxdrop._concrete import concrete_dropout
 from jaxdrop._layer_call import call
+from jaxdrop._rate import start_logit
 from jaxdrop.nnx._stream import Mode, draw, mode_of
 
 
@@ -47,9 +47,7 @@ class ConcreteDropout(Mode, nnx.Module):
         rng_collection: str = "dropout",
         rngs: nnx.Rngs | nnx.RngStream | None = None,
     ):
-        if not 0 < init_rate < 1:
-            raise ValueError(f"got {init_rate=}, expected 0 < init_rate < 1")
-        start = math.log(init_rate) - math.log1p(-init_rate)
+        start = start_logit(init_rate)
         self.logit = nnx.Param(jnp.asarray(start, jnp.float32))
         self.temperature = temperature
         self.broadcast_dims = tuple(broadcast_dims)

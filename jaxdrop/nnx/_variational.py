@@ -9,8 +9,9 @@ from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
 from jaxdrop._layer_call import is_idle, known_mode
-from jaxdrop._variational import PRUNE_AT, variational_dense
+from jaxdrop._variational import variational_dense
 from jaxdrop._variational_conv import variational_conv
+from jaxdrop._variational_kl import PRUNE_AT
 from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of
 
 

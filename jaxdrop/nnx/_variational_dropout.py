@@ -1,6 +1,5 @@
 """Variational Gaussian dropout as an NNX module."""
 
-import math
 from typing import Any
 
 import jax
@@ -8,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxdrop._layer_call import is_idle, known_mode
-from jaxdrop._variational import variational_dropout
+from jaxdrop._rate import start_logit
+from jaxdrop._variational_dropout import variational_dropout
 from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 
 
@@ -52,9 +52,7 @@ class VariationalDropout(Mode, nnx.Module):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        if not 0 < init_rate < 1:
-            raise ValueError(f"got {init_rate=}, expected 0 < init_rate < 1")
-        start = min(math.log(init_rate) - math.log1p(-init_rate), 0.0)
+        start = min(start_logit(init_rate), 0.0)
         shape = () if features is None else (features,)
         self.log_alpha = nnx.Param(jnp.full(shape, start, jnp.float32))
         self._keep_stream(deterministic, rng_collection, rngs)

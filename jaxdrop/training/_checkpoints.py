@@ -109,8 +109,8 @@ class Checkpoints:
     def close(self) -> None:
         try:
             self._manager.close()
-        except Exception:
-            pass  # a save that failed has been told
+        except Exception:  # a save that failed has been told
+            pass
 
     def _failed(self, error: Exception) -> CheckpointError:
         last = max(_whole(self.place), default=None)

@@ -56,6 +56,17 @@ def _spread(x: np.ndarray) -> np.ndarray:
     return np.sqrt(window * math.exp(LOG_ALPHA))
 
 
+NOISY_WEIGHTS: dict[str, Any] = dict(
+    test_time=lambda x: x @ _kernel(x),
+    rate_one=None,
+    diagonal=False,
+    lean=False,
+    affine=False,
+    rated=False,
+    traced_rate=False,
+    complex_input=False,
+)
+
 B_MEMBERS: list[Member] = [
     Member("drop_connect", jaxdrop.drop_connect, INVERTED),
     Member("weight_drop", jaxdrop.weight_drop, INVERTED),
@@ -107,26 +118,12 @@ B_MEMBERS: list[Member] = [
             mean=lambda x, _: x[..., ::-1],
             std=lambda x, _: (x**2).sum(-1, keepdims=True) ** 0.5 * math.exp(LOG_ALPHA / 2) + 0 * x,
         ),
-        test_time=lambda x: x @ _kernel(x),
-        rate_one=None,
-        diagonal=False,
-        lean=False,
-        affine=False,
-        rated=False,
-        traced_rate=False,
-        complex_input=False,
+        **NOISY_WEIGHTS,
     ),
     Member(
         "variational_conv",
         _variational_conv,
         Normal(mean=lambda x, _: x[..., ::-1], std=lambda x, _: _spread(x) + 0 * x),
-        test_time=lambda x: x @ _kernel(x),
-        rate_one=None,
-        diagonal=False,
-        lean=False,
-        affine=False,
-        rated=False,
-        traced_rate=False,
-        complex_input=False,
+        **NOISY_WEIGHTS,
     ),
 ]
