@@ -44,6 +44,8 @@ def test_a_file_is_read_under_all_its_names(packed: bool, name: str, tmp_path: P
         (NAME + ".gz", RAW, "cannot be read: Not a gzipped file"),
         ("other", RAW, r"has no train-images-idx3-ubyte \(raw or .gz\); to get it, type: fetch"),
     ],
+    # Without names the bytes would be the names, and gzip's bytes hold the second they were made.
+    ids=["short", "long", "text", "empty", "short gz", "raw as gz", "missing"],
 )
 def test_what_cannot_be_read_is_told_with_the_way_out(
     name: str, content: bytes, sentence: str, tmp_path: Path
