@@ -46,8 +46,17 @@ def test_protected_tokens_stay_and_the_others_go_at_the_rate() -> None:
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("table_axes", [(None, None), ("x", None), (None, "y"), ("x", "y")])
-@pytest.mark.parametrize("ids_axes", [(None, None), ("x", None), ("x", "y")])
+@pytest.mark.parametrize(
+    ("table_axes", "ids_axes"),
+    [
+        ((None, None), ("x", "y")),
+        (("x", None), (None, None)),
+        (("x", None), ("x", None)),
+        ((None, "y"), ("x", None)),
+        (("x", "y"), (None, None)),
+        (("x", "y"), ("x", "y")),
+    ],
+)
 def test_any_sharding_of_table_and_ids_gives_the_same(
     kind: AxisType, table_axes: tuple[str | None, ...], ids_axes: tuple[str | None, ...]
 ) -> None:

@@ -25,9 +25,6 @@ def test_rate_one(member: Member) -> None:
         pytest.skip("the member's own tests say what its rate of 1 does")
     x = member.example()
     np.testing.assert_array_equal(member.apply(key(), x, 1.0), member.rate_one(x))
-    if member.traced_rate:
-        y = jax.jit(member.apply)(key(), x, jnp.float32(1))
-        np.testing.assert_array_equal(y, member.rate_one(x))
     if not member.integer_input:
         grad = jax.grad(lambda x: member.apply(key(), x, 1.0).sum())(x)
         np.testing.assert_array_equal(grad, member.rate_one(jnp.ones_like(x)))
@@ -41,9 +38,24 @@ def test_dtype_is_kept(member: Member, dtype: str) -> None:
         with pytest.raises(TypeError, match=f"got x of dtype complex64; {member.name}"):
             member.apply(key(), x, RATE)
         return
-    assert run(member, key(), x).dtype == x.dtype
+    for rate in (0.0, RATE, 1.0):
+        y = jax.eval_shape(lambda k, x: member.apply(k, x, rate), key(), x)  # noqa: B023
+        assert y.dtype == x.dtype
     if member.traced_rate:
         assert jax.eval_shape(member.apply, key(), x, jnp.float32(RATE)).dtype == x.dtype
+
+
+@over(integer_input=False)
+def test_half_precision_computes_what_float32_does_within_its_precision(member: Member) -> None:
+    dtypes = (jnp.float16, jnp.bfloat16)
+    x = [member.example(dtype) for dtype in dtypes]
+    half = jax.jit(lambda k, x: [member.apply(k, x, RATE) for x in x])(key(), x)
+    for xh, y in zip(x, half, strict=True):
+        want = np.asarray(run(member, key(), xh.astype(jnp.float32)))
+        assert y.dtype == xh.dtype
+        # Two roundings, of half an epsilon each, of numbers no larger than the largest result.
+        error = abs(np.asarray(y).astype(np.float32) - want)
+        assert error.max() <= float(jnp.finfo(y.dtype).eps) * abs(want).max()
 
 
 @over(integer_input=False)
