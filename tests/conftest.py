@@ -30,6 +30,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ci")
 
 
+@pytest.fixture(scope="module")
+def unoptimised() -> Iterator[None]:
+    """Compile large programs in half the time; they run slower, and may round otherwise.
+
+    For files about what a run stores, says and goes on from; commands that they start included.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # other files test what users run
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Run the test with ``jax_enable_x64`` on."""

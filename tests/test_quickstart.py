@@ -22,6 +22,8 @@ from experiments import _data, _image_sets, _quickstart_figure, _result, quickst
 from experiments._mlp import MLP, train
 from experiments._robustness import removal_gates
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 ROOT = Path(__file__).parents[1]
 SMALL = ["--data", "digits", "--hidden", "24", "--epochs", "2", "--seeds", "2", "--draws", "2"]
 FALSE_ALARM = 1e-9

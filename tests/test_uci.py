@@ -12,6 +12,8 @@ from experiments import _uci_data, _uci_net, reproduce, uci
 from experiments._parts import Parts
 from experiments._result import CannotRun
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from experiments import _data, _uncertainty_curve, concrete, uncertainty
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SMALL = ["--samples", "10", "--units", "32", "--epochs", "1"]
 
 

@@ -23,6 +23,8 @@ from experiments import (  # noqa: E402  (after the check)
 )
 from experiments._result import CannotRun  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SMALL: dict[str, Any] = {"data": "digits", "seeds": 2, "rows": 200, "units": 8, "steps": 20}
 MNIST = [averaging, data_size, early_dropout, features, kinds, mnist_ladder, rate]
 BY_NAME = [module.__name__.rpartition(".")[2] for module in MNIST]

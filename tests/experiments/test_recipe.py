@@ -15,6 +15,8 @@ from experiments._data import Split  # noqa: E402  (after the check)
 from experiments._feedforward import Net, forward, init, layers  # noqa: E402
 from experiments._recipe import Moment, Recipe, make_train, optimizer  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FALSE_ALARM = 1e-9
 draw = np.random.RandomState(0)
 X = draw.uniform(size=(60, 12)).astype(np.float32)

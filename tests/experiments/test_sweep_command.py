@@ -14,6 +14,8 @@ pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experimen
 from experiments import reproduce, sweep  # noqa: E402  (after the check)
 from experiments._result import CannotRun  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 ARGV = ["--data=digits", "--hidden=8", "--steps=20", "--seeds=2", "--rates", "0", "0.5"]
 ARGV += ["--learning-rates=0.1", "--chunk=2"]
 

@@ -20,6 +20,8 @@ from experiments._char_model import CharModel, bits_per_byte  # noqa: E402
 from experiments._result import CannotRun  # noqa: E402
 from tests.training.test_fit import stop_at  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["--steps=20", "--train-bytes=1700", "--test-bytes=400", "--layers=1", "--width=16",
          "--heads=2", "--context=16", "--batch=16", "--model-devices=2"]  # fmt: skip

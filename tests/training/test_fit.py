@@ -16,6 +16,8 @@ import jaxdrop.training as jt
 from jaxdrop.training import _fit, _mesh, _order
 from tests.training import small_run as small
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 BOTH = pytest.mark.parametrize("kind", ["linen", "nnx"])
 
 

@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from scripts import kill_and_resume
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,6 +23,8 @@ from jaxdrop.training._fingerprint import fingerprint
 from tests.training import small_run as small
 from tests.training.test_fit import kept, stop_at
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 # Orbax leaves coroutines behind when it fails, as it is made to here; they are collected at once.
 BREAKS_ORBAX = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

@@ -17,6 +17,8 @@ import pytest
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments import char_lm  # noqa: E402  (after the check)
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 ROOT = Path(__file__).parents[2]
 SMALL = {
     "steps": 60, "train_bytes": 10_000, "test_bytes": 400, "layers": 1, "width": 16, "heads": 2,
