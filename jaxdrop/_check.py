@@ -17,6 +17,8 @@ def check_input(x: Any, caller: str, name: str = "x", *, integers: bool = False)
     if not isinstance(x, (jax.Array, np.ndarray, np.generic, float, complex)):
         raise TypeError(f"got {name}={x!r:.60} of type {type(x).__name__}; {takes}")
     array = jnp.asarray(x)
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"got a random key as {name}; {caller} takes the key first, then {name}")
     whole = integers and jnp.issubdtype(array.dtype, jnp.integer)
     if not (whole or jnp.issubdtype(array.dtype, jnp.inexact)):
         raise TypeError(

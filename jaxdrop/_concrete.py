@@ -50,7 +50,8 @@ def concrete_dropout(
     Returns:
       Array like x. P(z > 1/2) = rate to 2**-23. E[z] = rate at rate 1/2 only; elsewhere it is about
       ``rate + (pi temperature)**2 / 6 rate (1 - rate) (1 - 2 rate)``, so that the mean of y,
-      x (1 - E[z]) / (1 - rate), is x only up to that order.
+      x (1 - E[z]) / (1 - rate), is x only up to that order. Var[y] is that of ``dropout``,
+      x**2 rate / (1 - rate), times about ``1 - temperature``.
 
     Not for a rate that is a hyper-parameter: ``dropout`` is exact there, and cheaper.
 
@@ -134,7 +135,12 @@ def concrete_regularizer(
     -2.7726
     """
     check_rate(rate)
-    kernel = check_input(kernel, "concrete_regularizer")
+    if np.ndim(rate):
+        raise ValueError(
+            f"got a rate of shape {np.shape(rate)}; concrete_regularizer takes one rate for one "
+            "layer: map over several with jax.vmap, each with the part of the kernel that it drops"
+        )
+    kernel = check_input(kernel, "concrete_regularizer", "kernel")
     p = _differentiable(rate)
     entropy = -(p * jnp.log(p) + (1 - p) * jnp.log1p(-p))
     squares = jnp.sum(jnp.square(kernel.astype(p.dtype)))

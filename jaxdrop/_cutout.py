@@ -46,7 +46,8 @@ def cutout(
     Returns:
       Array like x, not scaled: E[y] = (1 - rate * cover) x, where the cover of a position is the
       probability that the block covers it: ``size / n`` per dimension in the middle, less than
-      ``size`` from the border, because the block is cut off there.
+      ``size`` from the border, because the block is cut off there;
+      ``Var[y] = rate * cover (1 - rate * cover) x**2``.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.

@@ -102,6 +102,9 @@ def drop_connect_dense(
     Raises:
       TypeError, ValueError: with what was given and what is expected.
 
+    Not for: biases, and several calls that should share one mask: use ``drop_connect`` on the
+    kernel.
+
     Reference:
       Wan et al., Regularization of Neural Networks using DropConnect, 2013.
 
@@ -199,7 +202,7 @@ def _loop(
 
     y = jax.lax.map(
         lambda pair: one(key, kernel, *pair),
-        (x.reshape(-1, x.shape[-1]), examples.reshape(-1)),
+        (x.reshape(examples.size, x.shape[-1]), examples.reshape(-1)),
         batch_size=None if chunk == 1 else chunk,
     )
     return y.reshape(*x.shape[:-1], kernel.shape[1])

@@ -102,8 +102,13 @@ def dropout(
       global_shape: shape of the whole array of which x is a block.
 
     Returns:
-      Array like x, in its dtype. With scale_at="train", E[y] = x. A dropped NaN or infinity is 0,
-      and so is its gradient.
+      Array like x, in its dtype. With scale_at="train", E[y] = x and
+      Var[y] = x**2 rate / (1 - rate), for all members of the family that drop and scale. A dropped
+      NaN or infinity is 0, and so is its gradient.
+
+    Not for: the input of a batch normalisation, which stores the variance of training, dropout's
+    included; images and the maps of convolutions, where a neighbour tells the value of what was
+    dropped (``spatial_dropout``, ``drop_block``).
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.

@@ -57,7 +57,7 @@ def embedding_dropout(
     >>> bool((y[0] == y[2]).all())
     True
     """
-    table = check_input(table, "embedding_dropout")
+    table = check_input(table, "embedding_dropout", "table")
     if table.ndim != 2:
         raise ValueError(
             f"got a table of shape {table.shape}; embedding_dropout takes (words, features), one "
@@ -125,6 +125,8 @@ def word_dropout(
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.
+
+    Not for: tokens that the model has to copy, and padding, which belongs in protected.
 
     References:
       Iyyer et al., Deep Unordered Composition Rivals Syntactic Methods for Text Classification,

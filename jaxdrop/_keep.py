@@ -73,10 +73,11 @@ def _transpose(ct: Any, mask: Any, x: Any, *factor: Any) -> Any:
 def _batch(args: Any, dims: Any) -> Any:
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     mask, x, *factor = (
-        a if d is None and not np.ndim(a) else _to_front(a, d, size)
-        for a, d in zip(args, dims, strict=True)
+        # A factor that is one number for all stays one.
+        a if i > 1 and d is None and not np.ndim(a) else _to_front(a, d, size)
+        for i, (a, d) in enumerate(zip(args, dims, strict=True))
     )
-    # A factor of one number per batch has x's new rank, as any factor that is no scalar.
+    # One of one number per batch has x's new rank, as any factor that is no scalar.
     factor = [f.reshape(f.shape + (1,) * (x.ndim - f.ndim)) if f.ndim else f for f in factor]
     return keep_where(mask, x, *factor), 0
 

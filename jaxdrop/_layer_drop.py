@@ -35,7 +35,7 @@ def layer_drop(
 
     Returns:
       Array like x, with ``E[y] = (1 - rate) layer(x) + rate x``: nothing is scaled, so the mean is
-      not that of test time.
+      not that of test time; ``Var[y] = rate (1 - rate) (layer(x) - x)**2``.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.

@@ -51,6 +51,8 @@ def variational_dense(
     Raises:
       TypeError, ValueError: with what was given and what is expected.
 
+    Not for: training without ``variational_kl`` in the loss, which lets every variance go to 0.
+
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from jaxdrop._dropout import AnyKey
@@ -32,10 +33,13 @@ def variational_conv(
 
     Returns:
       Array of the convolution's shape. Every output has the mean and variance that sampled weights
-      would give it; the correlation of outputs that share weights is left out, as in the paper.
+      would give it: E[y] = conv(x, m), Var[y] = conv(x**2, exp(log_sigma2)); the correlation of
+      outputs that share weights is left out, as in the paper.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.
+
+    Not for: training without ``variational_kl`` in the loss, which lets every variance go to 0.
 
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
@@ -62,17 +66,20 @@ def variational_conv(
         return jax.lax.conv_general_dilated(
             x,
             kernel,
-            (strides,) * rank if isinstance(strides, int) else tuple(strides),
+            _each(strides, rank),
             padding,
-            rhs_dilation=(kernel_dilation,) * rank
-            if isinstance(kernel_dilation, int)
-            else tuple(kernel_dilation),
+            rhs_dilation=_each(kernel_dilation, rank),
             dimension_numbers=layout,
             feature_group_count=feature_group_count,
         )
 
     arrays = (x, kernel, log_sigma2)
     return sample(key, arrays, convolve, deterministic, threshold, "variational_conv")
+
+
+def _each(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    """One number stands for all spatial dimensions."""
+    return tuple(value) if np.iterable(value) else (value,) * rank
 
 
 def variational_loss(params: Any) -> Float[Array, ""]:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdrop
 from jaxdrop._keep import keep_where
 
 EVERY = jax.lax.bitcast_convert_type(jnp.arange(2**16, dtype=jnp.uint16), jnp.bfloat16)
@@ -56,6 +57,31 @@ def test_vmap_over_any_operand_is_the_loop(dtype, shape):
             for i in range(5)
         ]
         np.testing.assert_array_equal(jax.vmap(keep_where, batched)(*arguments), jnp.stack(loop))
+
+
+SCALAR = np.float32(3)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key: jaxdrop.dropout(key, SCALAR, 0.5),
+        lambda key: jaxdrop.zoneout(key, SCALAR, 0.5, previous=2 * SCALAR),
+        lambda key: jaxdrop.word_dropout(key, np.int32(7), 0.5, unknown=0),
+    ],
+)
+def test_keys_may_be_mapped_over_for_one_number(draw):
+    keys = jax.random.split(jax.random.key(0), 8)
+    got = jax.vmap(draw)(keys)
+    np.testing.assert_array_equal(got, jnp.stack([draw(key) for key in keys]))
+    assert len(set(got.tolist())) == 2
+
+
+def test_rates_may_be_mapped_over_for_one_number():
+    key, rates = jax.random.key(0), jnp.array([0.0, 0.3, 0.6, 1.0])
+    loop = [jaxdrop.dropout(key, SCALAR, rate) for rate in rates]
+    got = jax.vmap(lambda rate: jaxdrop.dropout(key, SCALAR, rate))(rates)
+    np.testing.assert_allclose(got, jnp.stack(loop), rtol=1e-6)
 
 
 def test_no_gradient_flows_to_the_factor():

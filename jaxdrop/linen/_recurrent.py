@@ -121,7 +121,8 @@ class RecurrentDropout(_Around):
             raise ValueError(
                 f"{type(self.cell).__name__} has one state and no submodule named in "
                 f"recurrent_layers={sorted(self.recurrent_layers)}; name there the submodules that "
-                "read the state"
+                "read the state. nn.remat and nn.jit hide a cell's submodules: apply them to "
+                "RecurrentDropout instead, nn.remat(RecurrentDropout)(cell, ...)"
             )
         return out
 
@@ -136,7 +137,8 @@ class Zoneout(_Around):
     units would never be updated. Parameters are where the bare cell has them.
 
     Attributes:
-      cell: the cell, any that ``nn.RNN`` takes.
+      cell: the cell, any that ``nn.RNN`` takes; under ``nn.remat`` or ``nn.jit`` its output counts
+        as another array than h and is left alone, so apply them to Zoneout instead.
       rate: probability that a unit keeps its value; one number, or one for each entry of the carry,
         (c, h) for an LSTM. The paper uses 0.5 for c and 0.05 for h.
       deterministic: True for test time; give it here or in the call.
@@ -174,7 +176,8 @@ def _step_key(module: nn.Module, rng: Any, setting: str) -> Any:
     if rng is not None:
         return rng
     name = module.rng_collection
-    if not (module.has_rng(name) or module.has_rng("params")):
+    # Flax falls back on "params", whose key is the same at every step and in every call.
+    if not (module.has_rng(name) or module.is_initializing()):
         raise ValueError(
             f"{type(module).__name__} found no rng named {name!r}. Pass rngs={{{name!r}: key}} to "
             f"apply, and inside nn.RNN hand it on: nn.RNN(cell, split_rngs={{'params': False, "

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
@@ -68,7 +69,7 @@ class VariationalConv(nn.Module):
 
     Attributes:
       features: number of output channels.
-      kernel_size: the window, one integer per spatial dimension.
+      kernel_size: the window, one integer per spatial dimension; of one dimension, an integer.
       strides, padding, kernel_dilation, feature_group_count: as in ``flax.linen.Conv``, padding as
         ``jax.lax`` takes it.
       the others: as in ``VariationalDense``.
@@ -83,7 +84,7 @@ class VariationalConv(nn.Module):
     """
 
     features: int
-    kernel_size: Sequence[int]
+    kernel_size: int | Sequence[int]
     _: dataclasses.KW_ONLY
     strides: int | Sequence[int] = 1
     padding: str | Sequence[tuple[int, int]] = "SAME"
@@ -106,7 +107,8 @@ class VariationalConv(nn.Module):
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
         channels = jnp.shape(inputs)[-1] // self.feature_group_count
-        shape = (*self.kernel_size, channels, self.features)
+        window = self.kernel_size if np.iterable(self.kernel_size) else (self.kernel_size,)
+        shape = (*window, channels, self.features)
         convolve = functools.partial(
             variational_conv,
             strides=self.strides,

@@ -76,6 +76,7 @@ class _LinenCall:
     def __call__(self, variables: Any, key: Any, x: Any) -> Any:
         # Flax falls back on "params" for a dropout whose rng_collection has another name.
         rngs = {"dropout": key, "params": jax.random.fold_in(key, 0)}
+        rngs["zoneout"] = jax.random.fold_in(key, 1)  # which does not: linen.Zoneout
         with nn.intercept_methods(force_dropout):
             return self.model.apply(variables, x, rngs=rngs, **dict(self.options))
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 Streams = nnx.Rngs | nnx.RngStream | None
@@ -48,13 +49,13 @@ def fork(rngs: Any, collection: str) -> Any:
     )
 
 
-def next_key(source: Any, collection: str) -> jax.Array | None:
+def next_key(source: Any, collection: str) -> Any:
     """Return the next key of an Rngs or a RngStream, or the key that is given; else None."""
     if isinstance(source, nnx.Rngs):
         return source[collection]()
     if isinstance(source, nnx.RngStream):
         return source()
-    return source if isinstance(source, jax.Array) else None
+    return source if isinstance(source, (jax.Array, np.ndarray)) else None
 
 
 def draw(layer: Any, rngs: Any) -> jax.Array:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
@@ -123,7 +124,7 @@ class VariationalConv(_Variational):
 
     Args:
       in_features, out_features: numbers of channels.
-      kernel_size: the window, one integer per spatial dimension.
+      kernel_size: the window, one integer per spatial dimension; of one dimension, an integer.
       strides, padding, kernel_dilation, feature_group_count: as in ``flax.nnx.Conv``, padding as
         ``jax.lax`` takes it.
       the others: as in ``VariationalDense``.
@@ -142,7 +143,7 @@ class VariationalConv(_Variational):
         self,
         in_features: int,
         out_features: int,
-        kernel_size: Sequence[int],
+        kernel_size: int | Sequence[int],
         *,
         strides: int | Sequence[int] = 1,
         padding: str | Sequence[tuple[int, int]] = "SAME",
@@ -159,8 +160,9 @@ class VariationalConv(_Variational):
         bias_init: Any = BIAS_INIT,
         rngs: nnx.Rngs,
     ):
+        window = kernel_size if np.iterable(kernel_size) else (kernel_size,)
         super().__init__(
-            (*kernel_size, in_features // feature_group_count, out_features),
+            (*window, in_features // feature_group_count, out_features),
             deterministic=deterministic,
             threshold=threshold,
             init_log_sigma2=init_log_sigma2,

@@ -64,6 +64,28 @@ def test_any_temperature_follows_the_formula(temperature):
     np.testing.assert_allclose(ours, slope.mean(), atol=1e-5)
 
 
+def test_the_moments_are_the_stated_ones():
+    p, temperature = 0.3, 0.1
+
+    def moment(power):
+        return integrate.quad(
+            lambda u: special.expit((special.logit(p) + special.logit(u)) / temperature) ** power,
+            0, 1, points=[1 - p], limit=200,
+        )[0]  # fmt: skip
+
+    mean, variance = moment(1), moment(2) - moment(1) ** 2
+    # The next order: E[z] has temperature**4, the variance temperature**2.
+    bias = (np.pi * temperature) ** 2 / 6 * p * (1 - p) * (1 - 2 * p)
+    assert abs(mean - p - bias) < temperature**4
+    assert abs(variance - p * (1 - p) * (1 - temperature)) < temperature**2
+    assert abs(variance - p * (1 - p)) > temperature**2  # that of a mask of 0 and 1
+    z = 1 - np.asarray(jaxdrop.concrete_dropout(KEY, ONES, p), np.float64) * (1 - p)
+    n, fourth = z.size, moment(4) - 4 * mean * moment(3) + 6 * mean**2 * moment(2) - 3 * mean**4
+    # Normal by the central limit theorem; 6 standard errors, false alarm 2e-9.
+    assert abs(z.mean() - mean) < 6 * (variance / n) ** 0.5
+    assert abs(z.var() - variance) < 6 * ((fourth - variance**2) / n) ** 0.5
+
+
 def test_the_gradient_of_x_is_the_mask_of_the_forward_pass():
     g = jax.grad(lambda x: jaxdrop.concrete_dropout(KEY, x, 0.3).sum())(3 * ONES)
     np.testing.assert_array_equal(g, jaxdrop.concrete_dropout(KEY, ONES, 0.3))
@@ -181,3 +203,10 @@ def test_gradient_descent_finds_the_rate_that_the_regularizer_asks_for():
     for _ in range(50):
         logit = step(logit)
     np.testing.assert_allclose(jax.nn.sigmoid(logit), 0.5, atol=1e-3)
+
+
+def test_a_regulariser_of_several_rates_is_refused():
+    with pytest.raises(ValueError, match=r"^got a rate of shape \(2,\); .* jax.vmap"):
+        jaxdrop.concrete_regularizer(
+            jnp.full(2, 0.5), jnp.ones((2, 3)), inputs=2, weight_factor=1.0, entropy_factor=1.0
+        )

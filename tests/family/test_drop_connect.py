@@ -131,6 +131,34 @@ def test_decisions_have_the_rate_and_examples_are_independent():
         assert_mask_rate(mask, 0.35)
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_the_moments_are_the_stated_ones(each):
+    keys, rate = jax.random.split(jax.random.key(1), 4000), 0.3
+    y = jax.jit(
+        jax.vmap(
+            lambda k: jaxdrop.drop_connect_dense(k, X, rate, kernel=KERNEL, per_example=each)
+        )
+    )(keys)
+    y, x, kernel = (np.asarray(a, np.float64) for a in (y, X, KERNEL))
+    mean, variance = x @ kernel, x**2 @ kernel**2 * rate / (1 - rate)
+    # A sum of independent terms x k (m / (1 - rate) - 1): its fourth cumulant is the terms' sum.
+    excess = x**4 @ kernel**4 * (rate / (1 - rate) ** 3 * (1 - 6 * rate * (1 - rate)))
+    fourth = excess + 3 * variance**2
+    n = len(keys)  # 6 standard errors of 21 means and 21 variances, false alarm 1e-7
+    assert (abs(y.mean(0) - mean) <= 6 * (variance / n) ** 0.5).all()
+    error = abs(((y - mean) ** 2).mean(0) - variance)
+    assert (error <= 6 * ((fourth - variance**2) / n) ** 0.5).all()
+    wrong = abs(((y - mean) ** 2).mean(0) - x**2 @ kernel**2 * rate)  # not scaled
+    assert (wrong > 6 * ((fourth - variance**2) / n) ** 0.5).any()
+
+
+def test_no_inputs_and_no_examples():
+    for x, kernel in ((jnp.ones((4, 0)), jnp.ones((0, 3))), (jnp.ones((0, 5)), KERNEL)):
+        for each in (False, True):
+            y = jaxdrop.drop_connect_dense(KEY, x, 0.5, kernel=kernel, per_example=each)
+            np.testing.assert_array_equal(y, jnp.zeros((len(x), 3)))
+
+
 def test_rates_zero_and_one_and_test_time_need_no_draw():
     plain = X @ KERNEL
     for options in ({}, {"per_example": True}):

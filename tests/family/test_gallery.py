@@ -6,6 +6,7 @@ import pytest
 
 import jaxdrop
 from scripts import gallery_figure
+from tests.family.registry import members
 
 # What returns no dropped array, and variational layers that a panel of another one stands for.
 NO_PANEL = {
@@ -20,6 +21,12 @@ def test_every_member_has_a_panel():
     public = {name for name, value in vars(jaxdrop).items() if callable(value)}
     drawn = {panel.title.split(",")[0].split(" ")[0] for panel in gallery_figure.PANELS}
     assert drawn == public - NO_PANEL
+
+
+def test_every_member_is_in_the_registry_of_the_shared_tests():
+    drawn = {panel.title.split(",")[0].split(" ")[0] for panel in gallery_figure.PANELS}
+    around_others = {"recurrent_cell", "variational_linear"}  # whose functions are members
+    assert {m.name for m in members} == drawn | {"variational_conv"} - around_others
 
 
 @pytest.mark.parametrize("panel", gallery_figure.PANELS, ids=lambda p: p.title.split(" ")[0])

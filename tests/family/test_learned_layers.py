@@ -163,3 +163,16 @@ def test_variational_dropout_learns_its_noise_while_it_is_projected():
     assert (slope() == 0).all()  # dead, as its docstring says
     layer.log_alpha[...] = jnp.minimum(layer.log_alpha[...], 0)
     assert (slope() != 0).all()
+
+
+def test_a_window_of_one_dimension_and_strides_of_numpy():
+    x = jnp.ones((2, 9, 3))
+    params = {"params": KEY}
+    layers = [jaxdrop.linen.VariationalConv(4, size, strides=np.int64(2)) for size in (3, (3,))]
+    shapes = [
+        jax.eval_shape(lambda layer=layer: layer.init_with_output(params, x, deterministic=True))
+        for layer in layers
+    ]
+    assert shapes[0] == shapes[1] and shapes[0][0].shape == (2, 5, 4)
+    layer = jaxdrop.nnx.VariationalConv(3, 4, 3, strides=np.int64(2), rngs=nnx.Rngs(0))
+    assert layer(x, deterministic=True).shape == (2, 5, 4)

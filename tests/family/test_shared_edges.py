@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxdrop
 from tests.family.over_members import RATE, close, key, over, run
 from tests.family.registry import Member, Normal
 
@@ -124,4 +125,10 @@ def test_wrong_use_is_told_in_a_sentence(member: Member) -> None:
         sentence(member, TypeError, f"^got x of dtype bool; {name} takes", key(), bad, RATE)
     else:
         x = jnp.ones(member.shape, jnp.int32)
-        sentence(member, TypeError, f"^got x of dtype int32; {name} takes", key(), x, RATE)
+        sentence(member, TypeError, f"^got (x|table) of dtype int32; {name} takes", key(), x, RATE)
+
+
+@pytest.mark.parametrize("name", ["dropout", "alpha_dropout", "gaussian_noise", "drop_path"])
+def test_a_key_in_the_place_of_x_is_told_so(name: str) -> None:
+    with pytest.raises(TypeError, match=f"^got a random key as x; {name} .* the key first, then x"):
+        getattr(jaxdrop, name)(jnp.ones((2, 3)), key(), RATE)
