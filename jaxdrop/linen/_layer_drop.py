@@ -14,7 +14,9 @@ class LayerDrop(nn.Module):
     """Skip a layer at random while training, without computing it: ``jaxdrop.layer_drop``.
 
     ``y = layer(x, ...)`` with probability ``1 - rate``, else ``x``, for the whole batch. What the
-    layer keeps in other collections (batch statistics) changes only where it is run.
+    layer keeps in other collections (batch statistics) changes only where it is run. It cannot
+    ``sow`` into a mutable collection while training: a skipped layer would leave nothing there, and
+    a compiled program has one structure.
 
     A call hands its further arguments on to the layer. ``deterministic`` and ``rng`` are
     LayerDrop's own: they say whether layers are skipped. A layer that drops as well has its mode

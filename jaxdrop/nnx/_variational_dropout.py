@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._check import check_integer
 from jaxdrop._layer_call import is_idle, known_mode
 from jaxdrop._rate import start_logit
 from jaxdrop._variational_dropout import variational_dropout
@@ -53,7 +54,8 @@ class VariationalDropout(Mode, nnx.Module):
         rngs: Streams = None,
     ):
         start = min(start_logit(init_rate), 0.0)
-        shape = () if features is None else (features,)
+        expected = "the size of the last axis, or None; init_rate comes after it"
+        shape = () if features is None else (check_integer(features, "features", expected),)
         self.log_alpha = nnx.Param(jnp.full(shape, start, jnp.float32))
         self._keep_stream(deterministic, rng_collection, rngs)
 

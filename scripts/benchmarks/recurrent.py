@@ -32,11 +32,15 @@ def linen_rnn(
     return params, lambda params, key, x: rnn.apply(params, x, rngs={"dropout": key})
 
 
-def nnx_rnn(dropped: bool) -> tuple[Any, Loop]:
+def nnx_rnn(
+    dropped: bool, kind: Callable[..., Any] = nnx.LSTMCell, variant: Any = "state"
+) -> tuple[Any, Loop]:
     rngs = nnx.Rngs(0)
-    cell: Any = nnx.LSTMCell(UNITS, UNITS, rngs=rngs)
+    cell: Any = kind(UNITS, UNITS, rngs=rngs)
     if dropped:
-        cell = jaxdrop.nnx.RecurrentDropout(cell, RATE, input_rate=RATE, rngs=rngs)
+        cell = jaxdrop.nnx.RecurrentDropout(
+            cell, RATE, input_rate=RATE, variant=variant, rngs=rngs
+        )
     graph, params, rest = nnx.split(nnx.RNN(cell, rngs=rngs), nnx.Param, ...)
 
     def loop(params: Any, key: Any, x: jax.Array) -> jax.Array:
@@ -66,7 +70,13 @@ LOOPS: dict[str, Callable[[bool], tuple[Any, Loop]]] = {
     "nn.RNN, GRU": functools.partial(linen_rnn, kind=nn.GRUCell),
     "nn.RNN, GRU, candidate": functools.partial(linen_rnn, kind=nn.GRUCell, variant="candidate"),
     "nn.RNN, SimpleCell": functools.partial(linen_rnn, kind=nn.SimpleCell),
+    "nn.RNN, SimpleCell, candidate": functools.partial(
+        linen_rnn, kind=nn.SimpleCell, variant="candidate"
+    ),
     "nnx.RNN, LSTM": nnx_rnn,
+    "nnx.RNN, LSTM, candidate": functools.partial(nnx_rnn, variant="candidate"),
+    "nnx.RNN, GRU": functools.partial(nnx_rnn, kind=nnx.GRUCell),
+    "nnx.RNN, GRU, candidate": functools.partial(nnx_rnn, kind=nnx.GRUCell, variant="candidate"),
     "lax.scan, LSTM": scan,
 }
 

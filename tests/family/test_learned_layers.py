@@ -176,3 +176,8 @@ def test_a_window_of_one_dimension_and_strides_of_numpy():
     assert shapes[0] == shapes[1] and shapes[0][0].shape == (2, 5, 4)
     layer = jaxdrop.nnx.VariationalConv(3, 4, 3, strides=np.int64(2), rngs=nnx.Rngs(0))
     assert layer(x, deterministic=True).shape == (2, 5, 4)
+
+
+def test_a_rate_in_the_place_of_features_is_told_so():
+    with pytest.raises(TypeError, match=r"^got features=0.2 of type float, .* init_rate comes aft"):
+        jaxdrop.nnx.VariationalDropout(0.2)
