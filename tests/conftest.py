@@ -32,7 +32,7 @@ hypothesis.settings.load_profile("ci")
 
 @pytest.fixture(scope="module")
 def unoptimised() -> Iterator[None]:
-    """Compile large programs in half the time; they run slower, and may round otherwise.
+    """Compile large programs faster; they run slower, and may round otherwise.
 
     For files about what a run stores, says and goes on from; commands that they start included.
     """
