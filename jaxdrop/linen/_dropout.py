@@ -10,8 +10,11 @@ from jaxdrop._layer import apply_dropout
 
 __all__ = ["Dropout"]
 
+# Flax's class, also when a program sets nn.Dropout to ours.
+FlaxDropout = nn.Dropout
 
-class Dropout(nn.Dropout):
+
+class Dropout(FlaxDropout):
     """Drop elements at random while training: ``flax.linen.Dropout``, at the speed of a copy.
 
     ``y = jaxdrop.dropout(rng, inputs, rate)``, with ``rng`` from ``make_rng(rng_collection)``

@@ -12,8 +12,11 @@ from jaxdrop.nnx._stream import next_key, value_of
 
 __all__ = ["Dropout"]
 
+# Flax's class, also when a program sets nnx.Dropout to ours.
+FlaxDropout = nnx.Dropout
 
-class Dropout(nnx.Dropout):
+
+class Dropout(FlaxDropout):
     """Drop elements at random while training: ``flax.nnx.Dropout``, at the speed of a copy.
 
     ``y = jaxdrop.dropout(key, inputs, rate)``, with ``key`` the next one of the layer's stream
@@ -82,13 +85,13 @@ class Dropout(nnx.Dropout):
         """
         mode = self.deterministic if deterministic is None else deterministic
         if mode is None:
-            return nnx.Dropout(0.5, deterministic=None)(inputs)  # raises, in flax's own words
+            return FlaxDropout(0.5, deterministic=None)(inputs)  # raises, in flax's own words
         source = self.rngs if rngs is None else rngs
 
         def draw_key() -> jax.Array:
             key = next_key(source, self.rng_collection)
             if key is None:
-                return nnx.Dropout(0.5)(inputs, rngs=source)  # raises, in flax's own words
+                return FlaxDropout(0.5)(inputs, rngs=source)  # raises, in flax's own words
             return key
 
         return apply_dropout(

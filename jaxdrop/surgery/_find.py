@@ -5,7 +5,8 @@ from typing import Any
 
 from flax import nnx
 
-from jaxdrop.surgery._kinds import is_dropout
+from jaxdrop.surgery._chosen import nothing_chosen
+from jaxdrop.surgery._kinds import is_dropout, kind_of
 
 Path = tuple[Any, ...]
 Where = Callable[[Path, Any], bool]
@@ -42,3 +43,13 @@ def find_dropouts(model: nnx.Module, where: Where = everywhere) -> Iterator[tupl
     for path, module in nnx.iter_modules(model):
         if is_dropout(module) and where(path, module):
             yield path, module
+
+
+def choose_dropouts(model: nnx.Module, where: Where) -> list[tuple[Path, Any]]:
+    """Return what ``find_dropouts`` finds; that it finds nothing is an error."""
+    found = list(find_dropouts(model))
+    chosen = [(path, module) for path, module in found if where(path, module)]
+    if not chosen:
+        there = [(path, kind_of(module)) for path, module in found]
+        raise nothing_chosen("dropout", "the dropouts of the model are", there)
+    return chosen

@@ -7,8 +7,11 @@ from flax import nnx
 
 from jaxdrop._rate import check_rate
 from jaxdrop.nnx import Dropout
+from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._find import Where
-from jaxdrop.surgery._kinds import is_dropout
+from jaxdrop.surgery._first import change_first
+from jaxdrop.surgery._kinds import is_dropout, kind_of
+from jaxdrop.surgery._made_class import made_class
 from jaxdrop.surgery._undo import Undo
 
 
@@ -53,10 +56,8 @@ def insert(
         if not is_dropout(module) and not hasattr(module, "dropout_before") and where(path, module)
     ]
     if not chosen:
-        kinds = sorted({type(module).__name__ for _, module in nnx.iter_modules(model)})
-        raise ValueError(
-            f"the predicate chose no layer; the model has modules of type {', '.join(kinds)}"
-        )
+        there = [(p, kind_of(m)) for p, m in nnx.iter_modules(model) if not is_dropout(m)]
+        raise nothing_chosen("layer", "the model has modules of type", there)
     undo = Undo()
     for module in chosen:
         undo.set(module, dropout_before=Dropout(rate, rngs=rngs, **options))
@@ -68,7 +69,9 @@ def insert(
 def _with_dropout_before(kind: type) -> type:
     """The same class for the same layer, so that equal models stay equal."""
 
-    def call(self: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        return kind.__call__(self, self.dropout_before(inputs), *args, **kwargs)
+    @functools.wraps(kind.__call__)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = change_first(self.dropout_before, kind.__call__, args, kwargs)
+        return kind.__call__(self, *args, **kwargs)
 
-    return type(kind.__name__, (kind,), {"__call__": call, "__doc__": kind.__doc__})
+    return made_class(_with_dropout_before, kind, __call__=call, __doc__=kind.__doc__)

@@ -7,13 +7,15 @@ from flax import nnx
 
 import jaxdrop.linen
 import jaxdrop.nnx
+from jaxdrop.linen._dropout import FlaxDropout as FlaxLinenDropout
 from jaxdrop.linen._member import Member as LinenMember
+from jaxdrop.nnx._dropout import FlaxDropout as FlaxNNXDropout
 from jaxdrop.nnx._member import Member as NNXMember
 from jaxdrop.nnx._stream import Mode, value_of
 
-NNX_KINDS = (nnx.Dropout, NNXMember, Mode)
+NNX_KINDS = (FlaxNNXDropout, NNXMember, Mode)
 LINEN_KINDS = (
-    nn.Dropout,
+    FlaxLinenDropout,
     LinenMember,
     jaxdrop.linen.ConcreteDropout,
     jaxdrop.linen.DropConnectDense,

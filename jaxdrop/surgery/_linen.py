@@ -1,8 +1,8 @@
 """replaced and inserted: surgery on a Linen model for the time of a call, by interception."""
 
 import contextlib
+import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,9 +13,13 @@ from jaxdrop._check import check_deterministic
 from jaxdrop._dropout import Bits, dropout
 from jaxdrop._layer import apply_dropout
 from jaxdrop._rate import check_rate
+from jaxdrop.linen._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention
-from jaxdrop.surgery._find import Where, everywhere
-from jaxdrop.surgery._kinds import is_attention, is_dropout, rate_name
+from jaxdrop.surgery._chosen import nothing_chosen
+from jaxdrop.surgery._find import Path, Where, everywhere
+from jaxdrop.surgery._first import change_first
+from jaxdrop.surgery._interposed import inner_call
+from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_name
 
 
 @contextlib.contextmanager
@@ -24,6 +28,11 @@ def replaced(rate: Any = None, where: Where = everywhere, *, bits: Bits = "fast"
 
     Nothing of the model changes, neither its source nor its variables; keys are asked for in the
     same places. The dropout inside ``MultiHeadDotProductAttention`` draws by jaxdrop's generator.
+    Of nested contexts the inner one decides.
+
+    A function of yours under ``jax.jit`` that was compiled outside the context stays as it was
+    compiled, and one compiled inside stays so outside: open the context inside the function.
+    ``mc_predict`` and ``mc_moments`` see the context.
 
     Args:
       rate: probability of dropping, which may be traced except in attention; or a function of
@@ -32,7 +41,8 @@ def replaced(rate: Any = None, where: Where = everywhere, *, bits: Bits = "fast"
       bits: "fast", or "key" for the masks that flax would have drawn.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: with what was given and what is expected; on leaving the context, if
+        modules were called in it and no dropout was chosen.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> from jaxdrop import surgery
@@ -46,27 +56,7 @@ def replaced(rate: Any = None, where: Where = everywhere, *, bits: Bits = "fast"
         raise ValueError(f"got {bits=}, expected 'fast' or 'key'")
     if rate is not None and not callable(rate):
         check_rate(rate)
-
-    def intercept(next_fun: Callable, args: Any, kwargs: Any, context: Any) -> Any:
-        module = context.module
-        if context.method_name != "__call__" or not is_dropout(module):
-            return next_fun(*args, **kwargs)
-        if not where(module.path, module):
-            return next_fun(*args, **kwargs)
-        changes = {}
-        new = rate(module.path, module) if callable(rate) else rate
-        if new is not None:
-            check_rate(new)
-            changes[rate_name(module)] = new
-        if is_attention(module) and bits == "fast":
-            changes["attention_fn"] = fast_attention(module.attention_fn)
-        with _changed(module, changes):
-            if isinstance(module, nn.Dropout) and not isinstance(module, jaxdrop.linen.Dropout):
-                call = inspect.signature(context.orig_method).bind(*args, **kwargs).arguments
-                return _drop(module, bits, **call)
-            return next_fun(*args, **kwargs)
-
-    with nn.intercept_methods(intercept):
+    with _intercepting(_Replaced(rate, where, bits), "dropout"):
         yield
 
 
@@ -77,7 +67,7 @@ def inserted(
     """Within the context, the first argument of every chosen layer goes through dropout.
 
     Parameters are where they were. The key is the layer's own ``make_rng(rng_collection)``, which
-    moves no other layer's.
+    moves no other layer's. For functions under ``jax.jit`` see ``replaced``.
 
     Args:
       where: predicate on path and module; a path is a tuple of names.
@@ -86,7 +76,8 @@ def inserted(
       rng_collection: name of the collection that keys are taken from.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: with what was given and what is expected; on leaving the context, if
+        modules were called in it and no layer was chosen, except in test mode.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> from jaxdrop import surgery
@@ -99,17 +90,81 @@ def inserted(
     """
     check_rate(rate)
     mode = check_deterministic(deterministic)
-
-    def intercept(next_fun: Callable, args: Any, kwargs: Any, context: Any) -> Any:
-        module = context.module
-        chosen = context.method_name == "__call__" and not is_dropout(module)
-        if chosen and args and mode is not True and where(module.path, module):
-            x = dropout(module.make_rng(rng_collection), args[0], rate, deterministic=mode)
-            args = (x, *args[1:])
-        return next_fun(*args, **kwargs)
-
-    with nn.intercept_methods(intercept):
+    if mode is True:
         yield
+        return
+    with _intercepting(_Inserted(rate, where, mode, rng_collection), "layer"):
+        yield
+
+
+@dataclasses.dataclass
+class _Met:
+    """What an interceptor met: the modules that were called, and whether one was chosen."""
+
+    called: dict[Path, str] = dataclasses.field(default_factory=dict)
+    chosen: bool = False
+
+    def choose(self, where: Where, context: Any, dropouts: bool) -> bool:
+        """Return whether the call is one of a module of that sort, and chosen."""
+        module = context.module
+        if context.method_name != "setup":
+            self.called.setdefault(module.path, kind_of(module))
+        chosen = context.method_name == "__call__" and is_dropout(module) is dropouts
+        chosen = chosen and bool(where(module.path, module))
+        self.chosen |= chosen
+        return chosen
+
+
+@contextlib.contextmanager
+def _intercepting(interceptor: Any, what: str) -> Iterator[None]:
+    with nn.intercept_methods(interceptor):
+        yield
+    met = interceptor.met
+    if met.called and not met.chosen:
+        raise nothing_chosen(what, "called within the context were", met.called.items())
+
+
+# Equal ones act alike: what was compiled within one is found again within the other.
+@dataclasses.dataclass(frozen=True)
+class _Replaced:
+    rate: Any
+    where: Where
+    bits: Bits
+    met: _Met = dataclasses.field(default_factory=_Met, compare=False)
+
+    def __call__(self, next_fun: Callable, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if not self.met.choose(self.where, context, dropouts=True):
+            return next_fun(*args, **kwargs)
+        changes = {}
+        new = self.rate(module.path, module) if callable(self.rate) else self.rate
+        if new is not None:
+            check_rate(new)
+            changes[rate_name(module)] = new
+        if is_attention(module) and self.bits == "fast":
+            changes["attention_fn"] = fast_attention(module.attention_fn)
+        if isinstance(module, FlaxDropout) and not isinstance(module, jaxdrop.linen.Dropout):
+            next_fun = inner_call(self, functools.partial(_drop, module, self.bits), context)
+        with _changed(module, changes):
+            return next_fun(*args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Inserted:
+    rate: Any
+    where: Where
+    mode: Any
+    rng_collection: str
+    met: _Met = dataclasses.field(default_factory=_Met, compare=False)
+
+    def __call__(self, next_fun: Callable, args: Any, kwargs: Any, context: Any) -> Any:
+        def drop(x: Any) -> Any:
+            key = context.module.make_rng(self.rng_collection)
+            return dropout(key, x, self.rate, deterministic=self.mode)
+
+        if self.met.choose(self.where, context, dropouts=False):
+            args, kwargs = change_first(drop, context.orig_method, args, kwargs)
+        return next_fun(*args, **kwargs)
 
 
 def _drop(module: Any, bits: Bits, inputs: Any, deterministic: Any = None, rng: Any = None) -> Any:

@@ -8,7 +8,9 @@ import numpy as np
 from flax import nnx
 
 from jaxdrop._rate import check_rate
-from jaxdrop.surgery._find import Path, Where, everywhere, find_dropouts
+from jaxdrop.nnx._dropout import FlaxDropout
+from jaxdrop.surgery._chosen import nothing_chosen
+from jaxdrop.surgery._find import Path, Where, choose_dropouts, everywhere
 from jaxdrop.surgery._kinds import is_attention, kind_of, rate_name
 from jaxdrop.surgery._undo import Undo
 
@@ -35,7 +37,8 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
       A function that takes the change back.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected; nothing is changed then.
+      TypeError, ValueError: with what was given and what is expected, also if no dropout is
+        chosen; nothing is changed then.
 
     >>> from flax import nnx
     >>> from jaxdrop import surgery
@@ -45,11 +48,15 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
     [0.1, 0.2]
     """
     chosen = []
-    for path, module in find_dropouts(model, where):
+    found = choose_dropouts(model, where)
+    for path, module in found:
         new = rate(path, module) if callable(rate) else rate
         if new is not None:
             _check(path, module, new)
             chosen.append((module, new))
+    if not chosen:
+        there = [(path, kind_of(module)) for path, module in found]
+        raise nothing_chosen("dropout", "the function of the rate returned None for", there)
     undo = Undo()
     for module, new in chosen:
         name = rate_name(module)
@@ -77,6 +84,7 @@ def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
 
     Raises:
       TypeError: if a dropout that was chosen needs a Python rate; nothing is changed then.
+      ValueError: if no dropout is chosen.
 
     >>> from flax import nnx
     >>> import jaxdrop.nnx
@@ -87,7 +95,7 @@ def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
     >>> float(model.layers[0].rate[...])
     0.25
     """
-    chosen = list(find_dropouts(model, where))
+    chosen = choose_dropouts(model, where)
     for path, module in chosen:
         if not _takes_arrays(module):
             raise TypeError(_python_only(path, module, "a rate in a variable"))
@@ -109,7 +117,7 @@ def _in_variable(rate: Any) -> nnx.Variable:
 
 
 def _takes_arrays(module: Any) -> bool:
-    return type(module) is not nnx.Dropout and not is_attention(module)
+    return type(module) is not FlaxDropout and not is_attention(module)
 
 
 def _check(path: Path, module: Any, rate: Any) -> None:

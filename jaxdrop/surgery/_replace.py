@@ -6,8 +6,9 @@ from flax import nnx
 
 from jaxdrop._dropout import Bits
 from jaxdrop.nnx import Dropout
+from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention
-from jaxdrop.surgery._find import Where, everywhere, find_dropouts
+from jaxdrop.surgery._find import Where, choose_dropouts, everywhere
 from jaxdrop.surgery._kinds import is_attention
 from jaxdrop.surgery._undo import Undo
 
@@ -30,7 +31,8 @@ def replace(model: nnx.Module, where: Where = everywhere, *, bits: Bits = "fast"
       A function that takes the change back.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: with what was given and what is expected, also if no dropout is
+        chosen; nothing is changed then.
 
     >>> from flax import nnx
     >>> from jaxdrop import surgery
@@ -45,13 +47,13 @@ def replace(model: nnx.Module, where: Where = everywhere, *, bits: Bits = "fast"
     if bits not in ("fast", "key"):
         raise ValueError(f"got {bits=}, expected 'fast' or 'key'")
     undo = Undo()
-    for _, module in list(find_dropouts(model, where)):
+    for _, module in choose_dropouts(model, where):
         _replace_one(module, bits, undo)
     return undo
 
 
 def _replace_one(module: Any, bits: Bits, undo: Undo) -> None:
-    if type(module) is nnx.Dropout:
+    if type(module) is FlaxDropout:
         undo.become(module, Dropout)
         undo.set(module, scale_at="train", bits=bits)
     elif is_attention(module) and bits == "fast":

@@ -189,3 +189,67 @@ def test_layers_that_are_skipped_and_noise_are_found_too() -> None:
 def test_wrong_use_is_told_in_a_sentence(make: Any, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence), make():
         pass
+
+
+class ByName(nn.Module):
+    """Layers called in every way: by position, by name, lifted, through another layer."""
+
+    way: str
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        if self.way == "remat":
+            return nn.remat(nn.Dense)(3, use_bias=False)(inputs=x)
+        if self.way == "attention":
+            return nn.MultiHeadDotProductAttention(2, use_bias=False)(inputs_q=x)
+        if self.way == "norm":
+            return nn.LayerNorm(use_bias=False)(mask=None, x=x)
+        if self.way == "sequential":
+            return nn.Sequential([nn.Dense(3, use_bias=False)])(inputs=x)
+        return nn.Dense(3, use_bias=False)(inputs=x)
+
+
+@pytest.mark.parametrize("way", ["dense", "remat", "attention", "norm", "sequential"])
+def test_a_layer_called_by_keyword_drops_its_first_argument(way: str) -> None:
+    net, x = ByName(way), jnp.ones((2, 8))
+    variables = net.init(jax.random.key(0), x)
+    layers = (nn.Dense, nn.MultiHeadDotProductAttention, nn.LayerNorm, nn.Sequential)
+    with surgery.inserted(lambda p, m: isinstance(m, layers), 1.0, deterministic=False):
+        y = net.apply(variables, x, rngs={"dropout": key()})
+    assert (np.asarray(y) == 0).all()
+
+
+def test_a_layer_called_without_arguments_is_told() -> None:
+    class Table(nn.Module):
+        @nn.compact
+        def __call__(self) -> Any:
+            return self.param("table", nn.initializers.ones, (3,))
+
+    variables = Table().init(jax.random.key(0))
+    with pytest.raises(ValueError, match="is called without arguments"):
+        with surgery.inserted(lambda p, m: True, 0.5, deterministic=False):
+            Table().apply(variables, rngs={"dropout": key()})
+
+
+@pytest.mark.parametrize(
+    "context, sentence",
+    [
+        (lambda: surgery.replaced(0.1, lambda p, m: False), "no dropout; called .*Net at"),
+        (
+            lambda: surgery.inserted(lambda p, m: p == ("frist",), 0.1, deterministic=False),
+            r"no layer; called within the context were .*flax Dropout at \('first',\)",
+        ),
+    ],
+)
+def test_a_predicate_that_chooses_nothing_is_told_on_leaving(
+    variables: Any, context: Any, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match="the predicate chose " + sentence):
+        with context():
+            Net().apply(variables, X)
+    with context():
+        pass  # nothing was called that could have been chosen
+    with pytest.raises(KeyError):  # another error is not covered up
+        with context():
+            Net().apply(variables, X)
+            raise KeyError

@@ -266,3 +266,50 @@ def test_every_kind_of_module_goes_on_with_its_rate_in_a_variable(name: str) -> 
     undo_rates()
     undo()
     assert fingerprint(model) == before
+
+
+NO: Any = lambda path, module: False  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    "work, sentence",
+    [
+        (lambda m: surgery.replace(m, NO), r"no dropout; the dropouts of the model are .*at \('dr"),
+        (lambda m: surgery.set_rates(m, 0.1, NO), "no dropout; the dropouts of the model are flax"),
+        (lambda m: surgery.rates_as_variables(m, NO), "no dropout; the dropouts of the model are"),
+        (lambda m: surgery.insert(m, NO, 0.5, rngs=nnx.Rngs(0)), "no layer; the model has modules"),
+        (
+            lambda m: surgery.set_rates(m, lambda p, d: None),
+            "no dropout; .* returned None for flax",
+        ),
+        (lambda m: surgery.replace(m.dense), "no dropout; the dropouts of the model are none"),
+    ],
+)
+def test_a_predicate_that_chooses_nothing_is_told(work: Any, sentence: str) -> None:
+    model = block()
+    before = fingerprint(model)
+    with pytest.raises(ValueError, match="the predicate chose " + sentence):
+        work(model)
+    assert fingerprint(model) == before
+
+
+class Named(nnx.Module):
+    def __init__(self, layer: Any, **names: str):
+        self.layer, self.names = layer, nnx.static(names)
+
+    def __call__(self, x: Any) -> Any:
+        return self.layer(**dict.fromkeys(self.names, x))
+
+
+@pytest.mark.parametrize("name", ["linear", "attention", "norm"])
+def test_a_layer_called_by_keyword_drops_its_first_argument(name: str) -> None:
+    rngs = nnx.Rngs(0)
+    model = {
+        "linear": lambda: Named(nnx.Linear(8, 3, use_bias=False, rngs=rngs), inputs=""),
+        "attention": lambda: Named(
+            nnx.MultiHeadAttention(2, 8, use_bias=False, decode=False, rngs=rngs), inputs_q=""
+        ),
+        "norm": lambda: Named(nnx.LayerNorm(8, use_bias=False, rngs=rngs), x=""),
+    }[name]()
+    surgery.insert(model, lambda p, m: p == ("layer",), 1.0, rngs=nnx.Rngs(1))
+    assert (np.asarray(model(X)) == 0).all()

@@ -1,0 +1,29 @@
+"""change_first: change the first argument of a call, given by position or by name."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+
+def change_first(
+    change: Callable[[Any], Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return args and kwargs with the first argument changed.
+
+    Args:
+      change: what is done to it.
+      function: the method that is called; of arguments given by name, that one is the first which
+        comes first in its signature.
+      args: positional arguments, without self.
+      kwargs: arguments given by name.
+    """
+    if args:
+        return (change(args[0]), *args[1:]), kwargs
+    names = [*inspect.signature(function).parameters, *kwargs]
+    first = next((name for name in names if name in kwargs), None)
+    if first is None:
+        raise ValueError(
+            "a layer that was chosen is called without arguments, so that there is no input to "
+            "drop; leave it out with where"
+        )
+    return args, kwargs | {first: change(kwargs[first])}
