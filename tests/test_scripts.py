@@ -1,4 +1,4 @@
-"""The two commands: set-up, its failures in sentences, and the list of experiments."""
+"""The two commands: set-up of both environments, its failures in sentences, the experiments."""
 
 import os
 import re
@@ -23,10 +23,14 @@ COMPILE = (
 FAKE_PYTHON = """\
 #!/bin/sh
 case "$*" in
-    *sys.exit*) exit $OLD ;;
+    *"sys.exit(sys.version_info < (3, 11))"*) exit $((MINOR < 11)) ;;
+    *"sys.exit(sys.version_info < (3, 12))"*) exit $((MINOR < 12)) ;;
     *print*) echo "Python $VERSION" ;;
     "-m venv"*) echo venv >>"$LOG"; mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
-    *pip\\ install*) echo install >>"$LOG"; exit ${INSTALL_FAILS:-0} ;;
+    *pip\\ install*constraints.txt*) echo install >>"$LOG"; exit ${INSTALL_FAILS:-0} ;;
+    *pip\\ install*) echo "install newest" >>"$LOG"; exit ${INSTALL_FAILS:-0} ;;
+    *-m\\ pytest*test_golden*) echo "newest pytest" >>"$LOG"; exit ${NEWEST_FAILS:-0} ;;
+    *-m\\ pytest*) echo "pytest" >>"$LOG"; exit ${TESTS_FAIL:-0} ;;
     *experiments*) echo "run $*" >>"$LOG" ;;
 esac
 """
@@ -40,6 +44,7 @@ class Checkout:
         (self.root / "scripts").mkdir(parents=True)
         for name in ("_env", "run", "test"):
             shutil.copy(ROOT / "scripts" / name, self.root / "scripts")
+        shutil.copytree(ROOT / ".ci", self.root / ".ci")
         for name in ("pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, self.root)
         self.bin.mkdir()
@@ -47,21 +52,28 @@ class Checkout:
             where = shutil.which(tool)
             assert where, f"the machine has no {tool}"
             (self.bin / tool).symlink_to(where)
-        (self.bin / "python3").write_text(FAKE_PYTHON)
-        (self.bin / "python3").chmod(0o755)
-        old = tuple(map(int, version.split(".")))[:2] < (3, 11)
+        self.program("python3", FAKE_PYTHON)
+        minor = version.split(".")[1]
         self.env = {
             "PATH": str(self.bin),
             "LOG": str(self.log),
             "VERSION": version,
-            "OLD": str(int(old)),
+            "MINOR": minor,
         }
 
-    def run(self, *args: str, **env: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-        """Call scripts/run from elsewhere; return the outcome and what python3 was asked to do."""
+    def program(self, name: str, text: str) -> None:
+        path = self.bin / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def run(
+        self, *args: str, script: str = "scripts/run", **env: str
+    ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        """Call a script from elsewhere; return the outcome and what python3 was asked to do."""
         self.log.write_text("")
         done = subprocess.run(
-            [self.root / "scripts" / "run", *args],
+            [self.root / script, *args],
             env=self.env | env,
             cwd=self.bin,
             capture_output=True,
@@ -153,6 +165,63 @@ def test_interpreter_that_is_asked_for_and_does_not_run_gets_a_sentence(tmp_path
     done, _ = Checkout(tmp_path, "3.11.4").run(JAXDROP_PYTHON="/no/such/python")
     assert done.returncode == 1
     assert "found nothing that runs as /no/such/python." in done.stderr
+
+
+# A shim of pyenv's: it is found, and does not run unless its version was chosen.
+SHIM = "#!/bin/sh\necho 'pyenv: command not found' >&2\nexit 127\n"
+TESTS = ["venv", "install newest", "pytest"]
+
+
+def test_the_newest_versions_have_an_environment_of_their_own(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, "3.12.1")
+    _, asked = checkout.run("-k", "none", script="scripts/test")
+    assert asked == ["venv", "install", "pytest"]
+    done, asked = checkout.run("--newest", "-k", "none", script="scripts/test")
+    assert (done.returncode, asked) == (0, TESTS), done.stderr
+    assert (checkout.root / ".venv-newest" / "jaxdrop-stamp").exists()
+    with open(checkout.root / "constraints.txt", "a") as file:
+        file.write("# changed\n")
+    _, asked = checkout.run("--newest", script="scripts/test")
+    assert asked == ["pytest"]
+    with open(checkout.root / "pyproject.toml", "a") as file:
+        file.write("# changed\n")
+    _, asked = checkout.run("--newest", script="scripts/test", INSTALL_FAILS="1")
+    assert asked == TESTS[:2]
+    done, asked = checkout.run("--newest", script="scripts/test", TESTS_FAIL="3")
+    assert (done.returncode, asked) == (3, TESTS)
+
+
+def test_a_shim_that_does_not_run_is_passed_over_for_what_pyenv_holds(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, "3.12.1")
+    (checkout.bin / "python3").rename(checkout.bin / "mine")
+    checkout.program("python3.13", SHIM)
+    checkout.program("python3", SHIM)
+    for folder in ("3.6.15", "3.12.1"):
+        checkout.program(f"versions/{folder}/bin/python3", FAKE_PYTHON)
+    checkout.program("pyenv", f"#!/bin/sh\necho '{checkout.bin}'\n")
+    done, asked = checkout.run("--newest", script="scripts/test")
+    assert (done.returncode, asked) == (0, TESTS), done.stderr
+    stamp = (checkout.root / ".venv-newest" / "jaxdrop-stamp").read_text()
+    assert stamp.endswith(f"{checkout.bin}/versions/3.12.1/bin/python3\n")
+
+
+@pytest.mark.parametrize("version", ["3.12.1", "3.11.4"])
+@pytest.mark.parametrize("oldest, newest", [("0", "0"), ("1", "0"), ("0", "1"), ("2", "1")])
+def test_ci_fails_with_either_set_of_versions(
+    tmp_path: Path, version: str, oldest: str, newest: str
+) -> None:
+    checkout = Checkout(tmp_path, version)
+    (checkout.bin / "bash").symlink_to(shutil.which("bash") or "")
+    (checkout.bin / "env").symlink_to(shutil.which("env") or "")
+    done, asked = checkout.run(script=".ci/run", TESTS_FAIL=oldest, NEWEST_FAILS=newest)
+    assert asked[:3] == ["venv", "install", "pytest"]
+    if version == "3.12.1":
+        assert asked[3:] == ["venv", "install newest", "newest pytest"], done.stderr
+        assert done.returncode == (int(oldest) or int(newest))
+    else:
+        assert asked[3:] == []
+        assert done.returncode == int(oldest)
+        assert "The newest jax was not tested" in done.stderr.splitlines()[-1]
 
 
 def experiments(*args: str, prelude: str = "") -> subprocess.CompletedProcess[str]:
