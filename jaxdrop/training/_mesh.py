@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxdrop.training._donation import Donating
 from jaxdrop.training._rows import Rows
 from jaxdrop.training._state import TrainState
 
@@ -112,7 +113,7 @@ def keep_places(
     if mesh is None:
         return step
     places = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(step, donate_argnums=0, out_shardings=(places, NamedSharding(mesh, P())))
+    return Donating(step, out_shardings=(places, NamedSharding(mesh, P())))
 
 
 def check_mesh(mesh: Mesh | None, batch_size: int) -> None:

@@ -51,24 +51,31 @@ class TrainState(train_state.TrainState):
     ) -> Self:
         """Start at step 0.
 
-        The arrays are copied, because a training step donates its state: what is passed in here
-        stays usable afterwards.
+        The arrays are copied, because a training step donates its state: what is passed in here,
+        in fields of a subclass too, stays usable afterwards.
+
+        Args:
+          apply_fn, params, tx: as in ``flax.training.train_state.TrainState``.
+          dropout_key: the run's key.
+          collections: the model's other variables by collection.
+          **kwargs: the fields that a subclass adds.
 
         Raises:
           TypeError, ValueError: if dropout_key is not one random key.
         """
         key = check_key(dropout_key, "TrainState.create")
-        params, key, others = jax.tree.map(jnp.copy, (params, key, dict(collections or {})))
-        return cls(
+        state = cls(
             step=jnp.zeros((), jnp.int32),  # an array from the start: one trace, not two
             apply_fn=apply_fn,
             params=params,
             tx=tx,
             opt_state=tx.init(params),
             dropout_key=key,
-            collections=others,
+            collections=dict(collections or {}),
             **kwargs,
         )
+        # As a whole: an optimizer's state and an average may be the parameters themselves.
+        return jax.tree.map(jnp.copy, state)
 
     def step_key(self) -> jax.Array:
         """Return the key of the step that comes next: ``fold_in(dropout_key, step)``."""

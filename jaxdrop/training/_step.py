@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 
+from jaxdrop.training._donation import Donating
 from jaxdrop.training._state import TrainState
 
 S = TypeVar("S", bound=TrainState)
@@ -25,7 +26,7 @@ def make_train_step(
         ``(loss, metrics)`` with a dict of arrays, or, with Linen collections that a step changes,
         ``(loss, metrics, changed_collections)``.
       donate: reuse the memory of the state passed in for the one returned. The old state is
-        unusable after the call.
+        unusable after the call. An array that stands in it twice is copied before.
 
     Returns:
       The step. It is traced once per shape of batch; metrics holds "loss" and the metrics of
@@ -74,7 +75,7 @@ def make_train_step(
         state = state.apply_gradients(grads=grads, collections=collections)
         return state, {"loss": loss, **metrics}
 
-    return jax.jit(train_step, donate_argnums=(0,) if donate else ())
+    return Donating(train_step) if donate else jax.jit(train_step)
 
 
 def make_eval_step(metric_fn: Callable[..., Any]) -> Callable[[TrainState, Any], Any]:

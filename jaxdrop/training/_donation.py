@@ -1,0 +1,56 @@
+"""Donating: a jitted step that takes over its state's memory, also where leaves share it."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+class Donating:
+    """Call ``step(state, batch) -> (state, metrics)`` under jit and donate the state.
+
+    XLA takes a buffer once. A state may hold one twice: an optimizer that keeps the parameters it
+    started from, an average that starts as them. Whatever stands a second time is copied first.
+
+    Args:
+      step: the function.
+      **options: of ``jax.jit``.
+    """
+
+    def __init__(self, step: Callable[..., Any], **options: Any):
+        self._jitted = jax.jit(step, donate_argnums=0, **options)
+        self._returned: Callable[[], Any] = lambda: None
+
+    def __call__(self, state: Any, batch: Any) -> Any:
+        # What jit returns shares nothing, so a loop pays for the look at its first step only.
+        if state is not self._returned():
+            state = unshared(state)
+        state, metrics = self._jitted(state, batch)
+        self._returned = weakref.ref(state)
+        return state, metrics
+
+    def __getattr__(self, name: str) -> Any:
+        """Find what a jitted function has: ``lower``, ``trace`` and others."""
+        if name == "_jitted":  # asked for before __init__, by copy
+            raise AttributeError(name)
+        return getattr(self._jitted, name)
+
+
+def unshared(tree: Any) -> Any:
+    """Return the tree with a copy in place of each array whose buffer stands in it before."""
+    seen: set[int] = set()
+
+    def alone(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
+            return leaf
+        if leaf.is_deleted() or not leaf.size:
+            return leaf
+        # One device tells for all: equal placement is what makes arrays share.
+        place = leaf.addressable_data(0).unsafe_buffer_pointer()
+        if place in seen:
+            return leaf.copy()
+        seen.add(place)
+        return leaf
+
+    return jax.tree.map(alone, tree)
