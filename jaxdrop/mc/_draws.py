@@ -2,7 +2,7 @@
 
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxdrop._key import check_key
 from jaxdrop.mc._sampler import sampler
+from jaxdrop.surgery._interposed import interposed
 
 
 class Plan(NamedTuple):
@@ -24,6 +25,7 @@ class Plan(NamedTuple):
     chunk_size: int
     share_masks: bool
     sharding: NamedSharding | None
+    interposed: Hashable = ()  # the interceptors of Linen that are traced along
 
 
 def prepare(
@@ -57,7 +59,7 @@ def prepare(
         )
     if not isinstance(apply_fn, jax.tree_util.Partial):
         apply_fn = jax.tree_util.Partial(apply_fn)
-    return apply_fn, key, Plan(total, chunk, bool(share_masks), sharding)
+    return apply_fn, key, Plan(total, chunk, bool(share_masks), sharding, interposed())
 
 
 def one_draw(apply_fn: Any, key: jax.Array, x: Any, share_masks: bool) -> Callable[[Any], Any]:
@@ -76,8 +78,9 @@ def one_draw(apply_fn: Any, key: jax.Array, x: Any, share_masks: bool) -> Callab
     if not _reaches_output(program.jaxpr, program.jaxpr.invars[-1]):
         warnings.warn(
             "nothing that apply_fn returns depends on the key, so that every sample is the same: "
-            "the model has no dropout of a rate above 0, or it is in test mode; jaxdrop.mc.sampler "
-            "turns the dropouts of a Flax model on, jaxdrop.surgery.insert adds some",
+            "the model calls no dropout of a rate between 0 and 1, or its dropouts have keys of "
+            "their own; jaxdrop.mc.sampler turns on those that a Flax model calls, and "
+            "jaxdrop.surgery.insert adds some",
             stacklevel=2,
         )
     run = jax.extend.core.jaxpr_as_fun(program)
@@ -101,15 +104,42 @@ def divided(
     devices = _shards(plan.sharding)
     count = plan.num_samples // devices
     axis = plan.sharding.spec[0]
-    one, many = PartitionSpec(), PartitionSpec(axis)
+    names = axis if isinstance(axis, tuple) else (axis,)
+
+    def mine(*args: Any) -> Any:
+        return work(*args, jax.lax.axis_index(names).astype(jnp.uint32) * np.uint32(count), count)
+
     return jax.shard_map(
-        lambda *given: work(*given[:-1], given[-1][0], count),
+        mine,
         mesh=plan.sharding.mesh,
-        in_specs=(one, one, one, many),
-        out_specs=many,
-        axis_names=set(axis if isinstance(axis, tuple) else (axis,)),
+        in_specs=PartitionSpec(),
+        out_specs=PartitionSpec(axis),
+        axis_names=set(names),
         check_vma=False,
-    )(*args, jax.lax.iota(jnp.uint32, devices) * np.uint32(count))
+    )(*gathered(plan, args))
+
+
+def gathered(plan: Plan, tree: Any) -> Any:
+    """Bring together what an explicit mesh says to lie along the samples' axes."""
+    if plan.sharding is None:
+        return tree
+    mesh, axis = plan.sharding.mesh, plan.sharding.spec[0]
+    names = set(axis if isinstance(axis, tuple) else (axis,))
+
+    def whole(array: Any) -> Any:
+        here = jax.typeof(array).sharding
+        spec = PartitionSpec(*(_without(names, entry) for entry in here.spec))
+        if AxisType.Explicit not in here.mesh.axis_types or spec == here.spec:
+            return array
+        return jax.sharding.reshard(array, NamedSharding(mesh, spec))
+
+    return jax.tree.map(whole, tree)
+
+
+def _without(names: set[str], entry: Any) -> Any:
+    if not isinstance(entry, tuple):
+        return None if entry in names else entry
+    return tuple(name for name in entry if name not in names) or None
 
 
 def in_chunks(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from jaxdrop._dropout import AnyKey
-from jaxdrop.mc._draws import Plan, divided, in_chunks, one_draw, prepare
+from jaxdrop.mc._draws import Plan, divided, gathered, in_chunks, one_draw, prepare
 
 
 class Moments(NamedTuple):
@@ -82,7 +82,7 @@ def _moments(apply_fn: Any, key: jax.Array, x: Any, plan: Plan) -> Moments:
         chunk, whole, rest = in_chunks(draw, first, count, plan.chunk_size)
         # The empty set is the start, so that the draw is in the loop and nowhere else.
         shape = jax.eval_shape(lambda: _summarise(chunk(jnp.uint32(0))))
-        start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape)
+        start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype, device=a.sharding), shape)
 
         def one_more(i: jax.Array, known: _Partial) -> _Partial:
             return _merge(known, _summarise(chunk(i.astype(jnp.uint32))))
@@ -92,7 +92,7 @@ def _moments(apply_fn: Any, key: jax.Array, x: Any, plan: Plan) -> Moments:
             known = _merge(known, _summarise(rest()))
         return jax.tree.map(lambda a: jnp.expand_dims(a, 0), known)
 
-    parts = divided(work, plan, (apply_fn, key, x))
+    parts = gathered(plan, divided(work, plan, (apply_fn, key, x)))
 
     def of_device(i: int) -> _Partial:
         return jax.tree.map(lambda a: a[i], parts)

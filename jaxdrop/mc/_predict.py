@@ -29,9 +29,11 @@ def mc_predict(
 
     Args:
       apply_fn: a pure function ``(key, x) -> y``; what ``sampler`` returns; an NNX model; or a
-        bound Linen model. A function is compiled once for as long as the same object is passed.
+        bound Linen model. A function is compiled once for as long as the same object is passed, and
+        once more for each surgery context or interceptor of Linen that is active around the call.
       key: a random key.
-      x: array, or tree of arrays, with the examples along the first axis.
+      x: array, or tree of arrays, with the examples along the first axis. For a model of several
+        inputs a tuple of them, or a dict with the names of the call's arguments.
       num_samples: T, at least 1.
       chunk_size: how many samples are computed at a time, on each device. Memory beyond that of the
         result grows with it and not with T; None computes all at once.
@@ -39,7 +41,8 @@ def mc_predict(
         call: a sample is then one function, as BatchBALD and Thompson sampling need it. Examples
         are computed as batches of one, under vmap.
       sharding: where to compute: ``NamedSharding(mesh, P("samples"))`` divides the samples among
-        the devices along that axis of the mesh. x may be sharded along other axes.
+        the devices along that axis of the mesh. x may be sharded along
+        others; what lies along the samples' axis is brought together first.
 
     Returns:
       What apply_fn returns, with a leading axis of T samples. A plain array of logits becomes

@@ -8,22 +8,30 @@ import jax
 from flax import linen as nn
 from flax import nnx
 
-from jaxdrop.surgery._find import find_dropouts
-from jaxdrop.surgery._force import force_dropout
+from jaxdrop.mc._inputs import arguments, named
+from jaxdrop.surgery._force import force_dropout, force_nnx
 
 
 def sampler(model: Any, variables: Any = None, **options: Any) -> Callable[[Any, Any], Any]:
     """Turn a model into ``f(key, x)`` that drops, while all else is as at test time.
 
     ``f(key, x)`` is a draw from the approximate posterior predictive of Gal & Ghahramani. Flax's
-    and jaxdrop's dropouts are on, attention's too; batch norm uses its running averages and
-    changes nothing. The model itself is not touched.
+    and jaxdrop's dropouts are on, attention's too, whatever constructor and call say of their mode;
+    batch norm uses its running averages and changes nothing. The model itself is not touched.
+
+    Of several inputs, x is a tuple, for a model whose call needs more than one argument, or a dict
+    with names of its arguments. An NNX model whose call takes ``rngs`` gets them, made of the key.
+
+    ``mc_predict`` and ``mc_moments`` look up what they compiled by the interceptors of Linen that
+    are active, such as ``surgery.replaced``. Your own ``jax.jit(f)`` does not: what was active when
+    it was traced stays in it.
 
     Args:
       model: an NNX model; a Linen model that is bound; or a Linen model, with its variables.
       variables: what ``model.apply`` takes, for a Linen model.
       options: keyword arguments of the model's call, those of test time, such as ``train=False``.
-        They are part of the program, hence hashable.
+        They are part of the program, hence hashable. With ``rngs`` of any value, an NNX model is
+        called with rngs made of the key, also if its call takes them as ``**kwargs`` only.
 
     Returns:
       A function for ``mc_predict`` and ``mc_moments``. The parameters are arguments of what is
@@ -32,7 +40,7 @@ def sampler(model: Any, variables: Any = None, **options: Any) -> Callable[[Any,
       if the mode changes dropouts only.
 
     Raises:
-      TypeError: if the model is not one of Flax.
+      TypeError: if the model is not one of Flax; if a Linen model is given rngs.
 
     Reference:
       Gal & Ghahramani, Dropout as a Bayesian Approximation, 2016.
@@ -58,6 +66,8 @@ def sampler(model: Any, variables: Any = None, **options: Any) -> Callable[[Any,
                     "sampler(model, variables), or a bound model, model.bind(variables)"
                 )
             model, variables = model.unbind()
+        if "rngs" in options:
+            raise TypeError("got rngs for a Linen model; they are made of the key: leave rngs out")
         call = _LinenCall(model, tuple(sorted(options.items())))
         return jax.tree_util.Partial(call, variables)
     raise TypeError(
@@ -77,17 +87,18 @@ class _LinenCall:
         # Flax falls back on "params" for a dropout whose rng_collection has another name.
         rngs = {"dropout": key, "params": jax.random.fold_in(key, 0)}
         rngs["zoneout"] = jax.random.fold_in(key, 1)  # which does not: linen.Zoneout
+        args, kwargs = arguments(self.model, x, dict(self.options))
         with nn.intercept_methods(force_dropout):
-            return self.model.apply(variables, x, rngs=rngs, **dict(self.options))
+            return self.model.apply(variables, *args, rngs=rngs, **kwargs)
 
 
 def _nnx_sampler(model: nnx.Module, options: dict[str, Any]) -> Callable[[Any, Any], Any]:
     copy = nnx.merge(*nnx.split(model))
     copy.eval()
-    for _, module in find_dropouts(copy):
-        module.deterministic = False
     graphdef, state = nnx.split(copy)
-    call = _NNXCall(graphdef, tuple(sorted(options.items())))
+    wants_rngs = "rngs" in options or "rngs" in named(model)
+    rest = {name: value for name, value in options.items() if name != "rngs"}
+    call = _NNXCall(graphdef, tuple(sorted(rest.items())), wants_rngs)
     # Plain arrays: a Variable remembers the trace it was made in and refuses others.
     return jax.tree_util.Partial(call, nnx.as_pure(state))
 
@@ -98,10 +109,17 @@ class _NNXCall:
 
     graphdef: Any
     options: tuple[tuple[str, Any], ...]
+    wants_rngs: bool
 
     def __call__(self, state: Any, key: Any, x: Any) -> Any:
         model = nnx.merge(self.graphdef, state)
+        force_nnx(model)
         tags = {n.tag for _, n in nnx.iter_graph(model) if isinstance(n, nnx.RngStream)}
         keys: Any = {tag: jax.random.fold_in(key, i) for i, tag in enumerate(sorted(tags))}
         nnx.reseed(model, policy="match_shape", **keys)
-        return model(x, **dict(self.options))
+        options = dict(self.options)
+        if self.wants_rngs:
+            options["rngs"] = nnx.Rngs(jax.random.fold_in(key, len(tags)))
+        args, kwargs = arguments(model, x, options)
+        with nn.intercept_methods(force_dropout):  # of a Linen module in a bridge
+            return model(*args, **kwargs)

@@ -1,12 +1,16 @@
-"""force_dropout: a Linen interceptor that turns dropouts on and nothing else."""
+"""force_dropout, force_nnx: turn the dropouts of a model on, and nothing else."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from flax import linen as nn
+from flax import nnx
 
+from jaxdrop.surgery._find import find_dropouts
 from jaxdrop.surgery._kinds import is_dropout
+from jaxdrop.surgery._made_class import made_class
 
 
 def force_dropout(
@@ -37,3 +41,27 @@ def force_dropout(
         return next_fun(*call.args, **call.kwargs)
     finally:
         object.__setattr__(module, "deterministic", given)
+
+
+def force_nnx(model: nnx.Module) -> None:
+    """Do the same to an NNX model, in place: for one that was merged for the time of a call."""
+    for _, module in list(find_dropouts(model)):
+        module.deterministic = False
+        kind: Any = type(module)
+        object.__setattr__(module, "__class__", _forced(kind))
+
+
+@functools.cache
+def _forced(kind: type) -> type:
+    method: Any = kind.__call__
+    signature = inspect.signature(method)
+    if "deterministic" not in signature.parameters:
+        return kind
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        given.arguments["deterministic"] = False
+        return method(*given.args, **given.kwargs)
+
+    return made_class(_forced, kind, __call__=call)

@@ -1,5 +1,6 @@
 """mc_predict: one trace, the same samples however they are computed, in memory flat in T."""
 
+import contextlib
 from typing import Any
 
 import jax
@@ -71,10 +72,10 @@ def test_a_sampler_with_other_parameters_costs_no_compilation() -> None:
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("rows", [False, True])
-def test_a_mesh_moves_no_sample(axis_type: AxisType, rows: bool) -> None:
+@pytest.mark.parametrize("rows", [None, "data", "samples", ("samples", "data")])
+def test_a_mesh_moves_no_sample(axis_type: AxisType, rows: Any) -> None:
     mesh = jax.make_mesh((4, 2), ("samples", "data"), axis_types=(axis_type,) * 2)
-    x = jax.device_put(X, NamedSharding(mesh, PartitionSpec("data" if rows else None)))
+    x = jax.device_put(X, NamedSharding(mesh, PartitionSpec(rows)))
     over = NamedSharding(mesh, PartitionSpec("samples"))
     for function, tolerance in ((mask, 0), (network, 1e-5)):
         expected = mc.mc_predict(function, key(), X, 24)
@@ -83,6 +84,22 @@ def test_a_mesh_moves_no_sample(axis_type: AxisType, rows: bool) -> None:
         assert samples.sharding.spec[0] == "samples"
         held = {(shard.index[0].start, shard.index[0].stop) for shard in samples.addressable_shards}
         assert held == {(6 * i, 6 * i + 6) for i in range(4)}
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("set_mesh", [False, True])
+def test_samples_over_two_axes_of_a_mesh(axis_type: AxisType, set_mesh: bool) -> None:
+    mesh = jax.make_mesh((2, 2, 2), ("a", "b", "data"), axis_types=(axis_type,) * 3)
+    over = NamedSharding(mesh, PartitionSpec(("a", "b")))
+    for function, tolerance in ((mask, 0), (network, 1e-5)):
+        expected = mc.mc_predict(function, key(), X, 12), *mc.mc_moments(function, key(), X, 12)
+        x = jax.device_put(X, NamedSharding(mesh, PartitionSpec("data", "b")))
+        with jax.set_mesh(mesh) if set_mesh else contextlib.nullcontext():
+            samples = mc.mc_predict(function, key(), x, 12, sharding=over)
+            moments = mc.mc_moments(function, key(), x, 12, chunk_size=2, sharding=over)
+        np.testing.assert_allclose(np.asarray(samples), expected[0], atol=tolerance, rtol=tolerance)
+        for result, same in zip(moments, expected[1:], strict=True):
+            np.testing.assert_allclose(np.asarray(result), same, atol=1e-5)
 
 
 def test_no_device_talks_to_another() -> None:

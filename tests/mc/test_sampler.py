@@ -158,3 +158,92 @@ def test_two_streams_of_one_model_differ() -> None:
 def test_wrong_use_is_told_in_a_sentence(given: Any, sentence: str) -> None:
     with pytest.raises(TypeError, match=sentence):
         mc.sampler(*given)
+
+
+class RngsInCall(nnx.Module):
+    """Dropouts without a stream of their own."""
+
+    def __init__(self) -> None:
+        self.drops = nnx.List([nnx.Dropout(0.5), jaxdrop.nnx.Dropout(0.5)])
+
+    def __call__(self, x: Any, rngs: nnx.Rngs, train: bool = False) -> Any:
+        for drop in self.drops:
+            x = drop(x, deterministic=not train, rngs=rngs)
+        return x
+
+
+class AnyRngs(RngsInCall):
+    def __call__(self, x: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # other arguments
+        return super().__call__(x, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda: mc.sampler(RngsInCall()),
+        lambda: mc.sampler(RngsInCall(), rngs=nnx.Rngs(0), train=False),
+        lambda: mc.sampler(AnyRngs(), rngs=nnx.Rngs(0)),
+        lambda: RngsInCall(),
+        lambda: nnx.Sequential(nnx.Dropout(0.5), jaxdrop.nnx.Dropout(0.5)),
+    ],
+)
+@pytest.mark.parametrize("share_masks", [True, False])
+def test_rngs_that_come_with_the_call_are_made_of_the_key(f: Any, share_masks: bool) -> None:
+    x = jnp.ones((2, 4000))
+    kept = np.asarray(mc.mc_predict(f(), key(), x, 3, share_masks=share_masks)) > 0
+    # 24,000 decisions, 8,000 if shared: independent masks keep a quarter, 10 deviations apart.
+    assert abs(kept.mean() - 0.25) < 0.05
+    assert (kept[0] != kept[1]).any() and (kept[:, 0] == kept[:, 1]).all() == share_masks
+    again = np.asarray(mc.mc_predict(f(), key(), x, 3, share_masks=share_masks)) > 0
+    np.testing.assert_array_equal(again, kept)
+
+
+def test_rngs_for_a_linen_model_are_refused(variables: Any) -> None:
+    with pytest.raises(TypeError, match="got rngs for a Linen model; they are made of the key"):
+        mc.sampler(LinenNet(), variables, rngs={"dropout": key()})
+
+
+class LinenPair(nn.Module):
+    @nn.compact
+    def __call__(self, a: Any, b: Any, train: bool = False) -> Any:
+        return nn.Dropout(0.5)(a + 2 * b, deterministic=not train)
+
+
+class NNXPair(nnx.Module):
+    def __init__(self) -> None:
+        self.drop = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+
+    def __call__(self, a: Any, b: Any, train: bool = False) -> Any:
+        return self.drop(a + 2 * b, deterministic=not train)
+
+
+@pytest.mark.parametrize("share_masks", [True, False])
+@pytest.mark.parametrize("names", [(), ("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("library", ["linen", "nnx"])
+def test_several_inputs(library: str, names: tuple[str, ...], share_masks: bool) -> None:
+    f: Any = NNXPair() if library == "nnx" else mc.sampler(LinenPair(), {}, train=False)
+    given = {"a": jnp.ones((3, 50)), "b": jnp.zeros((3, 50))}
+    x = {name: given[name] for name in names} if names else tuple(given.values())
+    samples = np.asarray(mc.mc_predict(f, key(), x, 4, share_masks=share_masks))
+    assert set(samples.ravel().tolist()) == {0.0, 2.0}
+
+
+def test_a_tree_is_one_input_where_the_call_takes_one() -> None:
+    class Batch(nn.Module):
+        kind: str
+
+        @nn.compact
+        def __call__(self, batch: Any, train: bool = False) -> Any:
+            a, b = batch.values() if self.kind == "dict" else batch
+            return nn.Dropout(0.5)(a + 2 * b, deterministic=not train)
+
+    one, zero = jnp.ones((3, 50)), jnp.zeros((3, 50))
+    for x in ((one, zero), [one, zero], {"image": one, "label": zero}):
+        f = mc.sampler(Batch(type(x).__name__), {}, train=False)
+        assert set(np.asarray(mc.mc_predict(f, key(), x, 4)).ravel().tolist()) == {0.0, 2.0}
+
+
+def test_a_linen_module_in_an_nnx_model_is_on_too() -> None:
+    layer = nnx.bridge.ToNNX(nn.Dropout(0.5, deterministic=True), rngs=nnx.Rngs(0))
+    layer.lazy_init(X)
+    assert np.ptp(np.asarray(mc.mc_predict(layer, key(), X, 4)), axis=0).max() > 0

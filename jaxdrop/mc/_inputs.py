@@ -1,0 +1,34 @@
+"""arguments: the inputs of a sample as the arguments of a model's call."""
+
+import inspect
+from typing import Any
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def arguments(model: Any, x: Any, options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+    """Return (args, kwargs) for the model's call.
+
+    A tuple becomes the positional arguments where the call cannot do with one; a dict whose keys
+    are names of the call's parameters becomes those; anything else is the first argument.
+    """
+    signature = inspect.signature(type(model).__call__)
+    if type(x) is tuple and not _is_enough(signature, x, options):
+        return x, options
+    if isinstance(x, dict) and x and set(x) <= set(named(model)):
+        return (), {**options, **x}
+    return (x,), options
+
+
+def named(model: Any) -> list[str]:
+    """Return the names of the arguments that the model's call takes by name."""
+    parameters = inspect.signature(type(model).__call__).parameters.values()
+    return [p.name for p in parameters if p.kind in _NAMED]
+
+
+def _is_enough(signature: inspect.Signature, x: Any, options: dict[str, Any]) -> bool:
+    try:
+        signature.bind(None, x, **options)
+    except TypeError:
+        return False
+    return True
