@@ -33,7 +33,8 @@ def reliability(
       bins: how many, at least 1.
 
     Returns:
-      ``Reliability(count, confidence, accuracy)``, each of shape [bins].
+      ``Reliability(count, confidence, accuracy)``, each of shape [bins]. Under ``jax_debug_nans``
+      call it outside of jit, which stops at the NaN of an empty bin.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.
@@ -47,17 +48,25 @@ def reliability(
     >>> mc.reliability(p, jnp.array([0, 1]), bins=2).accuracy.tolist()
     [nan, 0.5]
     """
+    bars = _bars(probabilities, labels, bins)
+    empty = bars.count == 0
+    with jax.debug_nans(False):  # these are meant
+        return Reliability(bars.count, *(jnp.where(empty, jnp.nan, mean) for mean in bars[1:]))
+
+
+def _bars(probabilities: Any, labels: Any, bins: int) -> Reliability:
+    """Return the diagram with means of 0 where a bin is empty."""
     p = check_probabilities(probabilities, 2)
     labels = check_labels(labels, p)
     if isinstance(bins, bool) or operator.index(bins) < 1:
         raise ValueError(f"got {bins=}, expected a whole number of at least 1")
-    confidence = p.max(-1)
-    right = (p.argmax(-1) == labels).astype(p.dtype)
+    confidence = p.max(-1).ravel()
+    right = (p.argmax(-1) == labels).astype(p.dtype).ravel()
     bin_of = jnp.ceil(confidence * jnp.asarray(bins, p.dtype)).astype(jnp.int32) - 1
-    member = jax.nn.one_hot(jnp.clip(bin_of, 0, bins - 1), bins, dtype=jnp.float32)
-    count = member.sum(0)
-    sums = jnp.stack([confidence, right]).astype(jnp.float32) @ member
-    return Reliability(count.astype(jnp.int32), *(sums / count[None]))
+    member = jax.nn.one_hot(jnp.clip(bin_of, 0, bins - 1), bins, dtype=p.dtype)
+    count = member.astype(jnp.int32).sum(0)
+    sums = jnp.matmul(jnp.stack([confidence, right]), member, precision="highest")
+    return Reliability(count, *(sums / jnp.maximum(count, 1).astype(p.dtype)[None]))
 
 
 def expected_calibration_error(
@@ -89,8 +98,8 @@ def expected_calibration_error(
     >>> round(float(mc.expected_calibration_error(p, jnp.array([0, 1]))), 3)
     0.4
     """
-    count, confidence, accuracy = reliability(probabilities, labels, bins=bins)
-    gap = jnp.where(count > 0, jnp.abs(accuracy - confidence), 0)
+    count, confidence, accuracy = _bars(probabilities, labels, bins)
+    gap = jnp.abs(accuracy - confidence)
     return (gap * count.astype(gap.dtype)).sum() / count.sum().astype(gap.dtype)
 
 
@@ -108,7 +117,7 @@ def debiased_calibration_error(
       probabilities, labels, bins: as in ``reliability``.
 
     Returns:
-      From 0 to 1.
+      From 0 to 1; at 0 its gradient is 0.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.
@@ -122,8 +131,10 @@ def debiased_calibration_error(
     >>> float(mc.debiased_calibration_error(p, jnp.array([0, 1])))  # what a fair coin does
     0.0
     """
-    count, confidence, accuracy = reliability(probabilities, labels, bins=bins)
+    count, confidence, accuracy = _bars(probabilities, labels, bins)
     n = count.astype(confidence.dtype)
     chance = accuracy * (1 - accuracy) / jnp.maximum(n - 1, 1)
     gap = jnp.where(count > 1, jnp.square(accuracy - confidence) - chance, 0)
-    return jnp.sqrt(jnp.maximum((gap * n).sum() / n.sum(), 0))
+    square = (gap * n).sum() / n.sum()
+    # The root of 0 has no gradient; both branches are made finite.
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)

@@ -1,8 +1,12 @@
-"""How uncertain a classifier is, and how much of that more data would take away."""
+"""How uncertain a classifier is, and how much of that more data would take away.
+
+All in float32 at least, whatever the dtype of the probabilities.
+"""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxdrop.mc._probabilities import check_probabilities
@@ -19,7 +23,8 @@ def predictive_entropy(probabilities: Samples) -> Float[Array, " batch"]:
       probabilities: of each sample, example and class, the classes summing to 1.
 
     Returns:
-      Nats, from 0 to log(classes).
+      Nats, from 0 to log(classes). The gradient towards a probability of 0, infinite by the
+      formula, is 0.
 
     Raises:
       ValueError: if it is not an array of probabilities.
@@ -132,4 +137,6 @@ def max_probability(probabilities: Samples) -> Float[Array, " batch"]:
 
 
 def _entropy(p: Any) -> jax.Array:
-    return jax.scipy.special.entr(p).sum(-1)
+    # Below the normal numbers a processor may take p for 0, and 0 log 0 for no number.
+    nothing = jnp.abs(p) < jnp.finfo(p.dtype).tiny
+    return -jnp.where(nothing, 0, p * jnp.log(jnp.where(nothing, 1, p))).sum(-1)

@@ -39,4 +39,6 @@ def auroc(inside: Any, outside: Any) -> float:
         if not s.size or np.isnan(s).any():
             raise ValueError(f"got {s.size} scores {name}, {np.isnan(s).sum()} of them NaN")
     labels = np.repeat([0, 1], [len(s) for s in scores])
-    return float(roc_auc_score(labels, np.concatenate(scores)))
+    # Ranks are enough, and finite where a score is infinite, which scikit-learn refuses.
+    _, ranks = np.unique(np.concatenate(scores), return_inverse=True)
+    return float(roc_auc_score(labels, ranks))

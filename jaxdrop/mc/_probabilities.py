@@ -1,4 +1,4 @@
-"""Checks of probabilities and labels that every classification metric shares."""
+"""Checks of probabilities and labels that every classification metric shares, and their dtype."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ TOLERANCE = 1e-2  # of a row's sum; bfloat16 has 8 bits
 
 
 def check_probabilities(probabilities: Any, rank: int) -> jax.Array:
-    """Return the array, or say why it is none of probabilities; a traced one is taken as it is.
+    """Return the array in float32 at least, or say why it is none of probabilities.
+
+    Sums over samples, logarithms and bins' edges need more digits than half precision has. A traced
+    array is taken without a look at its values.
 
     Args:
       probabilities: classes along the last axis.
@@ -24,7 +27,7 @@ def check_probabilities(probabilities: Any, rank: int) -> jax.Array:
             f"floating array {axes}"
         )
     if isinstance(array, jax.core.Tracer):
-        return array
+        return widened(array)
     host = np.asarray(array).astype(np.float64)
     sums = host.sum(-1)
     if host.min() < 0 or np.isnan(sums).any() or np.abs(sums - 1).max() > TOLERANCE:
@@ -33,7 +36,12 @@ def check_probabilities(probabilities: Any, rank: int) -> jax.Array:
             f"got values from {host.min():.4g} to {host.max():.4g} with a row that sums to "
             f"{worst:.4g}, expected probabilities; for logits, pass jax.nn.softmax(logits)"
         )
-    return array
+    return widened(array)
+
+
+def widened(array: jax.Array) -> jax.Array:
+    """Return an array of at least float32, in which metrics are computed."""
+    return array if array.dtype == jnp.float64 else array.astype(jnp.float32)
 
 
 def check_labels(labels: Any, probabilities: jax.Array) -> jax.Array:

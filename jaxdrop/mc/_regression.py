@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxdrop.mc._moments import Moments
+from jaxdrop.mc._probabilities import widened
 
 
 def regression_moments(samples: Float[Array, "samples ..."], tau: Any) -> Moments:
@@ -20,7 +21,7 @@ def regression_moments(samples: Float[Array, "samples ..."], tau: Any) -> Moment
       tau: the precision of the observation noise, in units of ``y**-2``, above 0.
 
     Returns:
-      ``Moments(mean, variance)``, each of one prediction's shape.
+      ``Moments(mean, variance)``, each of one prediction's shape, in float32 at least.
 
     Reference:
       Gal & Ghahramani, Dropout as a Bayesian Approximation, 2016, section 4.
@@ -31,7 +32,7 @@ def regression_moments(samples: Float[Array, "samples ..."], tau: Any) -> Moment
     >>> float(mean[0]), float(variance[0])
     (2.0, 1.25)
     """
-    samples = check_samples(samples, 1)
+    samples = widened(check_samples(samples, 1))
     tau = _check_tau(tau)
     return Moments(samples.mean(0), samples.var(0) + jnp.asarray(1 / tau, samples.dtype))
 
@@ -49,8 +50,9 @@ def regression_log_likelihood(
       tau: the precision of the observation noise, in units of ``y**-2``, above 0.
 
     Returns:
-      Array like y, in nats; its mean over rows is the papers' test log-likelihood. By Jensen's
-      inequality an estimate from T samples lies below that from more of them, on average.
+      Array like y, in nats, in float32 at least; its mean over rows is the papers' test
+      log-likelihood. By Jensen's inequality an estimate from T samples lies below that from more of
+      them, on average.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.
@@ -64,7 +66,7 @@ def regression_log_likelihood(
     >>> round(float(ll[0]), 4)  # -log(2 pi) / 2
     -0.9189
     """
-    samples = check_samples(samples, 1)
+    samples = widened(check_samples(samples, 1))
     y = jnp.asarray(y)
     if y.shape != samples.shape[1:]:
         raise ValueError(
