@@ -1,5 +1,6 @@
 """The UCI experiment: the authors' splits, a small run that resumes, and refusals."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,27 @@ def test_the_packages_have_the_papers_rows_and_splits() -> None:
     for each in (boston, concrete):
         whole = np.sort(np.concatenate([each.train, each.test], axis=1), axis=1)
         np.testing.assert_array_equal(whole, np.tile(np.arange(len(each.y)), (20, 1)))
+
+
+@pytest.mark.parametrize("epochs, trained", [(40, 4000), (20, 2000)])
+def test_the_authors_folder_is_trained_as_long_as_they_did(
+    tmp_path: Path, epochs: int, trained: int
+) -> None:
+    folder = write(tmp_path)
+    np.savetxt(folder / "data" / "n_epochs.txt", [epochs])
+    config = uci.Config(data_dir=str(folder))
+    (each,) = uci.sets(config)
+    assert uci.epochs_of(each, config) == trained
+    asked = uci.Config(data_dir=str(folder), epoch_factor=3)
+    assert uci.epochs_of(each, asked) == 3 * epochs
+
+
+def test_the_packages_are_trained_as_their_stored_result_was() -> None:
+    config = uci.Config()
+    stored = json.loads((ROOT / "results" / "uci" / "result.json").read_text())
+    assert stored["config"]["epoch_factor"] == config.epoch_factor
+    for each in uci.sets(config):
+        assert uci.epochs_of(each, config) == stored["numbers"][each.name]["epochs"] == 4000
 
 
 def test_a_run_stores_what_it_says_and_is_reproduced(
