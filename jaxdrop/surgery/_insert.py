@@ -12,6 +12,7 @@ from jaxdrop.surgery._find import Where
 from jaxdrop.surgery._first import change_first
 from jaxdrop.surgery._kinds import is_dropout, kind_of
 from jaxdrop.surgery._made_class import made_class
+from jaxdrop.surgery._stack import stack_of
 from jaxdrop.surgery._undo import Undo
 
 
@@ -22,7 +23,8 @@ def insert(
 
     The layer's first argument goes through the dropout. The layer stays the object that it is,
     with its parameters where they were; it gets one more attribute, ``dropout_before``, and a class
-    that calls it. ``model.train()`` and ``model.eval()`` set its mode, as any other's.
+    that calls it. ``model.train()`` and ``model.eval()`` set its mode, as any other's. In a stack
+    that ``nnx.vmap`` made and ``nnx.scan`` runs, every layer gets a stream of keys of its own.
 
     Args:
       model: an NNX model.
@@ -51,7 +53,7 @@ def insert(
     if not isinstance(model, nnx.Module):
         raise TypeError(f"got {type(model).__name__}, expected a flax.nnx module")
     chosen = [
-        module
+        (path, module)
         for path, module in nnx.iter_modules(model)
         if not is_dropout(module) and not hasattr(module, "dropout_before") and where(path, module)
     ]
@@ -59,8 +61,11 @@ def insert(
         there = [(p, kind_of(m)) for p, m in nnx.iter_modules(model) if not is_dropout(m)]
         raise nothing_chosen("layer", "the model has modules of type", there)
     undo = Undo()
-    for module in chosen:
-        undo.set(module, dropout_before=Dropout(rate, rngs=rngs, **options))
+    for path, module in chosen:
+        dropout = Dropout(rate, rngs=rngs, **options)
+        if stack := stack_of(model, path):
+            dropout.rngs = dropout.rngs.split(stack)
+        undo.set(module, dropout_before=dropout)
         undo.become(module, _with_dropout_before(type(module)))
     return undo
 

@@ -24,7 +24,7 @@ class Row(NamedTuple):
     """Of the parameters, those that are applied to what this dropout has touched; or None."""
 
 
-def listing(model: Any, *inputs: Any, variables: Any = None) -> list[Row]:
+def listing(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> list[Row]:
     """List the dropouts of a model, in its own order for NNX and in that of the call for Linen.
 
     ``share_downstream = parameters applied to a value that follows from the dropout / all of them``
@@ -34,8 +34,11 @@ def listing(model: Any, *inputs: Any, variables: Any = None) -> list[Row]:
 
     Args:
       model: an NNX model, or a Linen model with its variables.
-      inputs: what the model is called with; an NNX model may go without, then no share is known.
-      variables: of a Linen model. It has to be called in test mode by default.
+      inputs: what the model is called with, arrays and flags such as ``train``; an NNX model may go
+        without, then no share is known.
+      variables: of a Linen model.
+      options: what the model is called with by name, such as ``train=False``. A Linen model has to
+        be called in test mode.
 
     Returns:
       One ``Row(path, kind, rate, share_downstream)`` for each dropout.
@@ -52,24 +55,24 @@ def listing(model: Any, *inputs: Any, variables: Any = None) -> list[Row]:
     [Row(path=('layers', 1), kind='flax Dropout', rate=0.5, share_downstream=0.5)]
     """
     if isinstance(model, nn.Module):
-        if variables is None or not inputs:
+        if variables is None or not (inputs or options):
             raise TypeError("a Linen model is listed by a call: pass variables=... and its inputs")
-        return _linen(model, variables, inputs)
+        return _linen(model, variables, (inputs, options))
     found = list(find_dropouts(model))
     shares: list[float | None] = [None] * len(found)
-    if inputs:
-        shares = _nnx_shares(model, inputs)
+    if inputs or options:
+        shares = _nnx_shares(model, (inputs, options))
     return [
         Row(path, kind_of(module), rate_of(module), share)
         for (path, module), share in zip(found, shares, strict=True)
     ]
 
 
-def table(model: Any, *inputs: Any, variables: Any = None) -> Table:
+def table(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> Table:
     """Return what ``listing`` finds as a rich table; ``rich.print`` shows it.
 
     Args:
-      model, inputs, variables: as in ``listing``.
+      model, inputs, variables, options: as in ``listing``.
 
     >>> from flax import nnx
     >>> from jaxdrop import surgery
@@ -79,14 +82,14 @@ def table(model: Any, *inputs: Any, variables: Any = None) -> Table:
     out = Table("path", "kind", title="Dropouts")
     for column in ("rate", "parameters\ndownstream"):
         out.add_column(column, justify="right")
-    for row in listing(model, *inputs, variables=variables):
+    for row in listing(model, *inputs, variables=variables, **options):
         share = "" if row.share_downstream is None else f"{row.share_downstream:.1%}"
         rate = "learned" if row.rate is None else f"{np.asarray(row.rate).mean():g}"
         out.add_row(".".join(map(str, row.path)), row.kind, rate, share)
     return out
 
 
-def _nnx_shares(model: nnx.Module, inputs: tuple[Any, ...]) -> list[float | None]:
+def _nnx_shares(model: nnx.Module, given: Any) -> list[float | None]:
     copy = nnx.merge(*nnx.split(model))
     copy.eval()
     found: list[Any] = [module for _, module in find_dropouts(copy)]
@@ -100,13 +103,13 @@ def _nnx_shares(model: nnx.Module, inputs: tuple[Any, ...]) -> list[float | None
     graphdef, *states = nnx.split(copy, nnx.Param, ...)
     params, rest = map(nnx.as_pure, states)
 
-    def call(params: Any, rest: Any, inputs: Any) -> Any:
-        return nnx.merge(graphdef, params, rest)(*inputs)
+    def call(params: Any, rest: Any, args: Any, kwargs: Any) -> Any:
+        return nnx.merge(graphdef, params, rest)(*args, **kwargs)
 
-    return _shares(call, params, rest, inputs, len(found))
+    return _shares(call, params, rest, given, len(found))
 
 
-def _linen(model: nn.Module, variables: Any, inputs: tuple[Any, ...]) -> list[Row]:
+def _linen(model: nn.Module, variables: Any, given: Any) -> list[Row]:
     rows: dict[Path, tuple[str, Any]] = {}
 
     def watch(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -124,24 +127,32 @@ def _linen(model: nn.Module, variables: Any, inputs: tuple[Any, ...]) -> list[Ro
         finally:
             object.__setattr__(module, "attention_fn", plain)
 
-    def call(params: Any, rest: Any, inputs: Any) -> Any:
+    def call(params: Any, rest: Any, args: Any, kwargs: Any) -> Any:
         with nn.intercept_methods(watch):
-            return model.apply({"params": params, **rest}, *inputs)
+            return model.apply({"params": params, **rest}, *args, **kwargs)
 
     rest = {name: value for name, value in variables.items() if name != "params"}
-    shares = _shares(call, variables.get("params", {}), rest, inputs, None)
+    shares = _shares(call, variables.get("params", {}), rest, given, None)
     return [
         Row(path, kind, rate, share)
         for (path, (kind, rate)), share in zip(rows.items(), shares, strict=True)
     ]
 
 
-def _shares(
-    call: Any, params: Any, rest: Any, inputs: Any, count: int | None
-) -> list[float | None]:
+def _shares(call: Any, params: Any, rest: Any, given: Any, count: int | None) -> list[float | None]:
     sizes = [np.size(leaf) for leaf in jax.tree.leaves(params)]
     known = len(sizes) + len(jax.tree.leaves(rest))
-    met = reached(jax.make_jaxpr(call)(params, rest, inputs), known)
+    leaves, tree = jax.tree.flatten(given)
+    places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
+
+    def traced(params: Any, rest: Any, arrays: Any) -> Any:
+        # A flag stays the Python value that the model looks at.
+        now = dict(zip(places, arrays, strict=True))
+        args, kwargs = jax.tree.unflatten(tree, [now.get(i, a) for i, a in enumerate(leaves)])
+        return call(params, rest, args, kwargs)
+
+    program = jax.make_jaxpr(traced)(params, rest, [leaves[i] for i in places])
+    met = reached(program, known)
     total = max(sum(sizes), 1)
     numbers = range(len(met) if count is None else count)
     return [sum(n for i, n in enumerate(sizes) if i in met.get(j, ())) / total for j in numbers]

@@ -12,6 +12,7 @@ from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._find import Path, Where, choose_dropouts, everywhere
 from jaxdrop.surgery._kinds import is_attention, kind_of, rate_name
+from jaxdrop.surgery._stack import stack_of
 from jaxdrop.surgery._undo import Undo
 
 
@@ -64,7 +65,7 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
         entries = held if isinstance(held, tuple) else (held,)
         if all(isinstance(entry, DropRate) for entry in entries):
             for entry in entries:
-                undo.write(entry, jnp.asarray(new, jnp.float32))
+                undo.write(entry, _spread(new, jnp.shape(entry[...])))
         else:
             undo.set(module, **{name: new})
     return undo
@@ -73,7 +74,9 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
 def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
     """Move the rates into the model's state, so that a new rate compiles nothing anew.
 
-    ``set_rates`` writes into them, between calls of an ``nnx.jit`` function or inside it.
+    ``set_rates`` writes into them, between calls of an ``nnx.jit`` function or inside it. In a
+    stack that ``nnx.vmap`` made and ``nnx.scan`` runs, there is one for every layer: ``set_rates``
+    takes one number for all, or an array of one for each.
 
     Args:
       model: an NNX model whose dropouts are jaxdrop's; ``replace`` makes them so.
@@ -101,19 +104,26 @@ def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
             raise TypeError(_python_only(path, module, "a rate in a variable"))
         _check_held(path, module)
     undo = Undo()
-    for _, module in chosen:
-        name = rate_name(module)
+    for path, module in chosen:
+        name, stack = rate_name(module), stack_of(model, path)
         held = getattr(module, name)
-        new = tuple(map(_in_variable, held)) if isinstance(held, tuple) else _in_variable(held)
+        several = isinstance(held, tuple)
+        new = tuple(_in_variable(r, stack) for r in held) if several else _in_variable(held, stack)
         if held is not new:
             undo.set(module, **{name: new})
     return undo
 
 
-def _in_variable(rate: Any) -> nnx.Variable:
+def _in_variable(rate: Any, stack: tuple[int, ...]) -> nnx.Variable:
     if isinstance(rate, nnx.Variable):
         return rate
-    return DropRate(jnp.asarray(rate, jnp.float32))
+    return DropRate(_spread(rate, stack))
+
+
+def _spread(rate: Any, shape: tuple[int, ...]) -> jax.Array:
+    """Give one rate to each layer of a stack; rates of some shape are left as they are."""
+    rate = jnp.asarray(rate, jnp.float32)
+    return rate if rate.ndim else jnp.broadcast_to(rate, shape)
 
 
 def _takes_arrays(module: Any) -> bool:

@@ -57,4 +57,5 @@ def _replace_one(module: Any, bits: Bits, undo: Undo) -> None:
         undo.become(module, Dropout)
         undo.set(module, scale_at="train", bits=bits)
     elif is_attention(module) and bits == "fast":
-        undo.set(module, attention_fn=fast_attention(module.attention_fn))
+        if not isinstance(module.attention_fn, fast_attention):
+            undo.set(module, attention_fn=fast_attention(module.attention_fn))

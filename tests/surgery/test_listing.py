@@ -137,3 +137,42 @@ def test_the_table_prints(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_use_is_told_in_a_sentence(model: Any, sentence: str) -> None:
     with pytest.raises(TypeError, match=sentence):
         surgery.listing(model)
+
+
+class Flagged(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any, train: bool, mode: str = "full") -> Any:
+        x = nn.Dropout(0.25, deterministic=not train)(nn.Dense(8, use_bias=False)(x))
+        return nn.Dense(8, use_bias=False)(x) if mode == "full" else x
+
+
+class FlaggedNNX(nnx.Module):
+    def __init__(self) -> None:
+        self.a, self.b = (nnx.Linear(8, 8, use_bias=False, rngs=nnx.Rngs(i)) for i in (0, 1))
+        self.drop = nnx.Dropout(0.25, rngs=nnx.Rngs(2))
+
+    def __call__(self, x: Any, train: bool, mode: str = "full") -> Any:
+        x = self.drop(self.a(x), deterministic=not train)
+        return self.b(x) if mode == "full" else x
+
+
+@pytest.mark.parametrize(
+    "args, options, share",
+    [
+        ((X, False), {}, 0.5),
+        ((X,), {"train": False}, 0.5),
+        ((), {"train": False, "x": X}, 0.5),
+        ((np.asarray(X), False, "half"), {}, 0),
+        ((X,), {"train": False, "mode": "half"}, 0),
+    ],
+)
+@pytest.mark.parametrize("library", ["linen", "nnx"])
+def test_flags_go_by_position_and_by_name(
+    library: str, args: Any, options: Any, share: float
+) -> None:
+    model: Any = FlaggedNNX() if library == "nnx" else Flagged()
+    if library == "linen":
+        options = options | {"variables": Flagged().init(jax.random.key(0), X, False)}
+    (row,) = surgery.listing(model, *args, **options)
+    assert (row.rate, row.share_downstream) == (0.25, share)
+    assert surgery.table(model, *args, **options).row_count == 1
