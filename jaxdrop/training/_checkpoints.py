@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from jaxdrop.training._fingerprint import fingerprint
-from jaxdrop.training._mesh import is_key, path_name
+from jaxdrop.training._mesh import path_name
+from jaxdrop.training._serialization import is_key
 from jaxdrop.training._state import TrainState
 
 S = TypeVar("S", bound=TrainState)

@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxdrop.training._donation import Donating
 from jaxdrop.training._rows import Rows
+from jaxdrop.training._serialization import is_key
 from jaxdrop.training._state import TrainState
 
 S = TypeVar("S", bound=TrainState)
@@ -132,11 +133,6 @@ def check_mesh(mesh: Mesh | None, batch_size: int) -> None:
 def path_name(path: Any) -> str:
     """Return a leaf's path as ``params/hidden/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def is_key(leaf: Any) -> bool:
-    """Say whether a leaf is an array of typed keys."""
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _check_spec(name: str, shape: tuple[int, ...], spec: P, mesh: Mesh) -> None:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxdrop.training._checkpoints import CheckpointError
-from jaxdrop.training._mesh import is_key
+from jaxdrop.training._serialization import is_key
 
 FORMAT = 1
 

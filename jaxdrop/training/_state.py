@@ -10,6 +10,7 @@ from flax.training import train_state
 
 from jaxdrop._dropout import AnyKey
 from jaxdrop._key import check_key
+from jaxdrop.training._serialization import make_serializable
 
 
 class TrainState(train_state.TrainState):
@@ -17,8 +18,9 @@ class TrainState(train_state.TrainState):
 
     ``key of step n = fold_in(dropout_key, n)``
 
-    Make one with ``TrainState.create``. Everything in it is a plain array, so it can be saved,
-    sharded, vmapped and donated.
+    Make one with ``TrainState.create``. Everything in it is an array, so it can be sharded,
+    vmapped, donated and saved: by ``fit``, by Orbax, and by ``flax.serialization.to_bytes``, which
+    holds a typed key as its words and the name of its implementation.
 
     Attributes:
       step, apply_fn, params, tx, opt_state: as in ``flax.training.train_state.TrainState``.
@@ -37,6 +39,10 @@ class TrainState(train_state.TrainState):
 
     dropout_key: jax.Array
     collections: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        make_serializable(cls)
 
     @classmethod
     def create(  # type: ignore[override]  # a key is required here
@@ -99,3 +105,6 @@ class TrainState(train_state.TrainState):
                 "have; pass collections=... with all of them to TrainState.create"
             )
         return {**self.collections, **changed}
+
+
+make_serializable(TrainState)
