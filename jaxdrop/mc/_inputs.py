@@ -26,6 +26,12 @@ def named(model: Any) -> list[str]:
     return [p.name for p in parameters if p.kind in _NAMED]
 
 
+def takes_any_name(model: Any) -> bool:
+    """Return whether the model's call has ``**kwargs``."""
+    parameters = inspect.signature(type(model).__call__).parameters.values()
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+
+
 def _is_enough(signature: inspect.Signature, x: Any, options: dict[str, Any]) -> bool:
     try:
         signature.bind(None, x, **options)

@@ -8,7 +8,8 @@ import jax
 from flax import linen as nn
 from flax import nnx
 
-from jaxdrop.mc._inputs import arguments, named
+from jaxdrop.mc._inputs import arguments, named, takes_any_name
+from jaxdrop.surgery._find import find_dropouts
 from jaxdrop.surgery._force import force_dropout, force_nnx
 
 
@@ -20,7 +21,8 @@ def sampler(model: Any, variables: Any = None, **options: Any) -> Callable[[Any,
     batch norm uses its running averages and changes nothing. The model itself is not touched.
 
     Of several inputs, x is a tuple, for a model whose call needs more than one argument, or a dict
-    with names of its arguments. An NNX model whose call takes ``rngs`` gets them, made of the key.
+    with names of its arguments. An NNX model whose call takes ``rngs`` gets them, made of the key;
+    so does one whose call takes ``**kwargs``, if a dropout has no stream of its own.
 
     ``mc_predict`` and ``mc_moments`` look up what they compiled by the interceptors of Linen that
     are active, such as ``surgery.replaced``. Your own ``jax.jit(f)`` does not: what was active when
@@ -31,7 +33,7 @@ def sampler(model: Any, variables: Any = None, **options: Any) -> Callable[[Any,
       variables: what ``model.apply`` takes, for a Linen model.
       options: keyword arguments of the model's call, those of test time, such as ``train=False``.
         They are part of the program, hence hashable. With ``rngs`` of any value, an NNX model is
-        called with rngs made of the key, also if its call takes them as ``**kwargs`` only.
+        called with rngs made of the key.
 
     Returns:
       A function for ``mc_predict`` and ``mc_moments``. The parameters are arguments of what is
@@ -96,11 +98,17 @@ def _nnx_sampler(model: nnx.Module, options: dict[str, Any]) -> Callable[[Any, A
     copy = nnx.merge(*nnx.split(model))
     copy.eval()
     graphdef, state = nnx.split(copy)
-    wants_rngs = "rngs" in options or "rngs" in named(model)
+    wants_rngs = "rngs" in options or "rngs" in named(model) or _lacks_rngs(model)
     rest = {name: value for name, value in options.items() if name != "rngs"}
     call = _NNXCall(graphdef, tuple(sorted(rest.items())), wants_rngs)
     # Plain arrays: a Variable remembers the trace it was made in and refuses others.
     return jax.tree_util.Partial(call, nnx.as_pure(state))
+
+
+def _lacks_rngs(model: nnx.Module) -> bool:
+    """Whether a dropout has no stream, and the call hands on arguments of any name."""
+    lone = any(getattr(layer, "rngs", model) is None for _, layer in find_dropouts(model))
+    return lone and takes_any_name(model)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -183,6 +183,7 @@ class AnyRngs(RngsInCall):
         lambda: mc.sampler(RngsInCall()),
         lambda: mc.sampler(RngsInCall(), rngs=nnx.Rngs(0), train=False),
         lambda: mc.sampler(AnyRngs(), rngs=nnx.Rngs(0)),
+        lambda: AnyRngs(),
         lambda: RngsInCall(),
         lambda: nnx.Sequential(nnx.Dropout(0.5), jaxdrop.nnx.Dropout(0.5)),
     ],
