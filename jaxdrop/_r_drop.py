@@ -23,13 +23,7 @@ def symmetric_kl(
     >>> float(jaxdrop.symmetric_kl(jnp.ones((3,)), jnp.ones((3,))))
     0.0
     """
-    logits = check_input(logits, "symmetric_kl", "logits")
-    other = check_input(other, "symmetric_kl", "other")
-    if logits.shape != other.shape:
-        raise ValueError(
-            f"got logits of shapes {logits.shape} and {other.shape}; give two passes over the same "
-            "batch"
-        )
+    logits, other = _check_passes(logits, other, "symmetric_kl")
     log_p, log_q = jax.nn.log_softmax(logits, axis=-1), jax.nn.log_softmax(other, axis=-1)
     out = jnp.isneginf(log_p) & jnp.isneginf(log_q)
     # Both branches are made finite, since where passes the gradient of what it does not choose.
@@ -46,21 +40,24 @@ def r_drop_loss(
 ) -> Float[Array, "*batch"]:
     """Compute the cross-entropy of two passes plus the distance between them.
 
-    ``-log P[label] - log Q[label] + weight (KL(P||Q) + KL(Q||P)) / 2``
+    ``-log P[label] - log Q[label] + weight (KL(P||Q) + KL(Q||P)) / 2``, or 0 if label < 0
 
     Args:
       logits: of one pass with dropout.
       other: of a pass over the same examples with another key.
-      labels: class numbers.
+      labels: class numbers. A negative one, such as -1 or -100, marks padding: its row has loss
+        0 and gradient 0, distance included, whatever its logits are.
       weight: of the distance; the paper uses 1 to 5 for translation, 0.1 to 1 for fine-tuning.
 
     Returns:
-      One loss per example; take the mean. With equal logits it is twice the cross-entropy.
+      One loss per example; take the mean, with padding ``loss.sum() / (labels >= 0).sum()``. With
+      equal logits it is twice the cross-entropy.
 
     Not without dropout: two equal passes have distance 0. Gradients flow through both passes.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: with what was given and what is expected; for labels beyond the classes
+        if they are concrete. Under jit the loss of such a row is NaN.
 
     Reference:
       Liang et al., R-Drop: Regularized Dropout for Neural Networks, 2021.
@@ -72,21 +69,48 @@ def r_drop_loss(
     >>> jaxdrop.r_drop_loss(logits, other, labels).shape
     (2,)
     """
-    distance = symmetric_kl(logits, other)
+    logits, other = _check_passes(logits, other, "r_drop_loss")
     if not isinstance(labels, (jax.Array, np.ndarray)):
         raise TypeError(
             f"got labels={labels!r:.60} of type {type(labels).__name__}, expected an array of "
             "class numbers"
         )
     labels = jnp.asarray(labels)
-    if labels.shape != distance.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
+    if labels.shape != logits.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
             f"got labels of shape {labels.shape} and dtype {labels.dtype} for logits of shape "
             f"{logits.shape}; expected one class number for each row"
         )
-    logits, other = jnp.asarray(logits), jnp.asarray(other)
-    nll = _cross_entropy(logits, labels) + _cross_entropy(other, labels)
-    return nll + weight * distance
+    classes = logits.shape[-1]
+    if not isinstance(labels, jax.core.Tracer) and labels.size:
+        with jax.ensure_compile_time_eval():  # a constant inside of jit too
+            highest = int(labels.max())
+        if highest >= classes:
+            raise ValueError(
+                f"got the label {highest} for logits of {classes} classes, expected 0 to "
+                f"{classes - 1}, or a negative number for padding"
+            )
+    padding = labels < 0
+    # Taken out before anything is computed, so that no gradient of theirs is NaN.
+    logits, other = (jnp.where(padding[..., None], 0, each) for each in (logits, other))
+    chosen = jnp.where(padding, 0, labels)
+    nll = _cross_entropy(logits, chosen) + _cross_entropy(other, chosen)
+    return jnp.where(padding, 0, nll + weight * symmetric_kl(logits, other))
+
+
+def _check_passes(logits: object, other: object, caller: str) -> tuple[jax.Array, jax.Array]:
+    """Return two passes as arrays, or raise a sentence if they are not of one batch."""
+    first, second = check_input(logits, caller, "logits"), check_input(other, caller, "other")
+    if first.shape != second.shape:
+        raise ValueError(
+            f"got logits of shapes {first.shape} and {second.shape}; give two passes over the same "
+            "batch"
+        )
+    if not first.ndim:
+        raise ValueError(
+            f"got one number as logits; {caller} takes the classes' along the last axis"
+        )
+    return first, second
 
 
 def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

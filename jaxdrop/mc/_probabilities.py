@@ -54,7 +54,8 @@ def check_labels(labels: Any, probabilities: jax.Array) -> jax.Array:
             f"shape {expected}, one for each row"
         )
     if not isinstance(array, jax.core.Tracer) and array.size:
-        low, high = int(array.min()), int(array.max())
+        with jax.ensure_compile_time_eval():  # a constant inside of jit too
+            low, high = int(array.min()), int(array.max())
         if low < 0 or high >= classes:
             raise ValueError(
                 f"got labels from {low} to {high}, expected class numbers 0 to {classes - 1}"

@@ -69,3 +69,47 @@ def test_logits_that_are_no_floats_are_told_in_a_sentence(name):
         jaxdrop.r_drop_loss(A.astype(jnp.int32), B.astype(jnp.int32), LABELS)
     with pytest.raises(TypeError, match="^got labels=.* of type list, expected an array of class"):
         jaxdrop.r_drop_loss(A, B, [0, 1])
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.int8, jnp.int16])
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
+def test_padding_has_no_loss_and_no_gradient(wrap, dtype):
+    """Negative labels: -1 is no last class, and what the padded rows hold does not matter."""
+    labels = jnp.array([0, -1, -100, 1], dtype)
+    nonsense = jnp.array([jnp.nan, jnp.inf, -jnp.inf])
+    a, b = A.at[1].set(nonsense).at[2].set(-jnp.inf), B.at[2].set(nonsense)
+    loss = wrap(lambda a, b: jaxdrop.r_drop_loss(a, b, labels, weight=0.7))
+    whole = jaxdrop.r_drop_loss(A, B, jnp.array([0, 0, 0, 1]), weight=0.7)
+    np.testing.assert_allclose(loss(a, b), whole * jnp.array([1.0, 0, 0, 1]), rtol=1e-6)
+    real, padded = np.array([0, 3]), np.array([1, 2])
+    found = jax.grad(lambda a, b: loss(a, b).sum(), (0, 1))(a, b)
+    expected = jax.grad(
+        lambda a, b: jaxdrop.r_drop_loss(a, b, LABELS[real], weight=0.7).sum(), (0, 1)
+    )(A[real], B[real])
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours[real], theirs, rtol=1e-5, atol=1e-7)
+        assert (ours[padded] == 0).all()
+
+
+def test_the_mean_over_a_padded_batch_is_that_of_its_rows():
+    labels = jnp.array([0, 1, -100, -1])
+    loss = jaxdrop.r_drop_loss(A, B, labels)
+    rows = jaxdrop.r_drop_loss(A[:2], B[:2], labels[:2])
+    np.testing.assert_allclose(loss.sum() / int((labels >= 0).sum()), rows.mean(), rtol=1e-6)
+    assert (jaxdrop.r_drop_loss(A, B, jnp.full(4, -100)) == 0).all()
+    assert jaxdrop.r_drop_loss(A[:0], B[:0], labels[:0]).shape == (0,)
+
+
+def test_a_label_beyond_the_classes_is_refused():
+    with pytest.raises(
+        ValueError, match="got the label 3 for logits of 3 classes, expected 0 to 2"
+    ):
+        jaxdrop.r_drop_loss(A, B, LABELS.at[2].set(3))
+    traced = jax.jit(jaxdrop.r_drop_loss)(A, B, LABELS.at[2].set(3))
+    assert np.isnan(traced).tolist() == [False, False, True, False]
+
+
+def test_one_number_is_told():
+    for call in (jaxdrop.symmetric_kl, lambda a, b: jaxdrop.r_drop_loss(a, b, jnp.array(0))):
+        with pytest.raises(ValueError, match="got one number as logits; .* along the last axis"):
+            call(jnp.float32(1), jnp.float32(2))

@@ -151,6 +151,14 @@ def test_few_or_far_samples_of_a_number(samples: Any) -> None:
         assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
+def test_labels_may_be_constants_of_a_jitted_function() -> None:
+    labels, p = jnp.array([0, 1]), jnp.array([[0.75, 0.25]] * 2)
+    for metric in OF_PREDICTIONS:
+        np.testing.assert_allclose(
+            jax.jit(lambda p, metric=metric: metric(p, labels))(p), metric(p, labels), rtol=1e-6
+        )
+
+
 def test_infinite_scores_are_ranked() -> None:
     assert mc.auroc([0.0, 1.0, -np.inf], [1.0, np.inf]) == pytest.approx(5.5 / 6)
     assert mc.auroc(jnp.zeros(2, jnp.bfloat16), jnp.ones(1, jnp.bfloat16)) == 1
