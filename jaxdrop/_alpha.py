@@ -16,6 +16,7 @@ from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import Rate, check_rate, check_rate_shape
+from jaxdrop._scale import product_dtype
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -126,7 +127,7 @@ def _alpha(
         return x
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
-    y = _saturate(key, x, checked.value, _affine(checked, x.dtype), tuple(shared))
+    y = _saturate(key, x, checked.value, _affine(checked, product_dtype(x.dtype)), tuple(shared))
     return choose(test_mode, x, y)
 
 
@@ -138,7 +139,8 @@ def _saturate(
     def masked(key: Any, x: jax.Array, a: Any, b: Any, dropped: Any) -> jax.Array:
         a, b, dropped = (follow(c, x) for c in (a, b, dropped))
         keep = follow(keep_mask(key, x.shape, rate, broadcast_dims=shared), x)
-        return keep_where(keep, x, a) + jnp.where(keep, b, dropped)
+        wide = keep_where(keep, x.astype(a.dtype), a) + jnp.where(keep, b, dropped)
+        return wide.astype(x.dtype)
 
     return masked(key, x, *constants)
 

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
 from jaxtyping import Array, Key, UInt32
 
 from jaxdrop import _index
 from jaxdrop._key import check_key, key_words
 from jaxdrop._mix import WEYL, rounds
+from jaxdrop._varying import alike
 
 
 def random_bits(
@@ -49,7 +52,7 @@ def random_bits(
 
 @functools.partial(jax.jit, static_argnames=("block", "sharding"), inline=True)
 def _random_bits(
-    key: jax.Array, base: _index.Limbs, block: _index.Block, sharding: Any = None
+    key: Any, base: _index.Limbs, block: _index.Block, sharding: Any = None
 ) -> jax.Array:
     return word_bits(key_words(key), base, block, sharding)
 
@@ -57,10 +60,44 @@ def _random_bits(
 def word_bits(
     words: jax.Array, base: _index.Limbs, block: _index.Block, sharding: Any = None
 ) -> jax.Array:
-    """Draw the block's bits from key words."""
-    # Behind the barrier the draw of the backward pass looks unlike the forward one to XLA, which
-    # would otherwise compute it once and keep the mask. Only these few words have to be stored.
-    words = jax.lax.optimization_barrier(words)
+    """Draw the block's bits from key words, as one operation of JAX.
+
+    What is the same in every step of a loop is computed before it and stored: of the plain code
+    that would be an index for every element.
+    """
+    return _bits_p.bind(*alike(words, *base), block=block, sharding=sharding, maps=())
+
+
+def mixed_bits(
+    words: jax.Array, base: _index.Limbs, block: _index.Block, sharding: Any = None
+) -> jax.Array:
+    """``word_bits`` in plain code."""
     start = words[0]
     x0 = _index.weyl_index(block, base, WEYL, sharding, start)
     return rounds(x0, _index.high_index(block, base, sharding, start), words)
+
+
+def _compute(
+    words: Any, low: Any, high: Any, *, block: _index.Block, sharding: Any, maps: Any
+) -> jax.Array:
+    def draw(words: Any, low: Any, high: Any) -> jax.Array:
+        return mixed_bits(words, (low, high), block, sharding)
+
+    for dims in maps:
+        draw = jax.vmap(draw, dims)
+    return draw(words, low, high)
+
+
+def _type(*args: Any, **params: Any) -> Any:
+    return jax.make_jaxpr(functools.partial(_compute, **params))(*args).out_avals[0]
+
+
+def _batch(args: Any, dims: Any, *, maps: Any, **params: Any) -> Any:
+    return _bits_p.bind(*alike(*args), maps=(*maps, tuple(dims)), **params), 0
+
+
+_bits_p = Primitive("dropout_bits")
+_bits_p.def_impl(functools.partial(jax.jit, static_argnames=("block", "sharding", "maps"))(_compute))
+_bits_p.def_abstract_eval(_type)
+batching.primitive_batchers[_bits_p] = _batch
+mlir.register_lowering(_bits_p, mlir.lower_fun(_compute, multiple_results=False), inline=False)

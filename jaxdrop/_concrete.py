@@ -16,6 +16,7 @@ from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, check_rate_shape
+from jaxdrop._scale import scaled
 
 _MOST = 1 - 2.0**-24  # the float32 below 1
 
@@ -92,7 +93,7 @@ def concrete_dropout(
         p = p.reshape((1,) * (x.ndim - p.ndim) + p.shape) if p.ndim else p
         scale = jnp.where(p < _MOST, 1 / (1 - p), 0)  # a traced rate of 1 keeps nothing
         kept = (1 - _dropped(p, random_bits(key, drawn), temperature)) * scale
-        return x * follow(kept.astype(x.dtype), x)
+        return scaled(x, follow(kept, x))
 
     return choose(test_mode, x, smooth(key, x, p))
 

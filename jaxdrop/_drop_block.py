@@ -16,6 +16,7 @@ from jaxdrop._dropout import AnyKey, keep_mask
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import Rate, check_rate, scale
+from jaxdrop._scale import product_dtype, scaled
 
 
 def drop_block(
@@ -92,9 +93,9 @@ def drop_block(
         keep = keep_mask(key, grown, gamma, broadcast_dims=shared)
         for d, side in block.items():
             keep = _all_along(keep, d, side)
-        return jnp.where(follow(keep, x), x * follow(factor, x), jnp.zeros((), x.dtype))
+        return jnp.where(follow(keep, x), scaled(x, follow(factor, x)), jnp.zeros((), x.dtype))
 
-    return choose(test_mode, x, masked(key, x, scale(checked, x.dtype)))
+    return choose(test_mode, x, masked(key, x, scale(checked, product_dtype(x.dtype))))
 
 
 def _all_along(keep: jax.Array, d: int, side: int) -> jax.Array:

@@ -13,7 +13,9 @@ from jaxtyping import Array, Inexact
 
 from jaxdrop import _index
 from jaxdrop._check import check_input
-from jaxdrop._dropout import AnyKey, _drop, _host_law, _sharding, dropout
+from jaxdrop._drop import host_law, masked_scale, named_sharding
+from jaxdrop._dropout import AnyKey, dropout
+from jaxdrop._key import key_words
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, check_rate_shape
 
@@ -136,7 +138,7 @@ def drop_connect_dense(
         return jnp.matmul(x, dropout(key, kernel, rate, deterministic=test_mode))
     block, base = _index.locate((rows, *kernel.shape), index_offset, None)
     first = jnp.asarray(index_offset[0] if index_offset else 0, jnp.uint32)
-    law = _host_law(checked, kernel.dtype, "fast")
+    law = host_law(checked, kernel.dtype, False)
     y = _each(key, x, first, kernel, law, block.wide, min(chunk, rows))
     return y if test_mode is False else choose(test_mode, jnp.matmul(x, kernel), y)
 
@@ -156,21 +158,22 @@ def _each(
     leading = x.shape[:-1]
     examples = first + jnp.arange(math.prod(leading), dtype=jnp.uint32).reshape(leading)
     loop = functools.partial(_loop, wide=wide, chunk=chunk)
-    sharding = _sharding(x)
+    words = key_words(key)
+    sharding = named_sharding(x)
     if sharding is None or all(axis is None for axis in sharding.spec[:-1]):
-        return loop(key, x, examples, kernel, law)
+        return loop(words, x, examples, kernel, law)
     # A loop cannot run over rows that are spread over devices: each device loops over its own.
     spread = PartitionSpec(*sharding.spec[:-1])
     names = {name for axes in spread for name in _names(axes)}
     examples = jax.sharding.reshard(examples, sharding.update(spec=spread))
-    split = _sharding(kernel)
+    split = named_sharding(kernel)
     if split is not None:  # an axis that splits the examples splits no kernel
         kept = (None if names & _names(axes) else axes for axes in split.spec)
         kernel = jax.sharding.reshard(kernel, split.update(spec=PartitionSpec(*kept)))
 
-    def local(key: Any, x: jax.Array, examples: jax.Array, kernel: jax.Array, law: Any) -> Any:
+    def local(words: Any, x: jax.Array, examples: jax.Array, kernel: jax.Array, law: Any) -> Any:
         # Here and not in the loop: the kernel's gradient is then summed over devices only once.
-        return loop(key, x, examples, jax.lax.pcast(kernel, tuple(names), to="varying"), law)
+        return loop(words, x, examples, jax.lax.pcast(kernel, tuple(names), to="varying"), law)
 
     whole = PartitionSpec()
     return jax.shard_map(
@@ -179,7 +182,7 @@ def _each(
         in_specs=(whole, spread, spread, whole, whole),
         out_specs=spread,
         axis_names=names,
-    )(key, x, examples, kernel, law)
+    )(words, x, examples, kernel, law)
 
 
 def _names(axes: Any) -> set[str]:
@@ -188,20 +191,24 @@ def _names(axes: Any) -> set[str]:
 
 
 def _loop(
-    key: Any, x: jax.Array, examples: jax.Array, kernel: jax.Array, law: Any, wide: bool, chunk: int
+    words: Any,
+    x: jax.Array,
+    examples: jax.Array,
+    kernel: jax.Array,
+    law: Any,
+    wide: bool,
+    chunk: int,
 ) -> jax.Array:
     # Without the checkpoint, the backward pass would keep every example's masked kernel.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def one(key: Any, kernel: jax.Array, row: jax.Array, example: jax.Array) -> jax.Array:
+    def one(words: Any, kernel: jax.Array, row: jax.Array, example: jax.Array) -> jax.Array:
         block, base = _index.locate((1, *kernel.shape), (example,), None)
         block = block._replace(wide=wide)
-        masked = _drop(
-            key, kernel[None], base, law, "fast", "train", block, _sharding(kernel[None])
-        )
+        masked = masked_scale(kernel[None], words, base, law, block=block, scaled=True)
         return jnp.matmul(row, masked[0])
 
     y = jax.lax.map(
-        lambda pair: one(key, kernel, *pair),
+        lambda pair: one(words, kernel, *pair),
         (x.reshape(examples.size, x.shape[-1]), examples.reshape(-1)),
         batch_size=None if chunk == 1 else chunk,
     )

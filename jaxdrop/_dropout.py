@@ -2,19 +2,18 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Inexact, Key, UInt32
 
 from jaxdrop import _index, _rate
-from jaxdrop._bits import word_bits
 from jaxdrop._check import check_deterministic, check_dims, check_input
-from jaxdrop._keep import keep_where
-from jaxdrop._key import check_key, key_words
+from jaxdrop._drop import Law, draw_mask, host_law, law_of, lift, masked_scale, spread
+from jaxdrop._key import check_key, is_typed, key_data, key_words
 from jaxdrop._rate import Rate, check_rate, check_rate_shape
+from jaxdrop._scale import product_dtype, scaled
 
 AnyKey = Key[Array, ""] | UInt32[Array, " words"]
 ScaleAt = Literal["train", "test"]
@@ -59,8 +58,9 @@ def keep_mask(
     check_rate_shape(checked, drawn)
     if checked.never or checked.always:
         return jnp.full(tuple(shape), checked.never)
-    law = _host_law(checked, None, bits)
-    return _keep_mask(key, base, law, bits, block, tuple(_index.size(n) for n in shape))
+    impl = _impl_of(key, bits)
+    law = host_law(checked, None, impl is not None)
+    return _keep_mask(key, base, law, block, tuple(_index.size(n) for n in shape), impl)
 
 
 def dropout(
@@ -130,88 +130,57 @@ def dropout(
     test_mode = check_deterministic(deterministic)
     if checked.never:
         return x
+
+    def at_test() -> jax.Array:
+        if scale_at == "train":
+            return x
+        return scaled(x, lift(_rate.keep_probability(checked, product_dtype(x.dtype)), x.ndim))
+
     if test_mode is True:
-        return x if scale_at == "train" else x * _lift(_rate.keep_probability(checked, x.dtype), x)
+        return at_test()
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
     key = check_key(key, "dropout")
-    law = _host_law(checked, x.dtype if scale_at == "train" else None, bits)
-    y = _drop(key, x, base, law, bits, scale_at, block, _sharding(x))
-    if test_mode is False:
-        return y
-    z = x if scale_at == "train" else x * _lift(_rate.keep_probability(checked, x.dtype), x)
-    return jnp.where(test_mode, z, y)
+    impl, in_training = _impl_of(key, bits), scale_at == "train"
+    law = host_law(checked, x.dtype if in_training else None, impl is not None)
+    y = _drop(key, x, base, law, in_training, block, impl)
+    return y if test_mode is False else jnp.where(test_mode, at_test(), y)
 
 
-class _Law(NamedTuple):
-    """A rate as the loop needs it."""
-
-    cut: Any  # words below are dropped
-    full: Any  # where everything is dropped, or None for nowhere
-    factor: Any  # what is kept is multiplied by it, or None
-    prob: Any  # the keep probability of bits="key", or None
-
-
-def _law(checked: Rate, dtype: Any, bits: str) -> _Law:
-    factor = None if dtype is None else _rate.scale(checked, dtype)
-    if bits == "key":
-        return _Law(None, None, factor, _rate.keep_probability(checked, None))
-    return _Law(_rate.threshold(checked), _rate.all_dropped(checked), factor, None)
-
-
-def _host_law(checked: Rate, dtype: Any, bits: str) -> _Law | Rate:
-    """The law of a host rate, in float64; a device rate as it is, the one thing to be saved."""
-    return checked if isinstance(checked.value, jax.Array) else _law(checked, dtype, bits)
-
-
-@functools.partial(jax.jit, static_argnames=("bits", "scale_at", "block", "sharding"), inline=True)
+@functools.partial(jax.jit, static_argnames=("in_training", "block", "impl"), inline=True)
 def _drop(
     key: Any,
     x: jax.Array,
     base: _index.Limbs,
-    law: _Law | Rate,
-    bits: str,
-    scale_at: str,
+    law: Law | Rate,
+    in_training: bool,
     block: _index.Block,
-    sharding: Any,
+    impl: Any,
 ) -> jax.Array:
-    # prevent_cse=False lets XLA fuse the recomputed mask into the backward loop.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def masked(key: Any, x: jax.Array, law: _Law | Rate) -> jax.Array:
-        if isinstance(law, Rate):
-            law = _law(law, x.dtype if scale_at == "train" else None, bits)
-        word = jax.random.key_data(key)[0]
-        law = _Law(*(_index.tie(part, word) if np.ndim(part) else part for part in law))
-        mask = _mask(key, base, law, block, _shrink(sharding, block.shape, x.shape))
-        factor = None if law.factor is None else _lift(law.factor, x)
-        return keep_where(_spread(mask, x.shape, sharding), x, factor)
-
-    return masked(key, x, law)
+    words = key_words(key) if impl is None else key_data(key)
+    return masked_scale(x, words, base, law, block=block, scaled=in_training, key_impl=impl)
 
 
-@functools.partial(jax.jit, static_argnames=("bits", "block", "shape"), inline=True)
+@functools.partial(jax.jit, static_argnames=("block", "shape", "impl"), inline=True)
 def _keep_mask(
     key: Any,
     base: _index.Limbs,
-    law: _Law | Rate,
-    bits: str,
+    law: Law | Rate,
     block: _index.Block,
     shape: tuple[int, ...],
+    impl: Any,
 ) -> jax.Array:
     if isinstance(law, Rate):
-        law = _law(law, None, bits)
-    return _spread(_mask(key, base, law, block, None), shape, None)
+        law = law_of(law, None, impl is not None)
+    words = key_words(key) if impl is None else key_data(key)
+    return spread(draw_mask(words, base, law, block, None, impl), shape, None)
 
 
-def _mask(key: Any, base: _index.Limbs, law: _Law, block: _index.Block, sharding: Any) -> jax.Array:
-    if law.prob is not None:
-        prob = _lift(law.prob, jax.ShapeDtypeStruct(block.shape, jnp.float32))
-        # The backward pass draws the forward mask again: the same key on purpose, hence the clone.
-        drawn = jax.random.bernoulli(jax.random.clone(key), p=prob, shape=block.shape)
-        return drawn if sharding is None else jax.sharding.reshard(drawn, sharding)
-    words = word_bits(key_words(key), base, block, sharding)
-    keep = words >= _lift(law.cut, words)
-    return keep if law.full is None else keep & ~_lift(law.full, keep)
+def _impl_of(key: Any, bits: str) -> Any:
+    """The implementation of the key that bits="key" draws with; None for the fast generator."""
+    if bits == "fast":
+        return None
+    return jax.random.key_impl(key) if is_typed(key) else jax.config.jax_default_prng_impl
 
 
 def _plan(
@@ -237,29 +206,3 @@ def _plan(
     if shared and global_shape is not None and len(global_shape) == len(shape):
         global_shape = tuple(1 if d in shared else n for d, n in enumerate(global_shape))
     return drawn, *_index.locate(drawn, index_offset, global_shape)
-
-
-def _lift(value: Any, like: Any) -> Any:
-    """Give an array the rank of another, so that it broadcasts without rank promotion."""
-    shape = np.shape(value)
-    return value if not shape else value.reshape((1,) * (like.ndim - len(shape)) + shape)
-
-
-def _sharding(x: jax.Array) -> Any:
-    """The sharding in x's type (explicit mesh axes), which the mask has to share; else None."""
-    sharding = jax.typeof(x).sharding
-    named = not sharding.mesh.empty and any(axis is not None for axis in sharding.spec)
-    return sharding if named else None
-
-
-def _shrink(sharding: Any, drawn: tuple[int, ...], shape: tuple[int, ...]) -> Any:
-    if sharding is None:
-        return None
-    spec = [a if n == m else None for a, n, m in zip(sharding.spec, drawn, shape, strict=True)]
-    return sharding.update(spec=jax.sharding.PartitionSpec(*spec))
-
-
-def _spread(mask: jax.Array, shape: tuple[int, ...], sharding: Any) -> jax.Array:
-    if mask.shape == shape:
-        return mask
-    return jax.lax.broadcast_in_dim(mask, shape, tuple(range(len(shape))), out_sharding=sharding)

@@ -15,6 +15,7 @@ from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, check_rate_shape, scale
+from jaxdrop._scale import product_dtype
 
 
 def embedding_dropout(
@@ -73,7 +74,7 @@ def embedding_dropout(
     if test_mode is True:
         return _rows(table, ids)
     # One bool and one factor for each word stand for a table that is never made.
-    factor = jnp.broadcast_to(scale(checked, table.dtype), words)
+    factor = jnp.broadcast_to(scale(checked, product_dtype(table.dtype)), words)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def read(key: Any, table: jax.Array, ids: jax.Array) -> jax.Array:

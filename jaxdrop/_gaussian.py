@@ -14,6 +14,7 @@ from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
 from jaxdrop._normal import narrow_normal, spread
 from jaxdrop._rate import Rate, check_rate, check_rate_shape
+from jaxdrop._scale import scaled
 
 
 def gaussian_dropout(
@@ -120,13 +121,13 @@ def gaussian_noise(
 def multiply_noise(key: Any, x: jax.Array, center: Any, std: Any) -> jax.Array:
     """``x (center + std z)``; the backward pass draws z again instead of storing it."""
     middle = follow(jnp.asarray(center, noise_dtype(x)), x)
-    return x * (_noise(key, x, std) + middle).astype(x.dtype)
+    return scaled(x, _noise(key, x, std) + middle)
 
 
 @functools.partial(jax.jit, inline=True)
 def _add(key: Any, x: jax.Array, stddev: Any) -> jax.Array:
     noise = _noise(key, x, stddev)
-    return x + noise.astype(x.dtype)
+    return (x.astype(noise.dtype) + noise).astype(x.dtype)
 
 
 def _noise(key: Any, x: jax.Array, std: Any) -> jax.Array:

@@ -95,7 +95,7 @@ def weyl_index(
     for d, stride in enumerate(block.strides):
         if block.shape[d] != 1:
             low, _ = _along(block.shape[d])
-            step = tie(low * np.uint32(stride * multiplier % _WORD), start)
+            step = low * np.uint32(stride * multiplier % _WORD)
             total = total + _across(step, block.shape, d, sharding)
     return _fill(total, block.shape, sharding)
 
@@ -112,19 +112,10 @@ def high_index(block: Block, base: Limbs, sharding: Any = None, start: Any = 0) 
             step = times(low, stride, block.shape[d] if known else _WORD)
             if high is not None:
                 step = (step[0], step[1] + high * np.uint32(stride % _WORD))
-            limbs = (tie(jnp.broadcast_to(limb, low.shape), start) for limb in step)
+            limbs = (jnp.broadcast_to(limb, low.shape) for limb in step)
             first, second = (_across(limb, block.shape, d, sharding) for limb in limbs)
             total = _add(total, (first, second))
     return _fill(jnp.asarray(total[1]), block.shape, sharding)
-
-
-def tie(value: Any, word: Any) -> jax.Array:
-    """Return value, made to depend on a key word in the eyes of JAX (XLA sees through it).
-
-    Differentiating ``lax.scan``, JAX computes whatever is the same in every step before the loop
-    and stores it: here an index, a threshold, a zero for every element.
-    """
-    return jnp.asarray(value) + (jnp.asarray(word) * 0).astype(jnp.asarray(value).dtype)
 
 
 def _along(count: int) -> tuple[jax.Array, jax.Array | None]:

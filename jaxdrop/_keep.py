@@ -3,8 +3,8 @@
 Two things in the plain form cost as much as the mask itself there. LLVM's loop loads x under the
 mask, so that no load can start before the bits of its element are mixed; an integer minimum of x's
 bits with all ones or zero is the same function and loads ahead. And XLA rounds a bfloat16 product
-with a branch for NaN; a product of two bfloat16 numbers needs none, because it is exact in float32
-and a NaN among them has nothing in the low half to carry. ``scripts/bench forms`` measures both.
+with a branch for NaN; none is needed here, because x's own NaN and the one that a product makes have
+nothing in the low half to carry. ``scripts/bench forms`` measures both.
 
 Other platforms keep the plain form. Bits have no derivative, hence the primitive; it is linear in
 x, and its own tangent, transpose and batching rule say so.
@@ -18,6 +18,9 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxdrop._scale import product_dtype, scaled
+from jaxdrop._varying import alike
+
 _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint64}
 
 
@@ -27,14 +30,22 @@ def keep_where(mask: jax.Array, x: jax.Array, factor: Any = None) -> jax.Array:
     Args:
       mask: bool, of the shape of x.
       x: array.
-      factor: scalar, or array of x's rank that broadcasts against it; None for 1. No gradient
-        flows to it.
+      factor: scalar, or array of x's rank that broadcasts against it; None for 1. The product is
+        taken in float32 at least and rounded once. No gradient flows to it.
     """
-    return _keep_p.bind(mask, x, *(() if factor is None else (jnp.asarray(factor, x.dtype),)))
+    factors = () if factor is None else (_plain_nan(jnp.asarray(factor, product_dtype(x.dtype))),)
+    return _keep_p.bind(*alike(mask, x, *factors))
+
+
+def _plain_nan(factor: jax.Array) -> jax.Array:
+    """A NaN on the device may have any bits; the one of this library has a zero low half."""
+    if isinstance(factor, jax.core.Tracer) and jnp.issubdtype(factor.dtype, jnp.floating):
+        return jnp.where(jnp.isnan(factor), factor.dtype.type(np.nan), factor)
+    return factor
 
 
 def _select(mask: jax.Array, x: jax.Array, *factor: jax.Array) -> jax.Array:
-    return jnp.where(mask, x * factor[0] if factor else x, jnp.zeros((), x.dtype))
+    return jnp.where(mask, scaled(x, factor[0]) if factor else x, jnp.zeros((), x.dtype))
 
 
 def _minimum(mask: jax.Array, x: jax.Array, *factor: jax.Array) -> jax.Array:
@@ -51,9 +62,8 @@ def _product_bits(x: jax.Array, word: Any, *factor: jax.Array) -> jax.Array:
     if not factor:
         return jax.lax.bitcast_convert_type(x, word)
     if x.dtype != jnp.bfloat16:
-        return jax.lax.bitcast_convert_type(x * factor[0], word)
-    exact = x.astype(jnp.float32) * factor[0].astype(jnp.float32)
-    bits = jax.lax.bitcast_convert_type(exact, jnp.uint32)
+        return jax.lax.bitcast_convert_type(scaled(x, factor[0]), word)
+    bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32) * factor[0], jnp.uint32)
     half, lowest = np.uint32(0x7FFF), (bits >> np.uint32(16)) & np.uint32(1)  # ties to even
     return ((bits + half + lowest) >> np.uint32(16)).astype(word)
 
@@ -87,7 +97,10 @@ def _to_front(a: jax.Array, dim: int | None, size: int) -> jax.Array:
 
 
 _keep_p = Primitive("keep_where")
-_keep_p.def_impl(jax.jit(_keep_p.bind))
+_keep_p.def_impl(
+    lambda *args: _select(*args) if jax.config.jax_disable_jit else _compiled(*args)
+)
+_compiled = jax.jit(_keep_p.bind)
 _keep_p.def_abstract_eval(lambda mask, x, *factor: x.update(weak_type=False))
 ad.primitive_jvps[_keep_p] = _tangent
 ad.primitive_transposes[_keep_p] = _transpose

@@ -1,18 +1,20 @@
 """Keys: what counts as one, and the four words that the generator takes from it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import random as jex_random
 
 # Counters far from 0, 1, 2, ..., which jax.random.split and fold_in use on the same key.
 _TAG = 0x6A64726F  # "jdro"
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
-def check_key(key: Any, caller: str) -> jax.Array:
+def check_key(key: Any, caller: str) -> Any:
     """Return a scalar random key, or raise a sentence that says what was given instead."""
+    if isinstance(key, Words):
+        return key
     how = f"pass {caller} a key made by jax.random.key(seed)"
     if key is None:
         raise ValueError(f"{caller} needs a random key and got None; {how}")
@@ -23,7 +25,7 @@ def check_key(key: Any, caller: str) -> jax.Array:
         )
     if not isinstance(key, (jax.Array, np.ndarray)):
         raise TypeError(f"got {type(key).__name__} where a random key belongs; {how}")
-    if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
+    if is_typed(key):
         batch = key.shape
     elif key.dtype == np.uint32 and key.ndim:
         batch = key.shape[:-1]
@@ -40,21 +42,78 @@ def check_key(key: Any, caller: str) -> jax.Array:
     return jnp.asarray(key)
 
 
-def key_words(key: jax.Array) -> jax.Array:
+class Words(NamedTuple):
+    """A key that has been turned into the generator's words: plain integers from here on.
+
+    They are derived outside of ``jax.checkpoint``: inside, the backward pass would use the key a
+    second time, and compute its threefry a second time.
+    """
+
+    array: jax.Array
+
+
+def key_words(key: Any) -> jax.Array:
     """Derive the four uint32 words of the generator from a key of any implementation.
 
     The key's raw words go through the 20-round threefry, two at a time, so that keys that differ
     in one bit have nothing in common.
     """
-    if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
-        key = jax.random.key_data(key)
-    return data_words(key)
+    if isinstance(key, Words):
+        # Behind the barrier the draw of the backward pass looks unlike the forward one to XLA,
+        # which would otherwise compute it once and keep it.
+        return jax.lax.optimization_barrier(key.array)
+    return data_words(key_data(key))
 
 
+def key_data(key: jax.Array) -> jax.Array:
+    """Return a key's raw uint32 words; those of a legacy key are the key itself."""
+    return jax.random.key_data(key) if is_typed(key) else key
+
+
+def is_typed(key: Any) -> bool:
+    return jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+
+
+@jax.jit  # one function of the program, however many layers call it
 def data_words(data: jax.Array) -> jax.Array:
-    """``key_words`` for raw key data of an even number of uint32 words."""
-    pair = data[:2]
+    """``key_words`` for raw key data; a zero follows an odd number of words.
+
+    ``threefry(data, (_TAG, _TAG + 1, _TAG + 2, _TAG + 3))``, as JAX computes it
+    """
+    if data.shape[0] % 2:
+        data = jnp.concatenate([data, jnp.zeros_like(data[:1])])
+    pair = data[0], data[1]
     for i in range(2, data.shape[0], 2):
-        pair = jex_random.threefry_2x32(pair, data[i : i + 2])
-    counters = jax.lax.iota(jnp.uint32, 4) + np.uint32(_TAG)
-    return jex_random.threefry_2x32(pair, counters)
+        pair = _threefry(*pair, data[i], data[i + 1])
+    return jax.lax.platform_dependent(*pair, cpu=_joined, default=_lanes)
+
+
+def _joined(k0: jax.Array, k1: jax.Array) -> jax.Array:
+    """Join the halves. On CPUs that keeps XLA from computing the words for every element."""
+    counter = jax.lax.iota(jnp.uint32, 2) + np.uint32(_TAG)
+    return jnp.concatenate(_threefry(k0, k1, counter, counter + np.uint32(2)))
+
+
+def _lanes(k0: jax.Array, k1: jax.Array) -> jax.Array:
+    """Let each of four lanes keep its own half. On GPUs one kernel makes the words of many layers."""
+    lane = jax.lax.iota(jnp.uint32, 4)
+    counter = (lane & np.uint32(1)) + np.uint32(_TAG)
+    first, second = _threefry(k0, k1, counter, counter + np.uint32(2))
+    return jnp.where(lane < 2, first, second)
+
+
+def _threefry(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[jax.Array, jax.Array]:
+    """The 20-round threefry 2x32 (Salmon et al. 2011) in plain code.
+
+    That of JAX forgets over which mesh axes its key varies, is a loop on CPUs, and its parts become
+    kernels of their own on GPUs.
+    """
+    keys = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
+    x0, x1 = x0 + k0, x1 + k1
+    for i in range(5):
+        for r in _ROTATIONS[i % 2]:
+            x0 = x0 + x1
+            x1 = x0 ^ (x1 << np.uint32(r) | x1 >> np.uint32(32 - r))
+        x0 = x0 + keys[(i + 1) % 3]
+        x1 = x1 + keys[(i + 2) % 3] + np.uint32(i + 1)
+    return x0, x1

@@ -6,16 +6,22 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._check import check_deterministic
-from jaxdrop._key import check_key
+from jaxdrop._key import Words, check_key, key_words
 from jaxdrop._rate import Rate
 
 
 def resolve(key: Any, rate: Rate, deterministic: Any, caller: str) -> tuple[Any, Any]:
-    """Return (key, test mode), both checked; the key is not looked at where none is needed.
+    """Return (the key's words, test mode); the key is not looked at where none is needed.
 
     The test mode is True when nothing is to be drawn (at test time, or a rate that is known to be
     0), False, or a traced bool.
     """
+    key, test_mode = resolve_key(key, rate, deterministic, caller)
+    return key if test_mode is True else Words(key_words(key)), test_mode
+
+
+def resolve_key(key: Any, rate: Rate, deterministic: Any, caller: str) -> tuple[Any, Any]:
+    """``resolve`` for a caller that derives other keys from the key."""
     test_mode = check_deterministic(deterministic)
     if rate.never or test_mode is True:
         return key, True

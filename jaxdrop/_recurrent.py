@@ -9,8 +9,8 @@ import jax
 
 from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, dropout
-from jaxdrop._key import check_key
-from jaxdrop._mode import resolve
+from jaxdrop._key import Words, check_key, key_words
+from jaxdrop._mode import resolve, resolve_key
 from jaxdrop._rate import check_rate
 from jaxdrop._zoneout import zoneout
 
@@ -111,7 +111,7 @@ def recurrent_cell(
             "(carry, x) -> (carry, y)"
         )
     for checked in (check_rate(rate), check_rate(input_rate, "input_rate")):
-        key, _ = resolve(key, checked, deterministic, "recurrent_cell")
+        key, _ = resolve_key(key, checked, deterministic, "recurrent_cell")
     input_key, hidden_key, _ = recurrent_keys(key, "recurrent_cell")
 
     def step(carry: Any, x: Any) -> tuple[Any, Any]:
@@ -122,11 +122,11 @@ def recurrent_cell(
 
 
 def recurrent_keys(key: AnyKey | None, caller: str = "recurrent dropout") -> tuple[Any, Any, Any]:
-    """Derive the keys of the masks of inputs, hidden state and candidate from a sequence's key."""
+    """Derive the words of the masks of inputs, hidden state and candidate from a sequence's key."""
     if key is None:
         return None, None, None
     key = check_key(key, caller)
-    inputs, hidden, candidate = (jax.random.fold_in(key, i) for i in range(3))
+    inputs, hidden, candidate = (Words(key_words(jax.random.fold_in(key, i))) for i in range(3))
     return inputs, hidden, candidate
 
 

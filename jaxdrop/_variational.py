@@ -149,4 +149,4 @@ def sample(
 def add_noise(key: Any, mean: jax.Array, deviation: jax.Array) -> jax.Array:
     """``mean + deviation e``; the backward pass draws e again instead of storing it."""
     noise = follow(standard_normal(key, mean.shape, deviation.dtype), mean)
-    return mean + (deviation * noise).astype(mean.dtype)
+    return (mean.astype(noise.dtype) + deviation * noise).astype(mean.dtype)

@@ -8,7 +8,7 @@ import jax
 
 from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, dropout
-from jaxdrop._mode import resolve
+from jaxdrop._mode import resolve_key
 from jaxdrop._rate import check_rate
 
 # The layers of Flax's recurrent cells that read the hidden state, Linen and NNX.
@@ -79,7 +79,7 @@ def weight_drop(
             f"{', '.join('/'.join(path) for path, _ in named[:8])}; pass where=, a function that "
             "takes a path such as ('cell', 'hi', 'kernel') and returns True for those to drop"
         )
-    key, mode = resolve(key, check_rate(rate), deterministic, "weight_drop")
+    key, mode = resolve_key(key, check_rate(rate), deterministic, "weight_drop")
     if mode is True:
         return x
     dropped = [

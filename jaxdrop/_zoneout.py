@@ -14,6 +14,7 @@ from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, check_rate_shape, keep_probability
+from jaxdrop._scale import product_dtype
 
 
 def zoneout(
@@ -69,11 +70,16 @@ def zoneout(
     key, test_mode = resolve(key, checked, deterministic, "zoneout")
     if checked.never:
         return x
-    kept = jnp.asarray(keep_probability(checked, x.dtype))
+    kept = jnp.asarray(keep_probability(checked, product_dtype(x.dtype)))
     if kept.ndim:
         kept = kept.reshape((1,) * (x.ndim - kept.ndim) + kept.shape)
+
+    def expected() -> jax.Array:
+        new, old = (a.astype(kept.dtype) for a in (x, previous))
+        return (old + kept * (new - old)).astype(x.dtype)
+
     if test_mode is True:
-        return previous + kept * (x - previous)
+        return expected()
 
     # Under lax.scan, plain code would store one mask per time step for the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -81,4 +87,5 @@ def zoneout(
         mask = follow(keep_mask(key, x.shape, rate, broadcast_dims=broadcast_dims), x)
         return keep_where(mask, x) + keep_where(~mask, previous)
 
-    return choose(test_mode, previous + kept * (x - previous), take(key, x, previous))
+    y = take(key, x, previous)
+    return y if test_mode is False else choose(test_mode, expected(), y)

@@ -1,0 +1,25 @@
+"""Inside ``shard_map``, a type says over which mesh axes a value varies; this keeps it true.
+
+A gradient is summed over the axes over which a parameter does not vary and what it meets does. JAX
+does so where it sees the two meet; at a primitive of ours they have to be made alike first.
+"""
+
+from typing import Any
+
+import jax
+
+
+def alike(*values: Any) -> list[Any]:
+    """Return the values, each marked to vary over every mesh axis that one of them varies over."""
+    axes = frozenset[Any]().union(*map(varies_over, values))
+    return [_marked(value, axes - varies_over(value)) for value in values]
+
+
+def varies_over(value: Any) -> frozenset[Any]:
+    """The mesh axes over which a value may differ, by its type; empty outside of ``shard_map``."""
+    return jax.typeof(value).manual_axis_type.varying if isinstance(value, jax.Array) else frozenset()
+
+
+def _marked(value: Any, axes: frozenset[Any]) -> Any:
+    # Sorted, so that two processes trace the same program.
+    return jax.lax.pcast(value, tuple(sorted(axes)), to="varying") if axes else value
