@@ -13,7 +13,7 @@ import jax
 import tyro
 from rich.console import Console
 
-SUITES = ("core", "forms", "family", "training", "mc")
+SUITES = ("core", "forms", "family", "training", "mc", "compile", "model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     if output.out is not None:
         output.out.write_text(json.dumps(report, indent=1) + "\n")
         console.print(f"stored in {output.out}")
-    return 0
+    return int(hasattr(module, "failed") and module.failed(report["cases"]))
 
 
 def processor() -> str:

@@ -27,6 +27,7 @@ from scripts.proofs import hlo, report, sass, stack
 
 TARGET = Path(__file__).with_name("h200.txtpb")
 ROWS, WIDTH = 4096, 2048
+INTEGER = 16  # instructions per element of the pass over x; the key's words are a pass of their own
 
 
 def devices(topology: str) -> Any:
@@ -48,7 +49,7 @@ def stacks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
     rows = []
     for dtype in (jnp.bfloat16, jnp.float32):
         for scanned in (False, True):
-            temps = {}
+            temps, started = {}, {}
             for name, drop in stack.DROPS.items():
                 shapes = stack.stack_arguments(ROWS, WIDTH, dtype)
                 compiled = compile_on(one, stack.stack(drop, scanned), *shapes)
@@ -64,6 +65,7 @@ def stacks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
                     "mask buffers": masks,
                     "fusions": hlo.fusions(text),
                 }
+                started[name] = row["fusions"]
                 rows.append(row)
                 if name == "jaxdrop":
                     label = f"stack, {row['layers']}, {row['dtype']}"
@@ -73,6 +75,11 @@ def stacks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
                         temps[name] <= 1.02 * temps["none"],
                         row["over none"],
                     )
+            checks.add(
+                f"{label}: no more fusions than with flax",
+                started["jaxdrop"] <= started["flax"],
+                f"{started['jaxdrop']}, flax {started['flax']}, no dropout {started['none']}",
+            )
     return rows
 
 
@@ -134,8 +141,8 @@ def instructions(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
             rows.append(row)
             if name == "jaxdrop":
                 checks.add(
-                    f"one call, {row['dtype']}: at most 20 integer instructions over a copy",
-                    row["integer over a copy"] <= 20 and not row["spills"],
+                    f"one call, {row['dtype']}: at most {INTEGER} integer instructions over a copy",
+                    row["integer over a copy"] <= INTEGER and not row["spills"],
                     f"{row['integer over a copy']} per element, {row['spills']} spills",
                 )
     return rows

@@ -1,0 +1,47 @@
+"""What two benchmarks make of their times, and that what they time is what they say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scripts.benchmarks import compile as compiling
+from scripts.benchmarks import model
+
+
+def turns(*totals):
+    return [{"trace": t / 2, "lower": t / 4, "compile": t / 4, "kB": 5.0} for t in totals]
+
+
+@pytest.mark.parametrize("jaxdrop, kept", [((2.0, 1.0, 4.0), True), ((2.5, 1.1, 3.0), False)])
+def test_the_promise_is_about_the_median_of_ratios(jaxdrop, kept):
+    taken = {"no dropout": turns(1, 1, 1), "jaxdrop": turns(*jaxdrop), "flax": turns(2, 1, 4)}
+    case = compiling.record(12, taken)
+    assert case["kept"] is kept
+    assert compiling.failed([case]) is not kept
+    assert ("kept" if kept else "BROKEN") in compiling.verdict([case])
+    assert case["subjects"]["flax"]["seconds"] == 2.0
+    compiling.table([case])
+
+
+def test_what_is_compiled_drops():
+    ws = jnp.ones((2, compiling.WIDTH, compiling.WIDTH)) / compiling.WIDTH
+    x = jnp.ones((compiling.WIDTH, compiling.WIDTH))
+    by = {
+        name: compiling.gradient(drop, 2)(ws, x, jax.random.key(0))
+        for name, drop in compiling.SUBJECTS.items()
+    }
+    assert not np.allclose(by["jaxdrop"], by["no dropout"])
+    assert not np.allclose(by["flax"], by["no dropout"])
+
+
+def test_a_ratio_is_over_the_step_without_dropout():
+    taken = {name: [0.2 * (i + 1)] * 3 for i, name in enumerate(model.SUBJECTS)}
+    case = model.record("float32", taken)
+    assert case["times_no_dropout"] == pytest.approx(
+        {"no dropout": 1, "jaxdrop": 2, "flax": 3, "flax, fast key": 4}
+    )
+    assert model.markdown([case]).splitlines()[2:] == [
+        "| step, float32 | 200 | 2.00 | 3.00 | 4.00 |"
+    ]
+    model.table([case])
