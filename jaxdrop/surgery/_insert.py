@@ -10,7 +10,7 @@ from jaxdrop.nnx import Dropout
 from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._find import Where
 from jaxdrop.surgery._first import change_first
-from jaxdrop.surgery._kinds import is_dropout, kind_of
+from jaxdrop.surgery._kinds import is_layer, kind_of
 from jaxdrop.surgery._made_class import made_class
 from jaxdrop.surgery._stack import stack_of
 from jaxdrop.surgery._undo import Undo
@@ -55,15 +55,16 @@ def insert(
     chosen = [
         (path, module)
         for path, module in nnx.iter_modules(model)
-        if not is_dropout(module) and not hasattr(module, "dropout_before") and where(path, module)
+        if is_layer(module) and not hasattr(module, "dropout_before") and where(path, module)
     ]
     if not chosen:
-        there = [(p, kind_of(m)) for p, m in nnx.iter_modules(model) if not is_dropout(m)]
+        there = [(p, kind_of(m)) for p, m in nnx.iter_modules(model) if is_layer(m)]
         raise nothing_chosen("layer", "the model has modules of type", there)
     undo = Undo()
     for path, module in chosen:
         dropout = Dropout(rate, rngs=rngs, **options)
-        if stack := stack_of(model, path):
+        stack = stack_of(model, path) if path else ()  # the model itself is called as it is
+        if stack:
             dropout.rngs = dropout.rngs.split(stack)
         undo.set(module, dropout_before=dropout)
         undo.become(module, _with_dropout_before(type(module)))

@@ -46,6 +46,11 @@ def is_dropout(module: Any) -> bool:
     return isinstance(module, (*NNX_KINDS, *LINEN_KINDS))
 
 
+def is_layer(module: Any) -> bool:
+    """Return whether dropout can be put before it: attention that drops is a layer, too."""
+    return is_attention(module) or not is_dropout(module)
+
+
 def rate_name(module: Any) -> str:
     """Return the attribute that holds the module's rate."""
     if is_attention(module):

@@ -19,7 +19,7 @@ from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._find import Path, Where, everywhere
 from jaxdrop.surgery._first import change_first
 from jaxdrop.surgery._interposed import inner_call
-from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_name
+from jaxdrop.surgery._kinds import is_attention, is_dropout, is_layer, kind_of, rate_name
 
 
 @contextlib.contextmanager
@@ -104,12 +104,12 @@ class _Met:
     called: dict[Path, str] = dataclasses.field(default_factory=dict)
     chosen: bool = False
 
-    def choose(self, where: Where, context: Any, dropouts: bool) -> bool:
-        """Return whether the call is one of a module of that sort, and chosen."""
+    def choose(self, kind: Callable[[Any], bool], where: Where, context: Any) -> bool:
+        """Return whether it is the call of a module of that kind, and chosen."""
         module = context.module
         if context.method_name != "setup":
             self.called.setdefault(module.path, kind_of(module))
-        chosen = context.method_name == "__call__" and is_dropout(module) is dropouts
+        chosen = context.method_name == "__call__" and kind(module)
         chosen = chosen and bool(where(module.path, module))
         self.chosen |= chosen
         return chosen
@@ -134,7 +134,7 @@ class _Replaced:
 
     def __call__(self, next_fun: Callable, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
-        if not self.met.choose(self.where, context, dropouts=True):
+        if not self.met.choose(is_dropout, self.where, context):
             return next_fun(*args, **kwargs)
         changes = {}
         new = self.rate(module.path, module) if callable(self.rate) else self.rate
@@ -162,7 +162,7 @@ class _Inserted:
             key = context.module.make_rng(self.rng_collection)
             return dropout(key, x, self.rate, deterministic=self.mode)
 
-        if self.met.choose(self.where, context, dropouts=False):
+        if self.met.choose(is_layer, self.where, context):
             args, kwargs = change_first(drop, context.orig_method, args, kwargs)
         return next_fun(*args, **kwargs)
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 from flax import nnx
+from flax.core import DenyList
 from rich.table import Table
 
 from jaxdrop.surgery._downstream import mark, reached
@@ -29,7 +30,7 @@ def listing(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> 
 
     ``share_downstream = parameters applied to a value that follows from the dropout / all of them``
 
-    It is read off the data flow of one call in test mode, which is traced and not run. A table that
+    It is read off the data flow of one call, which is traced and not run. A table that
     the input is looked up in and that is tied to the output layer counts as downstream.
 
     Args:
@@ -37,8 +38,7 @@ def listing(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> 
       inputs: what the model is called with, arrays and flags such as ``train``; an NNX model may go
         without, then no share is known.
       variables: of a Linen model.
-      options: what the model is called with by name, such as ``train=False``. A Linen model has to
-        be called in test mode.
+      options: what the model is called with by name, such as ``train=False``.
 
     Returns:
       One ``Row(path, kind, rate, share_downstream)`` for each dropout.
@@ -128,8 +128,10 @@ def _linen(model: nn.Module, variables: Any, given: Any) -> list[Row]:
             object.__setattr__(module, "attention_fn", plain)
 
     def call(params: Any, rest: Any, args: Any, kwargs: Any) -> Any:
+        rngs = {name: jax.random.key(i) for i, name in enumerate(("dropout", "params", "zoneout"))}
+        variables, mutable = {"params": params, **rest}, DenyList("params")
         with nn.intercept_methods(watch):
-            return model.apply({"params": params, **rest}, *args, **kwargs)
+            return model.apply(variables, *args, rngs=rngs, mutable=mutable, **kwargs)
 
     rest = {name: value for name, value in variables.items() if name != "params"}
     shares = _shares(call, variables.get("params", {}), rest, given, None)

@@ -202,6 +202,10 @@ class ByName(nn.Module):
             return nn.remat(nn.Dense)(3, use_bias=False)(inputs=x)
         if self.way == "attention":
             return nn.MultiHeadDotProductAttention(2, use_bias=False)(inputs_q=x)
+        if self.way == "attention that drops":
+            return nn.MultiHeadDotProductAttention(
+                2, use_bias=False, dropout_rate=0.1, deterministic=True
+            )(inputs_q=x)
         if self.way == "norm":
             return nn.LayerNorm(use_bias=False)(mask=None, x=x)
         if self.way == "sequential":
@@ -209,7 +213,9 @@ class ByName(nn.Module):
         return nn.Dense(3, use_bias=False)(inputs=x)
 
 
-@pytest.mark.parametrize("way", ["dense", "remat", "attention", "norm", "sequential"])
+@pytest.mark.parametrize(
+    "way", ["dense", "remat", "attention", "attention that drops", "norm", "sequential"]
+)
 def test_a_layer_called_by_keyword_drops_its_first_argument(way: str) -> None:
     net, x = ByName(way), jnp.ones((2, 8))
     variables = net.init(jax.random.key(0), x)

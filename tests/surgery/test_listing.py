@@ -142,6 +142,7 @@ def test_wrong_use_is_told_in_a_sentence(model: Any, sentence: str) -> None:
 class Flagged(nn.Module):
     @nn.compact
     def __call__(self, x: Any, train: bool, mode: str = "full") -> Any:
+        x = nn.BatchNorm(use_running_average=not train, use_bias=False, use_scale=False)(x)
         x = nn.Dropout(0.25, deterministic=not train)(nn.Dense(8, use_bias=False)(x))
         return nn.Dense(8, use_bias=False)(x) if mode == "full" else x
 
@@ -164,6 +165,8 @@ class FlaggedNNX(nnx.Module):
         ((), {"train": False, "x": X}, 0.5),
         ((np.asarray(X), False, "half"), {}, 0),
         ((X,), {"train": False, "mode": "half"}, 0),
+        ((X, True), {}, 0.5),
+        ((X,), {"train": True, "mode": "half"}, 0),
     ],
 )
 @pytest.mark.parametrize("library", ["linen", "nnx"])

@@ -304,13 +304,19 @@ class Named(nnx.Module):
         return self.layer(**dict.fromkeys(self.names, x))
 
 
-@pytest.mark.parametrize("name", ["linear", "attention", "norm"])
+@pytest.mark.parametrize("name", ["linear", "attention", "attention that drops", "norm"])
 def test_a_layer_called_by_keyword_drops_its_first_argument(name: str) -> None:
     rngs = nnx.Rngs(0)
     model = {
         "linear": lambda: Named(nnx.Linear(8, 3, use_bias=False, rngs=rngs), inputs=""),
         "attention": lambda: Named(
             nnx.MultiHeadAttention(2, 8, use_bias=False, decode=False, rngs=rngs), inputs_q=""
+        ),
+        "attention that drops": lambda: Named(
+            nnx.MultiHeadAttention(
+                2, 8, dropout_rate=0.1, use_bias=False, deterministic=False, decode=False, rngs=rngs
+            ),
+            inputs_q="",
         ),
         "norm": lambda: Named(nnx.LayerNorm(8, use_bias=False, rngs=rngs), x=""),
     }[name]()
