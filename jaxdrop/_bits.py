@@ -97,7 +97,7 @@ def _batch(args: Any, dims: Any, *, maps: Any, **params: Any) -> Any:
 
 
 _bits_p = Primitive("dropout_bits")
-_bits_p.def_impl(functools.partial(jax.jit, static_argnames=("block", "sharding", "maps"))(_compute))
+_bits_p.def_impl(jax.jit(_compute, static_argnames=("block", "sharding", "maps")))
 _bits_p.def_abstract_eval(_type)
 batching.primitive_batchers[_bits_p] = _batch
 mlir.register_lowering(_bits_p, mlir.lower_fun(_compute, multiple_results=False), inline=False)

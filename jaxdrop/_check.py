@@ -8,6 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_UNFIT = {
+    "float8_e8m0fnu": "no zero for what is dropped",
+    "float4_e2m1fn": "too few numbers for what is kept and scaled",
+}
+
 
 def check_input(x: Any, caller: str, name: str = "x", *, integers: bool = False) -> jax.Array:
     """Return x as an array, or raise a sentence if the caller can do nothing with it."""
@@ -15,7 +20,9 @@ def check_input(x: Any, caller: str, name: str = "x", *, integers: bool = False)
     if not integers:
         takes = f"{caller} takes a floating or complex array"
     if not isinstance(x, (jax.Array, np.ndarray, np.generic, float, complex)):
-        raise TypeError(f"got {name}={x!r:.60} of type {type(x).__name__}; {takes}")
+        # nnx.Param and other variables; the core does not import flax.
+        way_out = f": pass {name}[...]" if hasattr(x, "get_value") else ""
+        raise TypeError(f"got {name}={x!r:.60} of type {type(x).__name__}; {takes}{way_out}")
     array = jnp.asarray(x)
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         raise TypeError(f"got a random key as {name}; {caller} takes the key first, then {name}")
@@ -24,6 +31,11 @@ def check_input(x: Any, caller: str, name: str = "x", *, integers: bool = False)
         raise TypeError(
             f"got {name} of dtype {array.dtype}; {takes}: convert it first, for example "
             f"{name}.astype(jnp.float32)"
+        )
+    if not whole and array.dtype.name in _UNFIT:
+        raise TypeError(
+            f"got {name} of dtype {array.dtype}, which has {_UNFIT[array.dtype.name]}; convert it "
+            f"first, for example {name}.astype(jnp.bfloat16)"
         )
     return array
 

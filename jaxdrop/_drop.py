@@ -7,7 +7,6 @@ do is to compute the mask once for both passes and keep it; the words of the bac
 go through a barrier.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -166,7 +165,7 @@ def _batch(args: Any, dims: Any, *, form: Form, maps: Any, again: bool) -> Any:
 
 
 _drop_p = Primitive("dropout")
-_drop_p.def_impl(functools.partial(jax.jit, static_argnames=("form", "maps", "again"))(_compute))
+_drop_p.def_impl(jax.jit(_compute, static_argnames=("form", "maps", "again")))
 _drop_p.def_abstract_eval(lambda x, *others, **params: x.update(weak_type=False))
 ad.primitive_jvps[_drop_p] = _tangent
 ad.primitive_transposes[_drop_p] = _transpose

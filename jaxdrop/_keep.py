@@ -3,8 +3,8 @@
 Two things in the plain form cost as much as the mask itself there. LLVM's loop loads x under the
 mask, so that no load can start before the bits of its element are mixed; an integer minimum of x's
 bits with all ones or zero is the same function and loads ahead. And XLA rounds a bfloat16 product
-with a branch for NaN; none is needed here, because x's own NaN and the one that a product makes have
-nothing in the low half to carry. ``scripts/bench forms`` measures both.
+with a branch for NaN; none is needed here, because x's own NaN and the one that a product makes
+have nothing in the low half to carry. ``scripts/bench forms`` measures both.
 
 Other platforms keep the plain form. Bits have no derivative, hence the primitive; it is linear in
 x, and its own tangent, transpose and batching rule say so.
@@ -96,11 +96,14 @@ def _to_front(a: jax.Array, dim: int | None, size: int) -> jax.Array:
     return jnp.broadcast_to(a, (size, *a.shape)) if dim is None else jnp.moveaxis(a, dim, 0)
 
 
+def _without_jit() -> bool:
+    """Whether jax.disable_jit() is on, under which the compiled form would call itself."""
+    return jax.config.jax_disable_jit  # type: ignore[attr-defined]
+
+
 _keep_p = Primitive("keep_where")
-_keep_p.def_impl(
-    lambda *args: _select(*args) if jax.config.jax_disable_jit else _compiled(*args)
-)
 _compiled = jax.jit(_keep_p.bind)
+_keep_p.def_impl(lambda *args: (_select if _without_jit() else _compiled)(*args))
 _keep_p.def_abstract_eval(lambda mask, x, *factor: x.update(weak_type=False))
 ad.primitive_jvps[_keep_p] = _tangent
 ad.primitive_transposes[_keep_p] = _transpose

@@ -95,7 +95,7 @@ def _joined(k0: jax.Array, k1: jax.Array) -> jax.Array:
 
 
 def _lanes(k0: jax.Array, k1: jax.Array) -> jax.Array:
-    """Let each of four lanes keep its own half. On GPUs one kernel makes the words of many layers."""
+    """Let each of four lanes keep its own half. On GPUs one kernel then serves several layers."""
     lane = jax.lax.iota(jnp.uint32, 4)
     counter = (lane & np.uint32(1)) + np.uint32(_TAG)
     first, second = _threefry(k0, k1, counter, counter + np.uint32(2))

@@ -11,6 +11,7 @@ from jaxdrop._check import check_input
 from jaxdrop._dropout import AnyKey, keep_mask
 from jaxdrop._mode import resolve
 from jaxdrop._rate import check_rate
+from jaxdrop._varying import alike, varies_over
 
 
 def layer_drop(
@@ -41,8 +42,9 @@ def layer_drop(
       TypeError, ValueError: with what was given and what is expected.
 
     One decision holds for the whole batch: under jit the layer is the branch of a conditional and
-    takes no time when skipped. Under vmap with a key per example both branches run, and the result
-    is chosen; use ``drop_path`` there.
+    takes no time when skipped. Under vmap with a key per example, and inside ``shard_map`` with a
+    key per shard (whose gradients are summed over shards), the layer always runs and the result is
+    chosen; use ``drop_path`` there.
 
     Reference:
       Fan et al., Reducing Transformer Depth on Demand with Structured Dropout, 2020.
@@ -61,6 +63,11 @@ def layer_drop(
     check_output(jax.eval_shape(layer, x), x)
     if isinstance(run, bool):
         return layer(x) if run else x
+    if varies_over(run):
+        return jnp.where(run, layer(x), x)
+    if jax.sharding.get_abstract_mesh().manual_axes:  # both branches vary where the layer's does
+        out = jax.make_jaxpr(layer)(x).out_avals[0]
+        (x,) = alike(x, over=out.manual_axis_type.varying)
     return jax.lax.cond(run, layer, _skip, x)
 
 

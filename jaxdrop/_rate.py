@@ -11,6 +11,7 @@ import numpy as np
 from jaxdrop._check import check_broadcast
 
 _TWO32 = 4294967296.0
+_ROUNDING = 1e-12  # 0.3 - 0.1 * 3 is -5.6e-17, and meant as 0
 
 
 class Rate(NamedTuple):
@@ -34,6 +35,7 @@ def check_rate(rate: Any, name: str = "rate") -> Rate:
 
     A Python number or NumPy array is checked here and stays on the host, where it is exact in
     float64. A JAX array is checked when it is concrete and clipped to [0, 1] when it is traced.
+    What is outside by no more than rounding stands for 0 or 1.
     """
     expected = f"expected 0 <= {name} <= 1, the probability of dropping an element"
     if isinstance(rate, (bool, np.bool_, str)) or rate is None:
@@ -51,9 +53,10 @@ def check_rate(rate: Any, name: str = "rate") -> Rate:
     if not _is_real(host.dtype):
         raise TypeError(f"got a {name} of dtype {host.dtype}; {expected}")
     host = host.astype(np.float64)
-    bad = host[~((host >= 0) & (host <= 1))]
+    bad = host[~((host >= -_ROUNDING) & (host <= 1 + _ROUNDING))]
     if bad.size:
         raise ValueError(f"got {name}={float(bad.flat[0])!r}; {expected}")
+    host = np.clip(host, 0.0, 1.0)
     if isinstance(rate, jax.Array):
         return Rate(_as_float(rate))
     return Rate(float(host) if host.ndim == 0 else host)

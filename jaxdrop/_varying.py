@@ -9,15 +9,20 @@ from typing import Any
 import jax
 
 
-def alike(*values: Any) -> list[Any]:
-    """Return the values, each marked to vary over every mesh axis that one of them varies over."""
-    axes = frozenset[Any]().union(*map(varies_over, values))
+def alike(*values: Any, over: frozenset[Any] = frozenset()) -> list[Any]:
+    """Return the values, each marked to vary over every mesh axis that one of them varies over.
+
+    And over those of ``over``.
+    """
+    axes = over.union(*map(varies_over, values))
     return [_marked(value, axes - varies_over(value)) for value in values]
 
 
 def varies_over(value: Any) -> frozenset[Any]:
-    """The mesh axes over which a value may differ, by its type; empty outside of ``shard_map``."""
-    return jax.typeof(value).manual_axis_type.varying if isinstance(value, jax.Array) else frozenset()
+    """The mesh axes over which a value may differ, by its type; none outside of ``shard_map``."""
+    if not isinstance(value, jax.Array):
+        return frozenset()
+    return jax.typeof(value).manual_axis_type.varying
 
 
 def _marked(value: Any, axes: frozenset[Any]) -> Any:

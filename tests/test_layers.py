@@ -10,7 +10,7 @@ import sys
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "jaxdrop"
-DRAWING = {"_mix", "_index", "_key", "_bits", "_prng"}
+DRAWING = {"_mix", "_index", "_key", "_bits", "_prng", "_varying"}
 FORBIDDEN = {"bernoulli", "uniform", "normal", "bits", "randint", "choice", "categorical"}
 
 
@@ -53,7 +53,7 @@ def test_imports_point_downward(module, path):
 
 @pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda v: str(v)[-40:])
 def test_only_the_bits_draw(module, path):
-    if module == "jaxdrop._dropout":
+    if module == "jaxdrop._drop":
         return  # bits="key" draws what flax draws
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("jax.random", "random"):

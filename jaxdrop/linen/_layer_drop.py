@@ -4,10 +4,12 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
+from jaxdrop._varying import varies_over
 
 
 class LayerDrop(nn.Module):
@@ -80,6 +82,8 @@ class LayerDrop(nn.Module):
                 return run_layer(self, x)
             if run is False:
                 return x
+            if varies_over(run):  # shards that decide on their own cannot sum inside of a branch
+                return jnp.where(run, run_layer(self, x), x)
             return nn.cond(run, run_layer, lambda module, x: x, self, x)
 
         def draw_key() -> jax.Array:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
+from jaxdrop._varying import varies_over
 from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of, value_of
 
 
@@ -89,6 +91,8 @@ class LayerDrop(Mode, nnx.Module):
             x, run = decide(key, x, rate, deterministic)
             if isinstance(run, bool):
                 return run_layer(self.layer, x, moving) if run else x
+            if varies_over(run):  # shards that decide on their own cannot sum inside of a branch
+                return jnp.where(run, run_layer(self.layer, x, moving), x)
             return nnx.cond(run, run_layer, _skip, self.layer, x, moving)
 
         mode = mode_of(self, deterministic)

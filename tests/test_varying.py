@@ -1,0 +1,247 @@
+"""Inside shard_map: what is replicated and what varies over a mesh axis, in every combination.
+
+The reference is a Python loop over the shards. A gradient of what is replicated is their sum.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+import jaxdrop
+import jaxdrop.linen
+import jaxdrop.nnx
+from tests.family.over_members import RATE, over
+from tests.family.registry import Member
+
+SHARDS = 2
+MESHES = {
+    "one axis": ((2,), ("a",), AxisType.Auto, True),
+    "explicit": ((2,), ("a",), AxisType.Explicit, True),
+    "two axes": ((2, 2), ("a", "b"), AxisType.Auto, True),
+    "unchecked": ((2,), ("a",), AxisType.Auto, False),
+}
+EVERY = list(itertools.product([False, True], repeat=2))
+
+
+def stacked(value: Any) -> Any:
+    """The shards' own values of what varies: other ones of the same kind."""
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return jax.vmap(functools.partial(jax.random.fold_in, value))(jnp.arange(SHARDS))
+    return jnp.stack([value, value[::-1] if value.ndim else value / 2])
+
+
+def is_float(value: Any) -> bool:
+    return jnp.issubdtype(value.dtype, jnp.inexact)
+
+
+def check(f: Callable[..., jax.Array], values: Sequence[Any], varies: Any, mesh: str) -> None:
+    """Compare ``f(*values)`` and its gradients in shard_map with a loop over the shards."""
+    shape, names, axis_type, checked = MESHES[mesh]
+    given = [stacked(v) if var else v for v, var in zip(values, varies, strict=True)]
+    plain = list(given)  # for the loop
+    learned = [i for i, v in enumerate(values) if is_float(v)]
+    specs = tuple(P("a") if var else P() for var in varies)
+
+    def weight(y: jax.Array, i: Any) -> jax.Array:  # the shards count differently
+        y = y.astype(jnp.float32)
+        return (y * y).sum() * (i + 1.0)
+
+    def own(*given: Any) -> list[Any]:
+        return [g[0] if var else g for g, var in zip(given, varies, strict=True)]
+
+    def local(*given: Any) -> Any:
+        def loss(*chosen: Any) -> Any:
+            arguments = own(*given)
+            for i, g in zip(learned, chosen, strict=True):
+                arguments[i] = g
+            y = f(*arguments)
+            i = jax.lax.axis_index("a").astype(jnp.float32)
+            return jax.lax.psum(weight(y, i), "a"), y
+
+        chosen = [own(*given)[i] for i in learned]
+        if not learned or not checked:  # unchecked, a sum over devices has another transpose
+            return f(*own(*given))[None], ()
+        gradients, y = jax.grad(loss, tuple(range(len(learned))), has_aux=True)(*chosen)
+        return y[None], tuple(
+            g[None] if varies[i] else g for i, g in zip(learned, gradients, strict=True)
+        )
+
+    out = (P("a"), tuple(specs[i] for i in learned) if checked else ())
+    devices = jax.devices()[: int(np.prod(shape))]
+    of_type = (axis_type,) * len(shape)
+    grid = jax.make_mesh(shape, names, axis_types=of_type, devices=devices)
+    if axis_type is AxisType.Explicit:
+        given = [
+            jax.device_put(g, jax.sharding.NamedSharding(grid, spec))
+            for g, spec in zip(given, specs, strict=True)
+        ]
+    with jax.set_mesh(grid):
+        sharded = jax.shard_map(local, in_specs=specs, out_specs=out, check_vma=checked)
+        y, gradients = jax.jit(sharded)(*given)
+        if not checked:
+
+            def outside(*chosen: Any) -> jax.Array:
+                arguments = list(given)
+                for i, g in zip(learned, chosen, strict=True):
+                    arguments[i] = g
+                ys = sharded(*arguments)[0]
+                return sum(weight(ys[i], float(i)) for i in range(SHARDS))
+
+            if learned:
+                gradients = jax.jit(jax.grad(outside, tuple(range(len(learned)))))(
+                    *(given[i] for i in learned)
+                )
+    y, gradients = jax.tree.map(np.asarray, (y, gradients))
+
+    def loop(*chosen: Any) -> Any:
+        arguments = list(plain)
+        for i, g in zip(learned, chosen, strict=True):
+            arguments[i] = g
+        ys = [
+            f(*(a[s] if var else a for a, var in zip(arguments, varies, strict=True)))
+            for s in range(SHARDS)
+        ]
+        return sum(weight(y, float(s)) for s, y in enumerate(ys)), jnp.stack(ys)
+
+    if learned:
+        expected, ys = jax.jit(jax.grad(loop, tuple(range(len(learned))), has_aux=True))(
+            *(plain[i] for i in learned)
+        )
+    else:
+        expected, ys = (), loop()[1]
+    np.testing.assert_allclose(y, ys, rtol=2e-5, atol=2e-5)
+    for g, e in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-4, atol=1e-4)
+
+
+def test_the_smallest_case():
+    """w replicated, two masks: 1011 and 0101."""
+
+    def shard(w: jax.Array) -> jax.Array:
+        key = jax.random.fold_in(jax.random.key(0), jax.lax.axis_index("a"))
+        return jax.grad(lambda w: jax.lax.psum(jaxdrop.dropout(key, w, 0.5).sum(), "a"))(w)
+
+    with jax.set_mesh(jax.make_mesh((2,), ("a",), devices=jax.devices()[:2])):
+        got = jax.jit(jax.shard_map(shard, in_specs=P(), out_specs=P()))(jnp.ones(4))
+    np.testing.assert_array_equal(got, [2, 2, 2, 4])
+
+
+def test_results_that_differ_are_not_taken_for_replicated():
+    def shard(x: jax.Array) -> jax.Array:
+        key = jax.random.fold_in(jax.random.key(0), jax.lax.axis_index("a"))
+        return jaxdrop.dropout(key, x, 0.5)
+
+    with jax.set_mesh(jax.make_mesh((2,), ("a",), devices=jax.devices()[:2])):
+        with pytest.raises(ValueError, match="out_specs"):
+            jax.jit(jax.shard_map(shard, in_specs=P(), out_specs=P()))(jnp.ones(4))
+
+
+@pytest.mark.parametrize("varies", [(True, False), (True, True), (False, True)], ids=str)
+@over()
+def test_every_member(member: Member, varies: tuple[bool, bool]):
+    """(key, x)"""
+    f = lambda key, x: member.apply(key, x, RATE)  # noqa: E731 (one line)
+    check(f, (jax.random.key(3), member.example()), varies, "one axis")
+
+
+@pytest.mark.parametrize("mesh", ["explicit", "two axes", "unchecked"])
+@over()
+def test_every_member_on_other_meshes(member: Member, mesh: str):
+    f = lambda key, x: member.apply(key, x, RATE)  # noqa: E731
+    check(f, (jax.random.key(3), member.example()), (True, False), mesh)
+
+
+X = jnp.linspace(-1.5, 2.0, 12).reshape(3, 4)
+KERNEL = jnp.linspace(-1.0, 1.0, 8).reshape(4, 2)
+PARAMETERS: dict[str, tuple[Callable[..., jax.Array], tuple[Any, ...]]] = {
+    "a rate on the device": (
+        lambda key, x, r: jaxdrop.dropout(key, x, jax.lax.stop_gradient(r)), (X, jnp.float32(0.4))
+    ),
+    "bits='key'": (lambda key, x, r: jaxdrop.dropout(key, x * r, 0.4, bits="key"), (X, X)),
+    "test": (
+        lambda key, x, r: jaxdrop.dropout(key, x * r, 0.4, scale_at="test", broadcast_dims=(0,)),
+        (X, X),
+    ),
+    "alpha": (lambda key, x, r: jaxdrop.alpha_dropout(key, x * r, 0.4), (X, X)),
+    "concrete": (jaxdrop.concrete_dropout, (X, jnp.float32(0.4))),
+    "variational": (
+        lambda key, x, a: jaxdrop.variational_dropout(key, x, a - 1), (X, jnp.float32(0.4))
+    ),
+    "variational dense": (
+        lambda key, x, k: jaxdrop.variational_dense(key, x, k, k - 3), (X, KERNEL)
+    ),
+    "drop_connect": (
+        lambda key, x, k: jaxdrop.drop_connect_dense(key, x, 0.4, kernel=k), (X, KERNEL)
+    ),
+    "drop_connect, each": (
+        lambda key, x, k: jaxdrop.drop_connect_dense(key, x, 0.4, kernel=k, per_example=True),
+        (X, KERNEL),
+    ),
+    "zoneout": (lambda key, x, h: jaxdrop.zoneout(key, x, 0.4, previous=h), (X, X[::-1])),
+    "embedding": (
+        lambda key, x, t: x @ jaxdrop.embedding_dropout(key, t, 0.4, np.array([3, 1, 3, 0])),
+        (X, KERNEL),
+    ),
+    "layer_drop": (
+        lambda key, x, k: jaxdrop.layer_drop(key, x, 0.5, lambda h: h + h @ (k @ k.T)), (X, KERNEL)
+    ),
+    "a spread rate": (
+        lambda key, x, r: jaxdrop.dropout(key, x, jax.lax.stop_gradient(r)), (X, jnp.abs(X) / 4)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("varies", list(itertools.product([True, False], repeat=2)), ids=str)
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters(name: str, varies: tuple[bool, bool]):
+    """A key per shard; x and the parameter varying or replicated."""
+    f, values = PARAMETERS[name]
+    check(f, (jax.random.key(5), *values), (True, *varies), "one axis")
+
+
+@pytest.mark.parametrize("mesh", ["explicit", "two axes", "unchecked"])
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_on_other_meshes(name: str, mesh: str):
+    f, values = PARAMETERS[name]
+    check(f, (jax.random.key(5), *values), (True, True, False), mesh)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_that_vary_alone(name: str):
+    f, values = PARAMETERS[name]
+    check(f, (jax.random.key(5), *values), (False, False, True), "one axis")
+
+
+def _linen(layer: nn.Module) -> Callable[..., jax.Array]:
+    return lambda key, x, k: layer.apply({"params": {"kernel": k}}, x, rngs={"dropout": key})
+
+
+def _nnx(key: Any, x: Any, k: Any) -> Any:
+    return jaxdrop.nnx.Dropout(0.4, rngs=nnx.Rngs(key))(x @ k)
+
+
+LAYERS: dict[str, Callable[..., jax.Array]] = {
+    "linen.Dropout": lambda key, x, k: jaxdrop.linen.Dropout(0.4, deterministic=False).apply(
+        {}, x @ k, rngs={"dropout": key}
+    ),
+    "linen.DropConnectDense": _linen(
+        jaxdrop.linen.DropConnectDense(2, 0.4, use_bias=False, deterministic=False)
+    ),
+    "nnx.Dropout": _nnx,
+}
+
+
+@pytest.mark.parametrize("varies", [(True, False), (False, False), (False, True)], ids=str)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name: str, varies: tuple[bool, bool]):
+    check(LAYERS[name], (jax.random.key(5), X, KERNEL), (True, *varies), "one axis")
