@@ -80,7 +80,7 @@ def dropout(
     ``y = where(keep_mask(key, x.shape, rate), x / (1 - rate), 0)``
 
     The mask is computed inside the loop that uses it, and computed again in the backward pass, so
-    only the key is kept between the two.
+    only four words made of the key are kept between the two.
 
     Args:
       key: a random key of any implementation, or a legacy uint32 key. May be None when
