@@ -1,5 +1,10 @@
 """What JAX can be set to and what people hand over: dtypes, no jit, keys, rates near 0."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -11,6 +16,7 @@ import jaxdrop
 from tests.family.over_members import RATE, over
 from tests.family.registry import Member
 
+ROOT = pathlib.Path(__file__).parents[1]
 HALF = (jnp.bfloat16, jnp.float16)
 
 
@@ -114,3 +120,31 @@ def test_keys_of_any_number_of_words(impl: str):
         jaxdrop.dropout(key, jnp.ones(64), 0.5),
         jnp.where(jaxdrop.keep_mask(key, (64,), 0.5), 2.0, 0.0),
     )
+
+
+def test_the_next_remat_of_jax_meets_no_key_twice():
+    """JAX_REMAT3=1, on its way to being the default: a key inside a checkpoint counts as reuse."""
+    code = """if True:
+        import jax, jax.numpy as jnp, jaxdrop
+        jax.config.update("jax_debug_key_reuse", True)
+        for draw in (
+            lambda key, x: jaxdrop.dropout(key, x, 0.5),
+            lambda key, x: jaxdrop.dropout(key, x, 0.5, bits="key"),
+            lambda key, x: jaxdrop.alpha_dropout(key, x, 0.5),
+            lambda key, x: jaxdrop.gaussian_dropout(key, x, 0.5),
+            lambda key, x: jaxdrop.concrete_dropout(key, x, 0.5),
+            lambda key, x: jaxdrop.variational_dropout(key, x, -1.0),
+            lambda key, x: jaxdrop.zoneout(key, x, 0.5, previous=x),
+            lambda key, x: jaxdrop.drop_block(key, x[None, :, None], 0.5, block_size=2),
+            lambda key, x: jaxdrop.cutout(key, x[None, :, None], 0.5, size=2),
+            lambda key, x: jaxdrop.embedding_dropout(key, x[:, None], 0.5, jnp.arange(3)),
+            lambda key, x: jaxdrop.drop_connect_dense(
+                key, x[None], 0.5, kernel=jnp.ones((8, 2)), per_example=True
+            ),
+        ):
+            gradient = jax.grad(lambda x, key: draw(key, x).sum())
+            jax.jit(gradient)(jnp.ones(8), jax.random.key(0))
+            gradient(jnp.ones(8), jax.random.key(0))
+    """
+    environment = os.environ | {"JAX_REMAT3": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)

@@ -23,6 +23,8 @@ import jaxdrop.nnx
 from tests.family.over_members import RATE, over
 from tests.family.registry import Member
 
+pytestmark = pytest.mark.usefixtures("unoptimised")  # hundreds of small programs
+
 SHARDS = 2
 MESHES = {
     "one axis": ((2,), ("a",), AxisType.Auto, True),
