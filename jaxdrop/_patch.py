@@ -10,6 +10,7 @@ from jaxdrop._check import check_input, check_integer
 from jaxdrop._dropout import AnyKey
 from jaxdrop._mode import resolve
 from jaxdrop._rate import check_rate
+from jaxdrop._varying import alike
 
 
 def patch_dropout(
@@ -112,7 +113,8 @@ def patch_indices(
         return whole
     # A whisker more than the product, so that 10 * (1 - 0.9) is one token and not none.
     kept = max(1, int(patches * (1 - checked.value) + 1e-9))
-    order = jnp.argsort(random_bits(key, (batch, patches)), axis=1)[:, :kept]
+    bits = random_bits(key, (batch, patches))
+    order, _ = alike(jnp.argsort(bits, axis=1)[:, :kept], bits)  # argsort forgets what varies
     return jnp.concatenate(
         [whole[:, :first], jnp.sort(order, axis=1).astype(jnp.int32) + first], axis=1
     )
