@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxdrop
-from scripts.benchmarks import core
+from scripts.benchmarks import core, model
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,6 +38,11 @@ def test_every_path_exists(page):
 
 def test_code_within_the_first_20_lines():
     assert any(line.startswith("```python") for line in PAGES[0].read_text().splitlines()[:20])
+
+
+def test_what_it_costs_is_what_the_benchmark_printed():
+    report = json.loads((ROOT / "results/bench/model.json").read_text())
+    assert model.markdown(report["cases"]) in PAGES[0].read_text()
 
 
 def test_the_table_is_what_the_benchmark_printed():
