@@ -1,7 +1,5 @@
 """Surgery on NNX models: in place, reversible, parameters and paths untouched."""
 
-import copy
-import pickle
 from typing import Any
 
 import jax
@@ -13,61 +11,7 @@ from flax import nnx
 import jaxdrop.nnx
 import jaxdrop.testing
 from jaxdrop import surgery
-
-X = np.random.RandomState(0).standard_normal((4, 5, 8)).astype(np.float32)
-
-
-class Block(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs):
-        self.attention = nnx.MultiHeadAttention(
-            2, 8, dropout_rate=0.2, broadcast_dropout=False, decode=False, rngs=rngs
-        )
-        self.drops = nnx.List([nnx.Dropout(0.3, rngs=rngs), jaxdrop.nnx.SpatialDropout(0.1)])
-        self.dense = nnx.Linear(8, 8, rngs=rngs)
-        self.again = self.drops[0]  # shared
-
-    def __call__(self, x: Any) -> Any:
-        x = x + self.attention(x)
-        return x + self.again(self.dense(self.drops[0](x)))
-
-
-def block() -> Block:
-    return Block(nnx.Rngs(0, dropout=1))
-
-
-def fingerprint(model: nnx.Module) -> Any:
-    """Everything that is stored, and every static attribute."""
-    graphdef, state = nnx.split(model)
-    leaves = jax.tree_util.tree_leaves_with_path(nnx.as_pure(state))
-    plain = [
-        (jax.tree_util.keystr(p), np.asarray(jax.random.key_data(a) if is_key(a) else a).tobytes())
-        for p, a in leaves
-    ]
-    return graphdef, plain
-
-
-def is_key(a: Any) -> bool:
-    return jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key)
-
-
-def parameters(model: nnx.Module) -> Any:
-    leaves = jax.tree_util.tree_leaves_with_path(nnx.as_pure(nnx.state(model, nnx.Param)))
-    return [(jax.tree_util.keystr(p), np.asarray(a).tobytes()) for p, a in leaves]
-
-
-def is_linear(path: Any, module: Any) -> bool:
-    return isinstance(module, nnx.Linear)
-
-
-CHANGES = {
-    "replace": surgery.replace,
-    "set_rates": lambda m: surgery.set_rates(m, 0.15),
-    "insert": lambda m: surgery.insert(m, is_linear, 0.5, rngs=nnx.Rngs(3)),
-    "variables": lambda m: (
-        surgery.replace(m),
-        surgery.rates_as_variables(m, lambda p, d: "attention" not in p),
-    ),
-}
+from tests.surgery.nnx_block import CHANGES, X, block, fingerprint, is_linear, parameters
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -176,20 +120,6 @@ def test_a_traced_rate_on_a_model_merged_inside_the_step() -> None:
     jaxdrop.testing.assert_mask_rate(np.asarray(call(state, 0.2)) > 0, 0.2, false_alarm=1e-9)
 
 
-def test_insert_drops_the_layer_s_input_while_training() -> None:
-    model = nnx.Sequential(nnx.Linear(200, 200, use_bias=False, rngs=nnx.Rngs(0)), nnx.relu)
-    model.layers[0].kernel[...] = jnp.eye(200)
-    undo = surgery.insert(model, is_linear, 0.3, rngs=nnx.Rngs(1))
-    jaxdrop.testing.assert_mask_rate(
-        np.asarray(model(jnp.ones((50, 200)))) > 0, 0.3, false_alarm=1e-9
-    )
-    assert [row.path for row in surgery.listing(model)] == [("layers", 0, "dropout_before")]
-    model.eval()
-    assert (np.asarray(model(jnp.ones((50, 200)))) == 1).all()
-    undo()
-    assert type(model.layers[0]) is nnx.Linear and not hasattr(model.layers[0], "dropout_before")
-
-
 def test_equal_surgeries_give_equal_graphs() -> None:
     one, two = block(), block()
     for model in (one, two):
@@ -294,79 +224,3 @@ def test_a_predicate_that_chooses_nothing_is_told(work: Any, sentence: str) -> N
     with pytest.raises(ValueError, match="the predicate chose " + sentence):
         work(model)
     assert fingerprint(model) == before
-
-
-class Named(nnx.Module):
-    def __init__(self, layer: Any, **names: str):
-        self.layer, self.names = layer, nnx.static(names)
-
-    def __call__(self, x: Any) -> Any:
-        return self.layer(**dict.fromkeys(self.names, x))
-
-
-@pytest.mark.parametrize("name", ["linear", "attention", "attention that drops", "norm"])
-def test_a_layer_called_by_keyword_drops_its_first_argument(name: str) -> None:
-    rngs = nnx.Rngs(0)
-    model = {
-        "linear": lambda: Named(nnx.Linear(8, 3, use_bias=False, rngs=rngs), inputs=""),
-        "attention": lambda: Named(
-            nnx.MultiHeadAttention(2, 8, use_bias=False, decode=False, rngs=rngs), inputs_q=""
-        ),
-        "attention that drops": lambda: Named(
-            nnx.MultiHeadAttention(
-                2, 8, dropout_rate=0.1, use_bias=False, deterministic=False, decode=False, rngs=rngs
-            ),
-            inputs_q="",
-        ),
-        "norm": lambda: Named(nnx.LayerNorm(8, use_bias=False, rngs=rngs), x=""),
-    }[name]()
-    surgery.insert(model, lambda p, m: p == ("layer",), 1.0, rngs=nnx.Rngs(1))
-    assert (np.asarray(model(X)) == 0).all()
-
-
-class Several(nnx.Module):
-    """Layers of classes whose making is left to flax, and a metaclass of the user's own."""
-
-    def __init__(self, rngs: nnx.Rngs):
-        self.block = Block(rngs)
-        self.own = OwnClass(8, 8, rngs=rngs)
-
-    def __call__(self, x: Any) -> Any:
-        return self.own(self.block(x))
-
-
-class OwnMeta(type(nnx.Module)):  # type: ignore[misc]  # mypy takes no call for a base
-    pass
-
-
-class OwnClass(nnx.Linear, metaclass=OwnMeta):
-    pass
-
-
-@pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("way", ["pickle", "deepcopy", "pickled graph"])
-def test_what_was_changed_can_be_pickled_and_copied(name: str, way: str) -> None:
-    model = Several(nnx.Rngs(0, dropout=1))
-    CHANGES[name](model)
-    model.train()
-    if way == "pickle":
-        again = pickle.loads(pickle.dumps(model))
-    elif way == "deepcopy":
-        again = copy.deepcopy(model)
-    else:
-        graphdef, state = nnx.split(model)
-        again = nnx.merge(pickle.loads(pickle.dumps(graphdef)), nnx.as_pure(state))
-    assert fingerprint(again) == fingerprint(model)
-    assert type(again.own) is type(model.own) and nnx.graphdef(again) == nnx.graphdef(model)
-    np.testing.assert_array_equal(again(X), model(X))
-    if name == "insert":
-        assert type(again.own).__name__ == "OwnClass" and isinstance(again.own, OwnClass)
-
-
-def test_fast_attention_is_the_same_for_the_same_function() -> None:
-    one, two = block(), block()
-    surgery.replace(one), surgery.replace(two)
-    assert one.attention.attention_fn == two.attention.attention_fn
-    assert hash(one.attention.attention_fn) == hash(two.attention.attention_fn)
-    surgery.replace(one)
-    assert nnx.graphdef(one) == nnx.graphdef(two)  # twice is once
