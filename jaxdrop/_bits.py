@@ -50,11 +50,9 @@ def random_bits(
     return _random_bits(key, base, block)
 
 
-@functools.partial(jax.jit, static_argnames=("block", "sharding"), inline=True)
-def _random_bits(
-    key: Any, base: _index.Limbs, block: _index.Block, sharding: Any = None
-) -> jax.Array:
-    return word_bits(key_words(key), base, block, sharding)
+@functools.partial(jax.jit, static_argnames="block", inline=True)
+def _random_bits(key: Any, base: _index.Limbs, block: _index.Block) -> jax.Array:
+    return word_bits(key_words(key), base, block)
 
 
 def word_bits(
@@ -68,20 +66,13 @@ def word_bits(
     return _bits_p.bind(*alike(words, *base), block=block, sharding=sharding, maps=())
 
 
-def mixed_bits(
-    words: jax.Array, base: _index.Limbs, block: _index.Block, sharding: Any = None
-) -> jax.Array:
-    """``word_bits`` in plain code."""
-    start = words[0]
-    x0 = _index.weyl_index(block, base, WEYL, sharding, start)
-    return rounds(x0, _index.high_index(block, base, sharding, start), words)
-
-
 def _compute(
     words: Any, low: Any, high: Any, *, block: _index.Block, sharding: Any, maps: Any
 ) -> jax.Array:
     def draw(words: Any, low: Any, high: Any) -> jax.Array:
-        return mixed_bits(words, (low, high), block, sharding)
+        base, start = (low, high), words[0]
+        x0 = _index.weyl_index(block, base, WEYL, sharding, start)
+        return rounds(x0, _index.high_index(block, base, sharding), words)
 
     for dims in maps:
         draw = jax.vmap(draw, dims)

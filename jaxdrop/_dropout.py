@@ -180,7 +180,7 @@ def _impl_of(key: Any, bits: str) -> Any:
     """The implementation of the key that bits="key" draws with; None for the fast generator."""
     if bits == "fast":
         return None
-    return jax.random.key_impl(key) if is_typed(key) else jax.config.jax_default_prng_impl  # type: ignore[attr-defined]
+    return jax.random.key_impl(key if is_typed(key) else jax.random.wrap_key_data(key))
 
 
 def _plan(

@@ -100,8 +100,8 @@ def weyl_index(
     return _fill(total, block.shape, sharding)
 
 
-def high_index(block: Block, base: Limbs, sharding: Any = None, start: Any = 0) -> jax.Array | None:
-    """Return ``index >> 32``, or None where it is zero everywhere. ``start`` is not added."""
+def high_index(block: Block, base: Limbs, sharding: Any = None) -> jax.Array | None:
+    """Return ``index >> 32``, or None where it is zero everywhere."""
     if not block.wide:
         return None
     total = base

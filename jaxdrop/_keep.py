@@ -33,15 +33,8 @@ def keep_where(mask: jax.Array, x: jax.Array, factor: Any = None) -> jax.Array:
       factor: scalar, or array of x's rank that broadcasts against it; None for 1. The product is
         taken in float32 at least and rounded once. No gradient flows to it.
     """
-    factors = () if factor is None else (_plain_nan(jnp.asarray(factor, product_dtype(x.dtype))),)
+    factors = () if factor is None else (jnp.asarray(factor, product_dtype(x.dtype)),)
     return _keep_p.bind(*alike(mask, x, *factors))
-
-
-def _plain_nan(factor: jax.Array) -> jax.Array:
-    """A NaN on the device may have any bits; the one of this library has a zero low half."""
-    if isinstance(factor, jax.core.Tracer) and jnp.issubdtype(factor.dtype, jnp.floating):
-        return jnp.where(jnp.isnan(factor), factor.dtype.type(np.nan), factor)
-    return factor
 
 
 def _select(mask: jax.Array, x: jax.Array, *factor: jax.Array) -> jax.Array:
@@ -63,7 +56,9 @@ def _product_bits(x: jax.Array, word: Any, *factor: jax.Array) -> jax.Array:
         return jax.lax.bitcast_convert_type(x, word)
     if x.dtype != jnp.bfloat16:
         return jax.lax.bitcast_convert_type(scaled(x, factor[0]), word)
-    bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32) * factor[0], jnp.uint32)
+    # A NaN of the factor, a rate's on the device, may have any bits; this one's low half is zero.
+    plain = jnp.where(jnp.isnan(factor[0]), np.float32(np.nan), factor[0])
+    bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32) * plain, jnp.uint32)
     half, lowest = np.uint32(0x7FFF), (bits >> np.uint32(16)) & np.uint32(1)  # ties to even
     return ((bits + half + lowest) >> np.uint32(16)).astype(word)
 
@@ -98,7 +93,7 @@ def _to_front(a: jax.Array, dim: int | None, size: int) -> jax.Array:
 
 def _without_jit() -> bool:
     """Whether jax.disable_jit() is on, under which the compiled form would call itself."""
-    return jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    return jax.config.jax_disable_jit  # type: ignore[attr-defined]  # made when jax is imported
 
 
 _keep_p = Primitive("keep_where")
