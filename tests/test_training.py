@@ -1,6 +1,7 @@
 """jaxdrop.training: one trace, donated state, and randomness from (key, step) alone."""
 
 import doctest
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from flax.training import train_state
 
 import jaxdrop
 import jaxdrop.linen
 import jaxdrop.nnx
 import jaxdrop.training as jt
+from jaxdrop import surgery
 from jaxdrop.training import _nnx_state, _state, _step
 
 X = jax.random.normal(jax.random.key(100), (16, 6))
@@ -227,6 +230,169 @@ def test_linen_batch_statistics_are_carried() -> None:
         jt.make_train_step(
             lambda v, b, k: (jnp.sum(v["params"]["Dense_0"]["bias"]), {}, {"batch_stats": {}})
         )(bare, BATCH)
+
+
+def trace(loss_fn: Loss, state: jt.TrainState) -> Any:
+    return jax.eval_shape(jt.make_train_step(loss_fn, donate=False), state, BATCH)
+
+
+def norm_state(**replaced: Any) -> jt.TrainState:
+    variables = LinenMLP(norm=True).init(jax.random.key(0), X, train=False)
+    params = variables.pop("params")
+    return jt.TrainState.create(
+        apply_fn=LinenMLP(norm=True).apply, params=params, tx=optax.sgd(0.1),
+        dropout_key=jax.random.key(0), collections=replaced.get("collections", variables),
+    )  # fmt: skip
+
+
+def norm_loss(shape: Loss) -> Loss:
+    """Return a loss function that returns shape(loss, changed collections)."""
+
+    def loss_fn(variables: Any, batch: Any, key: jax.Array) -> Any:
+        logits, changed = LinenMLP(norm=True).apply(
+            variables, batch["x"], train=True, rngs={"dropout": key}, mutable=["batch_stats"]
+        )
+        return shape(cross_entropy(logits, batch["y"]), changed)
+
+    return loss_fn
+
+
+FORMS = {
+    "has_aux": (lambda loss, changed: (loss, changed), r"dict as the metric 'batch_stats'.*third"),
+    "dropped": (lambda loss, changed: (loss, {"a": loss}), r"\['batch_stats'\].*\(loss, metr"),
+    "bare": (lambda loss, changed: loss, r"\['batch_stats'\], and the loss function did not"),
+    "swapped": (lambda loss, changed: (loss, changed, {"a": loss}), r"dict as the metric 'batch_s"),
+    "arrays": (lambda loss, changed: (loss, {}, {"a": loss}), r"\['a'\], which are arrays; the or"),
+    "logits": (lambda loss, changed: (loss, loss + 1), r"returned \(array\[\], array\[\]\), exp"),
+    "params": (lambda loss, changed: (loss, {}, {**changed, "params": {}}), r"the optimizer chang"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_collections_in_another_place_are_told_at_the_trace(form: str) -> None:
+    returned, sentence = FORMS[form]
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        trace(norm_loss(returned), norm_state())
+
+
+def test_statistics_that_the_state_does_not_have_are_told_at_the_trace() -> None:
+    with pytest.raises(ValueError, match=r"\['batch_stats'\], and the loss function did not"):
+        trace(norm_loss(lambda loss, changed: (loss, {})), norm_state(collections={}))
+    with pytest.raises(ValueError, match=r"pass collections=\.\.\."):
+        trace(norm_loss(lambda loss, changed: (loss, {}, changed)), norm_state(collections={}))
+    variables = LinenMLP(norm=True).init(jax.random.key(0), X, train=False)
+    with pytest.raises(ValueError, match=r"got 'params' among the collections.*variables\.pop"):
+        norm_state(collections=variables)
+
+
+def test_statistics_that_stay_need_not_be_returned() -> None:
+    def frozen(variables: Any, batch: Any, key: jax.Array) -> jax.Array:
+        return cross_entropy(LinenMLP(norm=True).apply(variables, batch["x"], False), batch["y"])
+
+    trace(frozen, norm_state())
+    trace(norm_loss(lambda loss, changed: (loss, {}, {})), norm_state())
+
+
+@pytest.mark.parametrize(
+    "returned, sentence",
+    [
+        (lambda loss: None, "returned NoneType, expected loss, "),
+        (lambda loss: {"loss": loss}, "returned dict, expected loss, "),
+        (lambda loss: [loss, loss], r"returned \(array\[\], array\[\]\), expected loss, "),
+        (lambda loss: ({}, loss), r"returned \(dict, array\[\]\), expected loss, "),
+        (lambda loss: (loss, {}, None), r"returned \(array\[\], dict, NoneType\), expected loss"),
+        (lambda loss: jnp.stack([loss, loss]), r"a loss of shape \(2,\), expected one number"),
+        (lambda loss: jnp.int32(1), "a loss of dtype int32, expected a floating number"),
+        (lambda loss: (loss, {"a": {"b": loss}}), "returned dict as the metric 'a', expected an"),
+        (lambda loss: (loss, {"a": [loss]}), "returned list as the metric 'a', expected an array"),
+        (lambda loss: (loss, {"a": None}), "returned NoneType as the metric 'a'"),
+        (lambda loss: (loss, {"loss": loss}), "a metric named 'loss', which is the name of the l"),
+    ],
+)
+@BOTH
+def test_what_a_loss_returned_is_told_at_the_trace(
+    make_state: Make, loss_fn: Loss, returned: Any, sentence: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        trace(lambda *args: returned(loss_fn(*args)[0]), make_state())
+
+
+def test_a_variable_of_the_model_may_be_a_metric() -> None:
+    def loss_fn(model: NNXMLP, batch: Any, key: jax.Array) -> Any:
+        return nnx_loss(model, batch, key)[0], {"bias": model.second.bias}
+
+    assert trace(loss_fn, nnx_state())[1]["bias"].shape == (3,)
+
+
+@pytest.mark.parametrize("donate", [True, False])
+def test_a_state_of_another_kind_is_told_how_to_make_one(donate: bool) -> None:
+    flax_state = train_state.TrainState.create(apply_fn=None, params={}, tx=optax.sgd(0.1))
+    of_flax = r"no dropout key; make one with .*TrainState\.create\("
+    of_model = r"NNXTrainState\.from_model\("
+    for state, sentence in [
+        (flax_state, r"of type flax\.training\.train_state\.TrainState, .*" + of_flax),
+        (nnx.Linear(2, 2, rngs=nnx.Rngs(0)), r"Linear, .*: make one with .*" + of_model),
+        ({}, r"builtins\.dict, .*TrainState\.create\(.*" + of_model),
+    ]:
+        with pytest.raises(TypeError, match=sentence):
+            jt.make_train_step(linen_loss, donate=donate)(state, BATCH)
+        with pytest.raises(TypeError, match=sentence):
+            jt.make_eval_step(lambda variables, batch: 0)(state, BATCH)
+
+
+# The step of a loss function, which a rate's schedule takes.
+
+RATE = optax.linear_schedule(0.0, 0.5, 5)
+
+
+def linen_scheduled(variables: Any, batch: Any, key: jax.Array, *, step: jax.Array) -> Any:
+    x = jaxdrop.dropout(key, batch["x"], RATE(step))
+    logits = LinenMLP().apply(variables, x, train=False)
+    return cross_entropy(logits, batch["y"]), {"rate": RATE(step), "zeros": jnp.mean(x == 0)}
+
+
+def nnx_scheduled(model: NNXMLP, batch: Any, key: jax.Array, step: jax.Array) -> Any:
+    surgery.set_rates(model, RATE(step))
+    loss = cross_entropy(model(batch["x"]), batch["y"])
+    return loss, {"rate": RATE(step), "zeros": jnp.mean(model.drop(jnp.ones(1000)) == 0)}
+
+
+@pytest.mark.parametrize(
+    "make_state, loss_fn", [(linen_state, linen_scheduled), (nnx_state, nnx_scheduled)]
+)
+def test_a_rate_follows_a_schedule_in_one_trace(make_state: Make, loss_fn: Loss) -> None:
+    chex.clear_trace_counter()
+    step = jt.make_train_step(chex.assert_max_traces(loss_fn, n=1))
+    state, found = make_state(), []
+    for _ in range(7):
+        state, metrics = step(state, BATCH)
+        found.append((float(metrics["rate"]), float(metrics["zeros"])))
+    rates, zeros = zip(*found, strict=True)
+    np.testing.assert_allclose(rates, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5], rtol=1e-6)
+    assert zeros[0] == 0 and 0 < zeros[1] < zeros[-1]
+
+
+def test_only_a_parameter_of_that_name_gets_the_step() -> None:
+    seen: list[Any] = []
+
+    def plain(variables: Any, batch: Any, key: jax.Array, rate: float = 0.5) -> jax.Array:
+        seen.append(rate)
+        return linen_loss(variables, batch, key)[0]
+
+    def wrapped(*args: Any, **kwargs: Any) -> jax.Array:
+        seen.append(kwargs)
+        return linen_loss(*args)[0]
+
+    def bound(*args: Any, step: Any) -> jax.Array:
+        seen.append(step)
+        return linen_loss(*args)[0]
+
+    state = linen_state().replace(step=jnp.int32(5))
+    for loss_fn in (plain, wrapped, functools.partial(bound, step=-1)):
+        trace(loss_fn, state)
+    assert seen == [0.5, {}, -1]
+    trace(bound, state)
+    assert seen[-1].dtype == jnp.int32 and seen[-1].shape == ()
 
 
 def test_nnx_batch_statistics_are_carried_and_the_model_comes_back() -> None:

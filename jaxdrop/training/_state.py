@@ -6,6 +6,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 from flax.training import train_state
 
 from jaxdrop._dropout import AnyKey
@@ -67,9 +68,15 @@ class TrainState(train_state.TrainState):
           **kwargs: the fields that a subclass adds.
 
         Raises:
-          TypeError, ValueError: if dropout_key is not one random key.
+          TypeError, ValueError: if dropout_key is not one random key, or the parameters stand
+            among the collections.
         """
         key = check_key(dropout_key, "TrainState.create")
+        if "params" in (collections or {}):
+            raise ValueError(
+                "got 'params' among the collections, which are the variables beside the "
+                "parameters; pass params=variables.pop('params'), collections=variables"
+            )
         state = cls(
             step=jnp.zeros((), jnp.int32),  # an array from the start: one trace, not two
             apply_fn=apply_fn,
@@ -98,6 +105,17 @@ class TrainState(train_state.TrainState):
 
     def collect(self, bound: Any, changed: Mapping[str, Any]) -> Any:
         """Return the collections after a step: the old ones, updated by the changed ones."""
+        arrays = sorted(name for name, value in changed.items() if hasattr(value, "dtype"))
+        if arrays:
+            raise TypeError(
+                f"the loss function returned the collections {arrays}, which are arrays; the order "
+                "is (loss, metrics, changed)"
+            )
+        if "params" in changed:
+            raise ValueError(
+                "the loss function returned 'params' among the changed collections, which the "
+                "optimizer changes; name the others, as in apply(..., mutable=['batch_stats'])"
+            )
         unknown = sorted(set(changed) - set(self.collections))
         if unknown:
             raise ValueError(
@@ -108,3 +126,18 @@ class TrainState(train_state.TrainState):
 
 
 make_serializable(TrainState)
+
+
+def check_state(state: Any, caller: str) -> None:
+    """Raise TypeError with the way to make a state, if this is none of jaxdrop.training."""
+    if isinstance(state, TrainState):
+        return
+    linen = "jaxdrop.training.TrainState.create(apply_fn=..., params=..., tx=..., dropout_key=...)"
+    model = "jaxdrop.training.NNXTrainState.from_model(model, tx, dropout_key)"
+    way_out = f"make one with {linen}, or of an NNX model with {model}"
+    if isinstance(state, train_state.TrainState):
+        way_out = f"flax's has no dropout key; make one with {linen}"
+    elif isinstance(state, nnx.Module):
+        way_out = f"make one with {model}"
+    kind = f"{type(state).__module__}.{type(state).__qualname__}"
+    raise TypeError(f"got a state of type {kind}, and {caller} takes a train state: {way_out}")

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 import jax
 
 from jaxdrop.training._donation import Donating
-from jaxdrop.training._state import TrainState
+from jaxdrop.training._loss import call_loss, takes_step
+from jaxdrop.training._state import TrainState, check_state
 
 S = TypeVar("S", bound=TrainState)
 
@@ -32,6 +33,10 @@ def make_train_step(
       The step. It is traced once per shape of batch; metrics holds "loss" and the metrics of
       loss_fn. Two calls with equal states and batches are equal to the bit, whatever came before.
 
+    Raises:
+      TypeError, ValueError: when it is traced, if state or what loss_fn returned is of another
+        form, or if the model was free to change collections that were not returned.
+
     >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop, jaxdrop.training as jt
     >>> model = nn.Dense(1)
     >>> def loss_fn(variables, batch, key):
@@ -48,13 +53,25 @@ def make_train_step(
     >>> int(state.step), sorted(metrics)
     (3, ['loss'])
 
+    A rate that follows a schedule; any of optax's will do:
+
+    >>> rate = optax.linear_schedule(0.0, 0.5, 10)
+    >>> def loss_fn(variables, batch, key, step):
+    ...     x = jaxdrop.dropout(key, batch["x"], rate(step))
+    ...     return jnp.mean((model.apply(variables, x) - batch["y"]) ** 2), {"rate": rate(step)}
+    >>> state, metrics = jt.make_train_step(loss_fn)(state, batch)
+    >>> int(state.step), round(float(metrics["rate"]), 2)
+    (4, 0.15)
+
     The same with NNX:
 
     >>> from flax import nnx
     >>> import jaxdrop.nnx
+    >>> from jaxdrop import surgery
     >>> net = nnx.Sequential(jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0)),
     ...                      nnx.Linear(4, 1, rngs=nnx.Rngs(0)))
-    >>> def nnx_loss(model, batch, key):
+    >>> def nnx_loss(model, batch, key, step):
+    ...     surgery.set_rates(model, rate(step))  # this copy of the model is the step's own
     ...     return jnp.mean((model(batch["x"]) - batch["y"]) ** 2)
     >>> state = jt.NNXTrainState.from_model(net, optax.sgd(0.1), jax.random.key(1))
     >>> state, metrics = jt.make_train_step(nnx_loss)(state, batch)
@@ -62,12 +79,14 @@ def make_train_step(
     1
     """
 
+    with_step = takes_step(loss_fn)
+
     def train_step(state: S, batch: Any) -> tuple[S, dict[str, jax.Array]]:
+        check_state(state, "the step of make_train_step")
+
         def objective(params: Any) -> tuple[jax.Array, Any]:
-            key = state.step_key()
-            bound = state.bind(params, key=key)
-            loss, metrics, changed = _parts(loss_fn(bound, batch, key))
-            return loss, (metrics, state.collect(bound, changed))
+            loss, *rest = call_loss(loss_fn, state, params, batch, with_step=with_step)
+            return loss, rest
 
         (loss, (metrics, collections)), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params
@@ -100,20 +119,9 @@ def make_eval_step(metric_fn: Callable[..., Any]) -> Callable[[TrainState, Any],
     >>> int(evaluate(state, x))
     8
     """
-    return jax.jit(lambda state, batch: metric_fn(state.bind(), batch))
 
+    def evaluate(state: TrainState, batch: Any) -> Any:
+        check_state(state, "the function of make_eval_step")
+        return metric_fn(state.bind(), batch)
 
-def _parts(returned: Any) -> tuple[jax.Array, dict[str, Any], Any]:
-    """Return (loss, metrics, changed collections) of whichever of them a loss function returned."""
-    match returned:
-        case (loss, dict(metrics), changed):
-            return loss, metrics, changed
-        case (loss, dict(metrics)):
-            return loss, metrics, {}
-        case tuple():
-            kinds = ", ".join(type(part).__name__ for part in returned)
-            raise TypeError(
-                f"the loss function returned ({kinds}), expected loss, (loss, metrics) or "
-                "(loss, metrics, collections) with a dict of metrics"
-            )
-    return returned, {}, {}
+    return jax.jit(evaluate)
