@@ -16,7 +16,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jaxdrop import _index, _rate
 from jaxdrop._bits import word_bits
-from jaxdrop._keep import keep_where
+from jaxdrop._keep import keep_where, small_number
 from jaxdrop._rate import Rate
 from jaxdrop._scale import product_dtype
 from jaxdrop._varying import alike
@@ -136,7 +136,8 @@ def _compute(x: Any, words: Any, *leaves: Any, form: Form, maps: Any, again: boo
         sharding = _shrink(form.sharding, form.block.shape, x.shape)
         mask = draw_mask(words, base, law, form.block, sharding, form.key_impl)
         factor = None if law.factor is None else lift(law.factor, x.ndim)
-        return keep_where(spread(mask, x.shape, form.sharding), x, factor)
+        mask = spread(mask, x.shape, form.sharding)
+        return keep_where(mask, x, factor, small_number(words))
 
     for dims in maps:
         one = jax.vmap(one, dims)

@@ -8,11 +8,17 @@ import numpy as np
 
 # Counters far from 0, 1, 2, ..., which jax.random.split and fold_in use on the same key.
 _TAG = 0x6A64726F  # "jdro"
+_COUNTERS = np.array([_TAG, _TAG + 1, _TAG, _TAG + 1], np.uint32)
+_LEGACY = {2: "threefry2x32", 4: "rbg"}  # what a legacy key is, by its number of words
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def check_key(key: Any, caller: str) -> Any:
-    """Return a scalar random key, or raise a sentence that says what was given instead."""
+    """Return a scalar random key, or raise a sentence that says what was given instead.
+
+    A legacy key is a uint32 vector of two words (threefry) or four (rbg), whatever jax's default
+    implementation is.
+    """
     if isinstance(key, Words):
         return key
     how = f"pass {caller} a key made by jax.random.key(seed)"
@@ -20,26 +26,53 @@ def check_key(key: Any, caller: str) -> Any:
         raise ValueError(f"{caller} needs a random key and got None; {how}")
     if isinstance(key, (bool, int, float, str, np.integer, np.floating)):
         raise TypeError(
-            f"got {key!r} where a random key belongs; {how}"
+            f"got {key!r:.60} where a random key belongs; {how}"
             + (f", here jax.random.key({key})" if type(key) is int else "")
         )
     if not isinstance(key, (jax.Array, np.ndarray)):
         raise TypeError(f"got {type(key).__name__} where a random key belongs; {how}")
-    if is_typed(key):
-        batch = key.shape
-    elif key.dtype == np.uint32 and key.ndim:
-        batch = key.shape[:-1]
-    else:
+    legacy = not is_typed(key)
+    if legacy and (key.dtype != np.uint32 or not key.ndim):
         raise TypeError(
             f"got an array of dtype {key.dtype} and shape {key.shape} where a random key belongs; "
             f"{how}"
         )
-    if batch:
+    if batch := key.shape[:-1] if legacy else key.shape:
         raise ValueError(
             f"got a batch of keys of shape {batch} where {caller} takes one; map over them with "
             f"jax.vmap, or take one of them"
         )
+    if legacy and key.shape[0] not in _LEGACY:
+        raise ValueError(
+            f"got {key.shape[0]} uint32 words where a random key belongs, expected 2 (threefry) or "
+            f"4 (rbg) of a legacy key; {how}"
+        )
+    if is_deleted(key):
+        raise ValueError(
+            f"got a key that was deleted, as by donating it to a compiled function; {how}, or use "
+            "the key that the function returned"
+        )
     return jnp.asarray(key)
+
+
+def is_deleted(array: Any) -> bool:
+    """Whether the memory of a concrete array is gone: given away to a program, or freed."""
+    known = isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
+    return known and array.is_deleted()
+
+
+def typed(key: Any) -> Any:
+    """Return a legacy key as a typed one, from which ``jax.random`` derives others in any setting.
+
+    It is one of jax's default implementation where that has as many words, else threefry's or rbg's
+    by its number of words.
+    """
+    if isinstance(key, Words) or is_typed(key):
+        return key
+    try:
+        return jax.random.wrap_key_data(key)
+    except (TypeError, ValueError):  # the default implementation's keys have another length
+        return jax.random.wrap_key_data(key, impl=_LEGACY[key.shape[0]])
 
 
 class Words(NamedTuple):
@@ -95,11 +128,14 @@ def _joined(k0: jax.Array, k1: jax.Array) -> jax.Array:
 
 
 def _lanes(k0: jax.Array, k1: jax.Array) -> jax.Array:
-    """Let each of four lanes keep its own half. On GPUs one kernel then serves several layers."""
-    lane = jax.lax.iota(jnp.uint32, 4)
-    counter = (lane & np.uint32(1)) + np.uint32(_TAG)
+    """Let each of four lanes keep its own half: one vector of code for all four words.
+
+    On GPUs the barrier keeps the counters a buffer, which all layers' kernels read: XLA makes one
+    kernel of those that share an input, of up to eight layers or so.
+    """
+    counter = jax.lax.optimization_barrier(jnp.asarray(_COUNTERS))
     first, second = _threefry(k0, k1, counter, counter + np.uint32(2))
-    return jnp.where(lane < 2, first, second)
+    return jnp.where(jax.lax.iota(jnp.uint32, 4) < 2, first, second)
 
 
 def _threefry(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[jax.Array, jax.Array]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from jaxdrop._keep import keep_where
+from jaxdrop._keep import _select, keep_where, small_number
 
 EVERY = jax.lax.bitcast_convert_type(jnp.arange(2**16, dtype=jnp.uint16), jnp.bfloat16)
 FACTORS = (1.0, 1.109375, 1 / 3, 2.0, 1e-30, 3e38, 0.0, np.inf, np.nan)
@@ -41,6 +41,28 @@ def test_rounding_without_ties_to_even_would_be_seen():
     away = jax.lax.bitcast_convert_type(away.astype(jnp.uint16), jnp.bfloat16)
     with pytest.raises(AssertionError):
         identical(away, EVERY * factor)
+
+
+@pytest.mark.parametrize("word", [0, 2**17, 2**31, 2**32 - 1])
+@pytest.mark.parametrize(
+    "dtype", [jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn, jnp.float8_e5m2, jnp.float8_e4m3b11fnuz]
+)
+def test_the_small_number_is_zero_in_every_half_precision(dtype, word):
+    x = EVERY.astype(dtype)
+    mask, factor = jnp.arange(2**16) % 3 > 0, jnp.float32(1 / 0.9)
+    got = _select(mask, x, factor, small_number(jnp.array([0, word], jnp.uint32)))
+    expected = jnp.where(mask, (x.astype(jnp.float32) * factor).astype(dtype), jnp.zeros((), dtype))
+    bits = jnp.uint16 if got.dtype.itemsize == 2 else jnp.uint8
+    same = [np.asarray(jax.lax.bitcast_convert_type(y, bits)) for y in (got, expected)]
+    nan = np.asarray(jnp.isnan(expected))
+    np.testing.assert_array_equal(*(y[~nan] for y in same))
+    np.testing.assert_array_equal(np.asarray(jnp.isnan(got)), nan)
+
+
+def test_a_number_that_is_not_small_enough_would_be_seen():
+    small = jax.lax.bitcast_convert_type(jnp.uint32(2**16 - 1), jnp.float32)
+    got = _select(jnp.zeros(1, bool), jnp.ones(1, jnp.bfloat16), jnp.float32(1), small)
+    assert jax.lax.bitcast_convert_type(got, jnp.uint16)[0] != 0
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
