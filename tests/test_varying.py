@@ -8,18 +8,14 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
-import jaxdrop.linen
-import jaxdrop.nnx
 from tests.family.over_members import RATE, over
 from tests.family.registry import Member
 
@@ -37,29 +33,39 @@ EVERY = list(itertools.product([False, True], repeat=2))
 
 def stacked(value: Any) -> Any:
     """The shards' own values of what varies: other ones of the same kind."""
-    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return jax.vmap(functools.partial(jax.random.fold_in, value))(jnp.arange(SHARDS))
-    return jnp.stack([value, value[::-1] if value.ndim else value / 2])
+
+    def stack(value: Any) -> Any:
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return jax.vmap(functools.partial(jax.random.fold_in, value))(jnp.arange(SHARDS))
+        return jnp.stack([value, value[::-1] if value.ndim else value / 2])
+
+    return jax.tree.map(stack, value)
 
 
 def is_float(value: Any) -> bool:
-    return jnp.issubdtype(value.dtype, jnp.inexact)
+    return all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(value))
 
 
-def check(f: Callable[..., jax.Array], values: Sequence[Any], varies: Any, mesh: str) -> None:
-    """Compare ``f(*values)`` and its gradients in shard_map with a loop over the shards."""
+def of_shard(tree: Any, shard: int) -> Any:
+    return jax.tree.map(lambda a: a[shard], tree)
+
+
+def check(f: Callable[..., Any], values: Sequence[Any], varies: Any, mesh: str) -> None:
+    """Compare ``f(*values)`` and its gradients in shard_map with a loop over the shards.
+
+    Values and results are arrays or trees of them.
+    """
     shape, names, axis_type, checked = MESHES[mesh]
     given = [stacked(v) if var else v for v, var in zip(values, varies, strict=True)]
     plain = list(given)  # for the loop
     learned = [i for i, v in enumerate(values) if is_float(v)]
     specs = tuple(P("a") if var else P() for var in varies)
 
-    def weight(y: jax.Array, i: Any) -> jax.Array:  # the shards count differently
-        y = y.astype(jnp.float32)
-        return (y * y).sum() * (i + 1.0)
-
     def own(*given: Any) -> list[Any]:
-        return [g[0] if var else g for g, var in zip(given, varies, strict=True)]
+        return [of_shard(g, 0) if var else g for g, var in zip(given, varies, strict=True)]
+
+    def batched(tree: Any) -> Any:
+        return jax.tree.map(lambda a: a[None], tree)
 
     def local(*given: Any) -> Any:
         def loss(*chosen: Any) -> Any:
@@ -72,10 +78,10 @@ def check(f: Callable[..., jax.Array], values: Sequence[Any], varies: Any, mesh:
 
         chosen = [own(*given)[i] for i in learned]
         if not learned or not checked:  # unchecked, a sum over devices has another transpose
-            return f(*own(*given))[None], ()
+            return batched(f(*own(*given))), ()
         gradients, y = jax.grad(loss, tuple(range(len(learned))), has_aux=True)(*chosen)
-        return y[None], tuple(
-            g[None] if varies[i] else g for i, g in zip(learned, gradients, strict=True)
+        return batched(y), tuple(
+            batched(g) if varies[i] else g for i, g in zip(learned, gradients, strict=True)
         )
 
     out = (P("a"), tuple(specs[i] for i in learned) if checked else ())
@@ -89,41 +95,65 @@ def check(f: Callable[..., jax.Array], values: Sequence[Any], varies: Any, mesh:
         ]
     with jax.set_mesh(grid):
         sharded = jax.shard_map(local, in_specs=specs, out_specs=out, check_vma=checked)
-        y, gradients = jax.jit(sharded)(*given)
-        if not checked:
+        if checked or not learned:
+            y, gradients = jax.jit(sharded)(*given)
+        else:
 
-            def outside(*chosen: Any) -> jax.Array:
+            def outside(*chosen: Any) -> Any:
                 arguments = list(given)
                 for i, g in zip(learned, chosen, strict=True):
                     arguments[i] = g
                 ys = sharded(*arguments)[0]
-                return sum(weight(ys[i], float(i)) for i in range(SHARDS))
+                return sum(weight(of_shard(ys, s), float(s)) for s in range(SHARDS)), ys
 
-            if learned:
-                gradients = jax.jit(jax.grad(outside, tuple(range(len(learned)))))(
-                    *(given[i] for i in learned)
-                )
-    y, gradients = jax.tree.map(np.asarray, (y, gradients))
+            gradient = jax.grad(outside, tuple(range(len(learned))), has_aux=True)
+            gradients, y = jax.jit(gradient)(*(given[i] for i in learned))
 
-    def loop(*chosen: Any) -> Any:
-        arguments = list(plain)
-        for i, g in zip(learned, chosen, strict=True):
-            arguments[i] = g
-        ys = [
-            f(*(a[s] if var else a for a, var in zip(arguments, varies, strict=True)))
-            for s in range(SHARDS)
-        ]
-        return sum(weight(y, float(s)) for s, y in enumerate(ys)), jnp.stack(ys)
+    found = []
+    for s in range(SHARDS):
+        of_s = [of_shard(a, s) if var else a for a, var in zip(plain, varies, strict=True)]
+        found.append(by_itself(f)(float(s), *of_s))
+    compare(y, jax.tree.map(lambda *a: jnp.stack(a), *(y for _, y in found)), 2e-5)
+    for i, got, *shards in zip(learned, gradients, *(g for g, _ in found), strict=True):
+        together = (lambda *a: jnp.stack(a)) if varies[i] else (lambda *a: sum(a))
+        compare(got, jax.tree.map(together, *shards), 1e-4)
 
-    if learned:
-        expected, ys = jax.jit(jax.grad(loop, tuple(range(len(learned))), has_aux=True))(
-            *(plain[i] for i in learned)
-        )
-    else:
-        expected, ys = (), loop()[1]
-    np.testing.assert_allclose(y, ys, rtol=2e-5, atol=2e-5)
-    for g, e in zip(gradients, expected, strict=True):
-        np.testing.assert_allclose(g, e, rtol=1e-4, atol=1e-4)
+
+def weight(y: Any, shard: Any) -> jax.Array:
+    """What is differentiated; the shards count differently."""
+    leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(y)]
+    return sum((leaf * leaf).sum() for leaf in leaves) * (shard + 1.0)
+
+
+@functools.cache
+def by_itself(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A shard's gradients and output, outside of ``shard_map``; compiled once for all cases."""
+
+    @jax.jit
+    def run(shard: Any, *values: Any) -> Any:
+        learned = [i for i, v in enumerate(values) if is_float(v)]
+
+        def loss(*chosen: Any) -> Any:
+            arguments = list(values)
+            for i, v in zip(learned, chosen, strict=True):
+                arguments[i] = v
+            y = f(*arguments)
+            return weight(y, shard), y
+
+        if not learned:
+            return (), f(*values)
+        chosen = [values[i] for i in learned]
+        return jax.grad(loss, tuple(range(len(learned))), has_aux=True)(*chosen)
+
+    return run
+
+
+def compare(got: Any, expected: Any, tolerance: float) -> None:
+    (paths, tree), other = jax.tree.flatten_with_path(got), jax.tree.flatten(expected)
+    assert tree == other[1]
+    for (path, a), b in zip(paths, other[0], strict=True):
+        name = jax.tree_util.keystr(path)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 def test_the_smallest_case():
@@ -148,19 +178,22 @@ def test_results_that_differ_are_not_taken_for_replicated():
             jax.jit(jax.shard_map(shard, in_specs=P(), out_specs=P()))(jnp.ones(4))
 
 
+@functools.cache
+def at_rate(member: Member) -> Callable[..., jax.Array]:
+    return lambda key, x: member.apply(key, x, RATE)
+
+
 @pytest.mark.parametrize("varies", [(True, False), (True, True), (False, True)], ids=str)
 @over()
 def test_every_member(member: Member, varies: tuple[bool, bool]):
     """(key, x)"""
-    f = lambda key, x: member.apply(key, x, RATE)  # noqa: E731 (one line)
-    check(f, (jax.random.key(3), member.example()), varies, "one axis")
+    check(at_rate(member), (jax.random.key(3), member.example()), varies, "one axis")
 
 
 @pytest.mark.parametrize("mesh", ["explicit", "two axes", "unchecked"])
 @over()
 def test_every_member_on_other_meshes(member: Member, mesh: str):
-    f = lambda key, x: member.apply(key, x, RATE)  # noqa: E731
-    check(f, (jax.random.key(3), member.example()), (True, False), mesh)
+    check(at_rate(member), (jax.random.key(3), member.example()), (True, False), mesh)
 
 
 X = jnp.linspace(-1.5, 2.0, 12).reshape(3, 4)
@@ -222,28 +255,3 @@ def test_parameters_on_other_meshes(name: str, mesh: str):
 def test_parameters_that_vary_alone(name: str):
     f, values = PARAMETERS[name]
     check(f, (jax.random.key(5), *values), (False, False, True), "one axis")
-
-
-def _linen(layer: nn.Module) -> Callable[..., jax.Array]:
-    return lambda key, x, k: layer.apply({"params": {"kernel": k}}, x, rngs={"dropout": key})
-
-
-def _nnx(key: Any, x: Any, k: Any) -> Any:
-    return jaxdrop.nnx.Dropout(0.4, rngs=nnx.Rngs(key))(x @ k)
-
-
-LAYERS: dict[str, Callable[..., jax.Array]] = {
-    "linen.Dropout": lambda key, x, k: jaxdrop.linen.Dropout(0.4, deterministic=False).apply(
-        {}, x @ k, rngs={"dropout": key}
-    ),
-    "linen.DropConnectDense": _linen(
-        jaxdrop.linen.DropConnectDense(2, 0.4, use_bias=False, deterministic=False)
-    ),
-    "nnx.Dropout": _nnx,
-}
-
-
-@pytest.mark.parametrize("varies", [(True, False), (False, False), (False, True)], ids=str)
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers(name: str, varies: tuple[bool, bool]):
-    check(LAYERS[name], (jax.random.key(5), X, KERNEL), (True, *varies), "one axis")

@@ -51,6 +51,10 @@ class RecurrentDropout(_Around):
     step. variant="candidate" (Semeniuta et al.) drops the cell's update, so that memory is never
     lost: g in ``c = f c + i g``, n in ``h = z h + (1 - z) n``; the cell needs an ``activation_fn``.
 
+    Inside ``shard_map`` the scan of a RNN wants a carry that varies over the mesh axis from the
+    start, whatever the cell: give its call ``initial_carry=jax.lax.pcast(
+    cell.initialize_carry(jax.random.key(0), x[:, 0].shape), "data", to="varying")``.
+
     Attributes:
       cell: the cell, any that ``nn.RNN`` takes.
       rate: of hidden units, or of the candidate.
@@ -135,6 +139,8 @@ class Zoneout(_Around):
 
     ``"zoneout": True`` draws a new mask at each step, which zoneout needs: with False, the same
     units would never be updated. Parameters are where the bare cell has them.
+
+    Inside ``shard_map``: as for ``RecurrentDropout``.
 
     Attributes:
       cell: the cell, any that ``nn.RNN`` takes; under ``nn.remat`` or ``nn.jit`` its output counts

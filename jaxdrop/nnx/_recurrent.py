@@ -30,6 +30,10 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
     step. variant="candidate" (Semeniuta et al.) drops the cell's update, so that memory is never
     lost: g in ``c = f c + i g``, n in ``h = z h + (1 - z) n``; the cell needs an ``activation_fn``.
 
+    Inside ``shard_map`` the scan of a RNN wants a carry that varies over the mesh axis from the
+    start, whatever the cell: give its call ``initial_carry=jax.lax.pcast(
+    cell.initialize_carry(x[:, 0].shape, rngs), "data", to="varying")``.
+
     Args:
       cell: the cell, any that ``nnx.RNN`` takes.
       rate: of hidden units, or of the candidate.

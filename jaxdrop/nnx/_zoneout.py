@@ -17,6 +17,8 @@ class Zoneout(Mode, nnx.RNNCellBase):
     Every step takes a key from the stream, which ``nnx.RNN`` carries along; so leave the stream out
     of its ``broadcast_rngs``, or the same units would never be updated.
 
+    Inside ``shard_map``: as for ``RecurrentDropout``.
+
     Args:
       cell: the cell, any that ``nnx.RNN`` takes.
       rate: probability that a unit keeps its value; one number, or one for each entry of the carry,
