@@ -140,6 +140,34 @@ def test_nnx_jit_grad_and_remat():
             np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_the_next_remat_of_jax_refuses_no_more_here_than_by_itself():
+    """With JAX_REMAT3=1 and jax 0.12, jax's check of key reuse takes every key that enters a
+    ``jax.checkpoint`` for consumed, forward and backward, even one that nothing draws from."""
+
+    def unused(key: jax.Array, x: jax.Array) -> jax.Array:
+        return (jnp.sin(x) * jax.random.key_data(key)[0].astype(jnp.float32)).sum()
+
+    def refused(f: Callable[..., Any], *args: Any) -> bool:
+        try:
+            f(*args)
+        except jax.errors.KeyReuseError:
+            return True
+        return False
+
+    layer = nnx.remat(lambda net, x: net(x).sum())
+    before = jax.config.jax_remat3
+    jax.config.update("jax_remat3", True)
+    try:
+        by_itself = jax.jit(jax.grad(jax.checkpoint(unused), 1))
+        net = NNXNet(nnx.Rngs(0))
+        assert refused(nnx.jit(nnx.grad(layer)), net, inputs()) == refused(
+            by_itself, key(), inputs()
+        )
+        assert not refused(nnx.grad(layer), net, inputs())
+    finally:
+        jax.config.update("jax_remat3", before)
+
+
 def test_nnx_vmap_over_split_streams():
     net, x = NNXNet(nnx.Rngs(0)), jnp.ones((3, 2, 4))
     nnx.split_rngs(net, splits=3)
