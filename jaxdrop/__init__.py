@@ -1,4 +1,10 @@
-"""jaxdrop: dropout for JAX, where a mask is a cheap pure function of (key, element index)."""
+"""jaxdrop: dropout for JAX, where a mask is a cheap pure function of (key, element index).
+
+``jaxdrop.linen``, ``.mc``, ``.nnx``, ``.surgery``, ``.testing`` and ``.training`` are imported when
+they are first named: ``import jaxdrop`` does not import flax.
+"""
+
+from typing import TYPE_CHECKING
 
 from jaxdrop._alpha import alpha_dropout as alpha_dropout
 from jaxdrop._alpha import feature_alpha_dropout as feature_alpha_dropout
@@ -43,3 +49,24 @@ from jaxdrop._weight_drop import weight_drop as weight_drop
 from jaxdrop._zoneout import zoneout as zoneout
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from jaxdrop import linen as linen
+    from jaxdrop import mc as mc
+    from jaxdrop import nnx as nnx
+    from jaxdrop import surgery as surgery
+    from jaxdrop import testing as testing
+    from jaxdrop import training as training
+else:
+    # Hidden from type checkers, to which it would say that any name is there.
+    _SUBMODULES = ("linen", "mc", "nnx", "surgery", "testing", "training")
+
+    def __getattr__(name):
+        import importlib
+
+        if name in _SUBMODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *_SUBMODULES})
