@@ -46,6 +46,7 @@ from experiments._text import TextName, load_text, windows
 from jaxdrop.training import NNXTrainState, fit, saved_step, shard_state
 
 ARMS = {"none": "no dropout", "dropout": "dropout"}
+LOG_EVERY = 10  # steps between the points of the curves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +215,7 @@ def train(
         mesh=mesh,
         save_every=100,
         keep=2,
-        log_every=10,
+        log_every=LOG_EVERY,
         tick=tick,
     )
 
@@ -244,7 +245,7 @@ def gathered(params: Any) -> Any:
 
 def summarise(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Turn the lines of metrics into curves and final numbers for the JSON."""
-    steps = [line for line in lines if "loss" in line]
+    steps = [line for line in lines if "loss" in line and line["step"] % LOG_EVERY == 0]
     epochs = [line for line in lines if "test" in line]
     test = [line["test"] for line in epochs]
     best = int(np.argmin(test))

@@ -306,7 +306,8 @@ def test_statistics_that_stay_need_not_be_returned() -> None:
         (lambda loss: (loss, {"a": {"b": loss}}), "returned dict as the metric 'a', expected an"),
         (lambda loss: (loss, {"a": [loss]}), "returned list as the metric 'a', expected an array"),
         (lambda loss: (loss, {"a": None}), "returned NoneType as the metric 'a'"),
-        (lambda loss: (loss, {"loss": loss}), "a metric named 'loss', which is the name of the l"),
+        (lambda loss: (loss, {1: loss}), "a metric named 1, expected text as its name"),
+        (lambda loss: (loss, {"loss": loss}), "a metric named 'loss', which is the training l"),
     ],
 )
 @BOTH

@@ -9,14 +9,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxdrop.training._mesh import place_batch
+from jaxdrop.training._mesh import batch_shapes, place_batch
+from jaxdrop.training._metrics import check_row_metrics
 from jaxdrop.training._rows import Rows
 from jaxdrop.training._state import TrainState
 from jaxdrop.training._step import make_eval_step
 
 
 def make_evaluation(
-    metric_fn: Callable[..., Any], rows: Rows, batch_size: int, mesh: Mesh | None
+    metric_fn: Callable[..., Any], rows: Rows, batch_size: int, mesh: Mesh | None, like: TrainState
 ) -> Callable[[TrainState], dict[str, float]]:
     """Build ``evaluate(state) -> {name: mean over rows}``, compiled once.
 
@@ -26,17 +27,16 @@ def make_evaluation(
     Args:
       metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row.
       rows, batch_size, mesh: as in ``fit``.
+      like: a state of the kind to evaluate; what metric_fn returns for it is looked at here.
+
+    Raises:
+      TypeError, ValueError: if metric_fn returns something else.
     """
     step = make_eval_step(metric_fn)
 
     def sums(state: TrainState, batch: Any, valid: jax.Array) -> dict[str, jax.Array]:
         values = step(state, batch)
-        for name, value in values.items():
-            if jnp.shape(value) != valid.shape:
-                raise ValueError(
-                    f"metric_fn returned {name!r} of shape {jnp.shape(value)}, expected one number "
-                    f"for each of the {valid.shape[0]} rows of the batch"
-                )
+        check_row_metrics(values, len(valid))
         return {
             name: jnp.sum(jnp.where(valid, value, jnp.zeros_like(value)), dtype=jnp.float32)
             for name, value in values.items()
@@ -44,6 +44,9 @@ def make_evaluation(
 
     everywhere = None if mesh is None else NamedSharding(mesh, P())
     compiled = jax.jit(sums, out_shardings=everywhere)
+    compiled.eval_shape(
+        like, batch_shapes(rows, batch_size, mesh), jax.ShapeDtypeStruct((batch_size,), bool)
+    )
 
     def evaluate(state: TrainState) -> dict[str, float]:
         totals: dict[str, float] = {}

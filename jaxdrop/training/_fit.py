@@ -14,13 +14,15 @@ from jax.sharding import Mesh
 
 from jaxdrop.training._checkpoints import Checkpoints
 from jaxdrop.training._evaluate import make_evaluation
+from jaxdrop.training._injected import injected
 from jaxdrop.training._log import Log, summary_writer
-from jaxdrop.training._mesh import check_mesh, keep_places, place_batch
+from jaxdrop.training._mesh import batch_shapes, check_mesh, keep_places, on_mesh, place_batch
+from jaxdrop.training._metrics import check_step_metrics
 from jaxdrop.training._order import epoch_order
 from jaxdrop.training._progress import step_bar
 from jaxdrop.training._rows import Rows
 from jaxdrop.training._run_file import describe_key, open_run
-from jaxdrop.training._state import TrainState
+from jaxdrop.training._state import TrainState, check_state
 from jaxdrop.training._step import make_train_step
 from jaxdrop.training._stop import StopSignals
 
@@ -56,7 +58,8 @@ def fit(
 
     Args:
       state: a TrainState or NNXTrainState. It is donated: use the one that is returned.
-      loss_fn: as for ``make_train_step``; its metrics have to be scalars.
+      loss_fn: as for ``make_train_step``; its metrics are scalars, none of them named "step",
+        "epoch" or "loss", which every line of metrics has for its own.
       data: arrays with one leading axis (a dict, a tuple), kept in memory and given to loss_fn as
         batches; or a source with a length and rows by number, such as a ``grain.MapDataset``,
         whose rows are stacked. What does not fill a batch is left out of the epoch.
@@ -66,14 +69,18 @@ def fit(
       folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. With several
         processes it is one that all of them see.
       metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row. At
-        the end of each epoch the means over test are logged, with "epoch".
+        the end of each epoch the means over test are logged, with "epoch". The names that loss_fn
+        cannot use are taken here as well: call a loss "test_loss".
       test: rows to evaluate, in the form of data.
-      config: what else the numbers depend on, such as a learning rate; JSON values. A run begun
-        with another one is refused.
-      mesh: spreads each batch over its axis "data"; spread the state with ``shard_state``.
+      config: what else the numbers depend on, such as the model's size; JSON values, or scalars
+        of NumPy. A folder is refused if it was begun with another seed, batch_size, dropout_key,
+        data or config, or with other numbers in ``optax.inject_hyperparams``. Any other optimizer
+        hides its learning rate in functions: name it here, or another one goes on unnoticed.
+      mesh: spreads each batch over its axis "data". A state on one device is copied to all of
+        them; ``shard_state`` spreads it by rules.
       save_every: steps between checkpoints. One is also saved at the end.
       keep: how many checkpoints stay.
-      log_every: steps between lines of metrics.
+      log_every: steps between lines of metrics. The last step of a call has one in any case.
       tensorboard: also write the metrics to ``folder/tensorboard``; needs tensorboardX.
       tick: called with the number of steps that were done, in place of a progress bar.
 
@@ -101,6 +108,7 @@ def fit(
     """
     counts = {"epochs": epochs, "batch_size": batch_size, "save_every": save_every}
     _check(seed, **counts, keep=keep, log_every=log_every)
+    check_state(state, "fit")
     check_mesh(mesh, batch_size)
     if (metric_fn is None) != (test is None):
         raise ValueError("metric_fn and test belong together; one of them is missing")
@@ -112,9 +120,12 @@ def fit(
     steps = rows.count // batch_size
     if not steps:
         raise ValueError(f"got batch_size={batch_size}, and there are {rows.count} rows")
+    state = on_mesh(state, mesh)
+    train_step = keep_places(make_train_step(loss_fn), state, mesh)
+    check_step_metrics(train_step, state, batch_shapes(rows, batch_size, mesh))
     evaluate = None
     if metric_fn is not None:
-        evaluate = make_evaluation(metric_fn, Rows(test, "test"), batch_size, mesh)
+        evaluate = make_evaluation(metric_fn, Rows(test, "test"), batch_size, mesh, state)
     total = epochs * steps
     first = jax.process_index() == 0
     place = None if folder is None else Path(folder)
@@ -128,6 +139,7 @@ def fit(
                 "dropout_key": describe_key(state.dropout_key),
                 "data": rows.description,
                 "config": dict(config or {}),
+                "hyperparameters": injected(state.opt_state),
             }
             open_run(place, facts, write=first)
             checkpoints = Checkpoints(place, keep)
@@ -145,15 +157,14 @@ def fit(
             tick = stack.enter_context(step_bar(total, begin))
         else:
             tick(min(begin, total))
-        train_step = keep_places(make_train_step(loss_fn), state, mesh)
         under_way: deque[tuple[int, dict[str, jax.Array]]] = deque()
 
         def settle(ahead: int) -> None:
             while len(under_way) > ahead:
                 number, metrics = under_way.popleft()
                 jax.block_until_ready(metrics)
-                if number % log_every == 0:
-                    log.write(number, {k: _scalar(k, v) for k, v in metrics.items()})
+                if number % log_every == 0 or number == total:
+                    log.write(number, {k: v.item() for k, v in metrics.items()})
                 tick(1)
 
         order, of_epoch = np.zeros(0, np.int64), -1
@@ -182,14 +193,6 @@ def fit(
         if checkpoints is not None:
             checkpoints.wait()
     return state, log.lines
-
-
-def _scalar(name: str, value: jax.Array) -> float:
-    if value.ndim:
-        raise ValueError(
-            f"loss_fn returned the metric {name!r} of shape {value.shape}; fit logs scalars"
-        )
-    return value.item()
 
 
 def _check(seed: Any, **counts: Any) -> None:

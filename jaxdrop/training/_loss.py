@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxdrop.training._metrics import check_names
 from jaxdrop.training._state import TrainState
 
 _FORMS = "expected loss, (loss, metrics) or (loss, metrics, changed) with metrics in a dict"
@@ -107,6 +108,7 @@ def _loss(loss: Any) -> Any:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    check_names(metrics, "loss_fn", ("loss",))
     arrays = {k: v[...] if isinstance(v, nnx.Variable) else v for k, v in metrics.items()}
     for name, value in arrays.items():
         if not _is_array(value):
@@ -117,11 +119,6 @@ def _metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
                 f"the loss function returned {_kind(value)} as the metric {name!r}, expected an "
                 f"array{way_out}"
             )
-    if "loss" in arrays:
-        raise ValueError(
-            "the loss function returned a metric named 'loss', which is the name of the loss "
-            "itself; give it another one"
-        )
     return arrays
 
 

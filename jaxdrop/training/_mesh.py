@@ -107,6 +107,36 @@ def place_batch(rows: Rows, numbers: np.ndarray, mesh: Mesh | None) -> Any:
     return jax.tree.unflatten(structure, [assemble(i, leaf) for i, leaf in enumerate(leaves)])
 
 
+def batch_shapes(rows: Rows, batch_size: int, mesh: Mesh | None) -> Any:
+    """Return the shapes, dtypes and places of a batch; one row is read for it."""
+    sharding = None if mesh is None else NamedSharding(mesh, P(DATA))
+    return jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype, sharding=sharding),
+        rows.take(np.zeros(1, np.int64)),
+    )
+
+
+def on_mesh(state: S, mesh: Mesh | None) -> S:
+    """Return the state if it lies on all of the mesh; one that lies on one device goes to all.
+
+    Raises:
+      ValueError: if it lies on other devices.
+    """
+    if mesh is None:
+        return state
+    wanted = set(mesh.devices.flat)
+    places = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(state)]
+    if all(isinstance(p, NamedSharding) and p.device_set == wanted for p in places):
+        return state
+    if all(p is None or len(p.device_set) == 1 for p in places):
+        return shard_state(state, mesh)
+    found = sorted({d.id for p in places if p is not None for d in p.device_set})
+    raise ValueError(
+        f"the state lies on the devices {found}, in part or as a whole, and the mesh has "
+        f"{sorted(d.id for d in wanted)}; spread it with jaxdrop.training.shard_state(state, mesh)"
+    )
+
+
 def keep_places(
     step: Callable[..., Any], state: TrainState, mesh: Mesh | None
 ) -> Callable[..., Any]:

@@ -106,7 +106,7 @@ def test_evaluation_is_the_mean_over_rows_whatever_the_batch() -> None:
     per_row = np.asarray(small.linen_metric(state.bind(), small.TEST)["test_loss"])
     for batch_size in (1, 4, 16, 21, 64):
         rows = _fit.Rows(small.TEST, "test")
-        evaluate = _fit.make_evaluation(small.linen_metric, rows, batch_size, None)
+        evaluate = _fit.make_evaluation(small.linen_metric, rows, batch_size, None, state)
         # Sums of 21 floats of one sign in any order: 20 roundings at most, each of relative 2**-24.
         np.testing.assert_allclose(
             evaluate(state)["test_loss"], np.mean(per_row, dtype=np.float64), rtol=24 * 2.0**-24

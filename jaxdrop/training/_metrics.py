@@ -1,0 +1,75 @@
+"""Metrics that a run can log: their names, shapes and dtypes, known before its first step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxdrop.training._state import TrainState
+
+# What a name in a line of metrics stands for already.
+TAKEN = {
+    "step": "the number of the step",
+    "epoch": "the number of the epoch",
+    "loss": "the training loss",
+}
+
+
+def check_step_metrics(
+    step: Callable[..., tuple[TrainState, dict[str, Any]]], state: TrainState, batch: Any
+) -> None:
+    """Trace a training step, and raise a sentence if a line cannot hold the metrics it returns.
+
+    Args:
+      step: jitted; this trace is the one that its first call uses.
+      state, batch: of arrays or of ``jax.ShapeDtypeStruct``.
+    """
+    _, metrics = step.eval_shape(state, batch)  # type: ignore[attr-defined]
+    check_names(metrics, "loss_fn", ("step", "epoch"))
+    for name, value in metrics.items():
+        if value.shape:
+            raise ValueError(
+                f"loss_fn returned the metric {name!r} of shape {value.shape}; fit logs scalars"
+            )
+        check_dtype(name, value, "loss_fn")
+
+
+def check_row_metrics(values: Any, rows: int) -> None:
+    """Raise a sentence if these are no metrics of so many rows."""
+    if not isinstance(values, Mapping):
+        kind = type(values).__name__
+        if hasattr(values, "shape"):
+            kind = f"an array of shape {jnp.shape(values)}"
+        raise TypeError(
+            f"metric_fn returned {kind}, expected a dict of arrays with one number for each row, "
+            'such as {"accuracy": correct}'
+        )
+    check_names(values, "metric_fn", tuple(TAKEN))
+    for name, value in values.items():
+        if jnp.shape(value) != (rows,):
+            raise ValueError(
+                f"metric_fn returned {name!r} of shape {jnp.shape(value)}, expected one number "
+                f"for each of the {rows} rows of the batch"
+            )
+        check_dtype(name, value, "metric_fn")
+
+
+def check_names(metrics: Mapping[Any, Any], by: str, taken: tuple[str, ...]) -> None:
+    """Raise a sentence if a metric has no text for its name, or one of those that are taken."""
+    for name in metrics:
+        if not isinstance(name, str):
+            raise TypeError(f"{by} returned a metric named {name!r}, expected text as its name")
+        if name in taken:
+            other = f"test_{name}" if by == "metric_fn" else f"own_{name}"
+            raise ValueError(
+                f"{by} returned a metric named {name!r}, which is {TAKEN[name]} in what a step "
+                f"logs; give it another name, such as {other!r}"
+            )
+
+
+def check_dtype(name: str, value: Any, by: str) -> None:
+    dtype = jnp.result_type(value)
+    if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise TypeError(
+            f"{by} returned the metric {name!r} of dtype {dtype}; fit logs real numbers"
+        )
