@@ -23,7 +23,7 @@ X = jnp.linspace(0.5, 2.0, 100)
 
 
 def linen_eval(model, deterministic):
-    def apply_fn(x, key):
+    def apply_fn(key, x):
         rngs = None if key is None else {"dropout": key}
         return model.apply({}, x, deterministic=deterministic, rngs=rngs)
 
@@ -31,7 +31,7 @@ def linen_eval(model, deterministic):
 
 
 def nnx_eval(model):
-    def apply_fn(x, key):
+    def apply_fn(key, x):
         if key is not None:
             nnx.reseed(model, dropout=key)
         return model(x)
@@ -46,7 +46,7 @@ def test_deterministic_eval_accepts_test_mode(scale_at):
     model = jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0), **options)
     model.eval()
     assert_deterministic_eval(nnx_eval(model), X)
-    assert_deterministic_eval(lambda x, key: {"nan": x / 0, "y": x}, jnp.zeros(3))
+    assert_deterministic_eval(lambda key, x: {"nan": x / 0, "y": x}, jnp.zeros(3))
 
 
 @pytest.mark.parametrize("c", [nn.Dropout, jaxdrop.linen.Dropout])
@@ -62,7 +62,7 @@ def test_deterministic_eval_finds_a_forgotten_eval(c):
 
 
 def test_deterministic_eval_finds_noise_that_comes_with_the_key_alone():
-    def noisy(x, key):
+    def noisy(key, x):
         return x if key is None else x.at[3].add(1e-6 * jax.random.normal(key))
 
     found = r"key\(0\) changed 1 of 100 elements of the output, the first at \(3,\).* is 0"
@@ -72,15 +72,44 @@ def test_deterministic_eval_finds_noise_that_comes_with_the_key_alone():
 
 def test_deterministic_eval_compares_bits_shapes_and_structure():
     with pytest.raises(AssertionError, match="changed 1 of 1"):
-        assert_deterministic_eval(lambda x, key: x if key is None else -x, jnp.zeros(()))
+        assert_deterministic_eval(lambda key, x: x if key is None else -x, jnp.zeros(()))
     with pytest.raises(AssertionError, match=r"float16\(2,\) for output\['a'\]"):
         assert_deterministic_eval(
-            lambda x, key: {"a": x if key is None else x.astype(jnp.float16)}, jnp.zeros(2)
+            lambda key, x: {"a": x if key is None else x.astype(jnp.float16)}, jnp.zeros(2)
         )
     with pytest.raises(AssertionError, match="same structure"):
-        assert_deterministic_eval(lambda x, key: [x] if key is None else [x, x], X)
+        assert_deterministic_eval(lambda key, x: [x] if key is None else [x, x], X)
     with pytest.raises(ValueError, match="no array"):
-        assert_deterministic_eval(lambda x, key: None, X)
+        assert_deterministic_eval(lambda key, x: None, X)
+
+
+@pytest.mark.parametrize("model", ["linen", "nnx", "plain"])
+def test_deterministic_eval_says_that_the_key_comes_first(model):
+    layer = jaxdrop.nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+    layer.eval()
+    fn = {
+        "linen": linen_eval(jaxdrop.linen.Dropout(0.5), True),
+        "nnx": nnx_eval(layer),
+        "plain": lambda key, x: 2 * x,
+    }[model]
+    assert_deterministic_eval(fn, X)
+    with pytest.raises(TypeError, match=r"apply_fn is called with \(key, x\), .*: swap its pa"):
+        assert_deterministic_eval(lambda x, key: fn(key, x), X)
+
+
+@pytest.mark.parametrize("check", [assert_mean_preserved, assert_gradient_uses_mask])
+@pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
+def test_the_key_comes_first(check, make_key):
+    def fn(key, x):
+        return jaxdrop.dropout(key, x, 0.5)
+
+    check(fn, make_key(0), X)
+    with pytest.raises(TypeError, match=rf"second; {check.__name__} takes \(fn, key, x\): swap"):
+        check(fn, X, make_key(0))
+    with pytest.raises(TypeError, match=r"^fn is called with \(key, x\), and yours works with \(x"):
+        check(lambda x, key: fn(key, x), make_key(0), X)
+    with pytest.raises(ZeroDivisionError):  # its own error, where the order is not the reason
+        check(lambda key, x: 1 / 0, make_key(0), X)
 
 
 # assert_mean_preserved

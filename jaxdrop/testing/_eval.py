@@ -6,16 +6,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxdrop.testing._input import swapped, works_swapped
+
 
 def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> None:
     """Assert that a model in test mode gives the same bits whatever the key, and without one.
 
-    ``apply_fn(x, None) == apply_fn(x, key)`` for every key
+    ``apply_fn(None, x) == apply_fn(key, x)`` for every key
 
     No law of chance is needed: one bit of one element that differs is a failure.
 
     Args:
-      apply_fn: function of (x, key) that runs the model in test mode; it returns an array or a
+      apply_fn: function of (key, x) that runs the model in test mode; it returns an array or a
         pytree of arrays. It must give the key to the model wherever the model would take one, and
         give it none where key is None. Called twice with None and with three keys.
       x: the input, an array or whatever apply_fn takes.
@@ -23,12 +25,14 @@ def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> No
     Raises:
       AssertionError: if a call without a key fails, or an output differs, with where and by how
         much.
+      ValueError: if apply_fn returns no array.
+      TypeError: if apply_fn takes x before the key.
 
     A Linen model takes the key as ``rngs``:
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> model, x = jaxdrop.linen.Dropout(0.5), jnp.ones((4, 8))
-    >>> def apply_fn(x, key):
+    >>> def apply_fn(key, x):
     ...     rngs = None if key is None else {"dropout": key}
     ...     return model.apply({}, x, deterministic=True, rngs=rngs)
     >>> assert_deterministic_eval(apply_fn, x)
@@ -39,24 +43,28 @@ def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> No
     >>> from flax import nnx
     >>> net = nnx.Sequential(nnx.Linear(8, 8, rngs=nnx.Rngs(0)), jaxdrop.nnx.Dropout(0.5))
     >>> net.eval()
-    >>> def apply_fn(x, key):
+    >>> def apply_fn(key, x):
     ...     if key is not None:
     ...         nnx.reseed(net, dropout=key)
     ...     return net(x)
     >>> assert_deterministic_eval(apply_fn, x)
     """
     try:
-        expected = _leaves(apply_fn(x, None))
+        expected = _leaves(apply_fn(None, x))
     except Exception as error:  # whatever the model raises, the finding is the same
+        if works_swapped(apply_fn, x, None):
+            raise swapped("apply_fn") from error
         raise AssertionError(
-            "expected an output in test mode without a key, but apply_fn(x, None) raised "
+            "expected an output in test mode without a key, but apply_fn(None, x) raised "
             f"{type(error).__name__}: {error}"
         ) from error
     if not expected:
-        raise ValueError("apply_fn(x, None) returned no array, so there is nothing to compare")
-    _compare(expected, _leaves(apply_fn(x, None)), "a second call without a key")
+        if works_swapped(apply_fn, x, None):
+            raise swapped("apply_fn")
+        raise ValueError("apply_fn(None, x) returned no array, so there is nothing to compare")
+    _compare(expected, _leaves(apply_fn(None, x)), "a second call without a key")
     for seed in range(3):
-        actual = _leaves(apply_fn(x, jax.random.key(seed)))
+        actual = _leaves(apply_fn(jax.random.key(seed), x))
         _compare(expected, actual, f"a call with jax.random.key({seed})")
 
 

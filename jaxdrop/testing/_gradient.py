@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdrop.testing._input import check_nonzero
+from jaxdrop.testing._input import check_key_first, check_nonzero, key_first
 
 
 def assert_gradient_uses_mask(
@@ -26,13 +26,16 @@ def assert_gradient_uses_mask(
     Raises:
       AssertionError: with the number of elements where mask or scale differ.
       ValueError: if fn drops nothing or everything, which any mask would agree with.
+      TypeError: if x comes before the key, here or in fn.
 
     >>> import jax, jax.numpy as jnp, jaxdrop
     >>> fn = lambda key, x: jaxdrop.dropout(key, x, 0.5)
     >>> assert_gradient_uses_mask(fn, jax.random.key(0), jnp.linspace(1.0, 2.0, 100))
     """
+    check_key_first(key, x, "assert_gradient_uses_mask")
     x = check_nonzero(x, "assert_gradient_uses_mask")
-    y_device, vjp = jax.vjp(lambda v: fn(key, v), x)
+    with key_first(fn, x, "fn"):
+        y_device, vjp = jax.vjp(lambda v: fn(key, v), x)
     if y_device.shape != x.shape:
         raise AssertionError(f"y has shape {y_device.shape}, expected that of x, {x.shape}")
     y = np.asarray(y_device).astype(np.float64)

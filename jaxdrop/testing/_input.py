@@ -1,5 +1,7 @@
-"""The one demand on an input from which a mask is to be read off."""
+"""Demands on what is handed in: an input to read a mask off, and the key before the input."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -20,3 +22,44 @@ def check_nonzero(x: Any, caller: str) -> jax.Array:
             "reads the mask off y / x, so give it an x without any, such as ones"
         )
     return array
+
+
+def check_key_first(key: Any, x: Any, caller: str) -> None:
+    """Raise a sentence if a key was given in place of x, and something else in place of the key."""
+    if _is_key(x) and not _is_key(key):
+        raise TypeError(
+            f"got the input first and the random key second; {caller} takes (fn, key, x): swap them"
+        )
+
+
+@contextmanager
+def key_first(fn: Callable[[Any, Any], Any], x: Any, name: str) -> Iterator[None]:
+    """Say that a function takes (x, key), if it raises in here and works when called like that."""
+    try:
+        yield
+    except Exception as error:
+        if works_swapped(fn, x, jax.random.key(0)):
+            raise swapped(name) from error
+        raise
+
+
+def works_swapped(fn: Callable[[Any, Any], Any], x: Any, key: Any) -> bool:
+    """Say whether fn(x, key) returns arrays."""
+    try:
+        return bool(jax.tree.leaves(fn(x, key)))
+    except Exception:
+        return False
+
+
+def swapped(name: str) -> TypeError:
+    return TypeError(
+        f"{name} is called with (key, x), and yours works with (x, key): swap its parameters, as "
+        "in def fn(key, x)"
+    )
+
+
+def _is_key(array: Any) -> bool:
+    if not isinstance(array, (jax.Array, np.ndarray)):
+        return False
+    legacy = array.dtype == np.uint32 and array.shape in ((2,), (4,))
+    return legacy or jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdrop.testing._input import check_nonzero
+from jaxdrop.testing._input import check_key_first, check_nonzero, key_first
 from jaxdrop.testing._law import binomial_p_value, check_false_alarm, in_words
 
 
@@ -45,6 +45,7 @@ def assert_mean_preserved(
     Raises:
       AssertionError: with the element that deviates most, and its probability.
       ValueError: if y / x takes more than two values at an element and no support is given.
+      TypeError: if x comes before the key, here or in fn.
 
     Reference:
       Hoeffding, Probability Inequalities for Sums of Bounded Random Variables, 1963.
@@ -54,10 +55,12 @@ def assert_mean_preserved(
     >>> assert_mean_preserved(fn, jax.random.key(0), jnp.linspace(1.0, 2.0, 100))
     """
     check_false_alarm(false_alarm)
+    check_key_first(key, x, "assert_mean_preserved")
     x = check_nonzero(x, "assert_mean_preserved")
     eps = float(jnp.finfo(x.dtype).eps)
     budget = false_alarm / x.size
-    noise = _sample(fn, key, x, num_samples)
+    with key_first(fn, x, "fn"):
+        noise = _sample(fn, key, x, num_samples)
     mean = noise.mean(0)
     if support is None:
         p_values = _two_point(noise, eps)
