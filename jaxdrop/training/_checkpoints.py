@@ -1,13 +1,17 @@
 """Checkpoints of a train state: Orbax's manager, and a sentence for whatever is wrong with one."""
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from jaxdrop.training._fingerprint import fingerprint
+from jaxdrop.training._differences import differences
+from jaxdrop.training._fingerprint import fingerprint, linear_fingerprint
+from jaxdrop.training._folder import run_folder
 from jaxdrop.training._mesh import path_name
 from jaxdrop.training._serialization import is_key
 from jaxdrop.training._state import TrainState
@@ -21,7 +25,7 @@ class CheckpointError(RuntimeError):
 
 def saved_step(folder: str | Path) -> int | None:
     """Return the step of the newest whole checkpoint that ``fit`` left in a folder, or None."""
-    return max(_whole(Path(folder) / "checkpoints"), default=None)
+    return max(_whole(run_folder(folder) / "checkpoints"), default=None)
 
 
 class Checkpoints:
@@ -29,9 +33,14 @@ class Checkpoints:
 
     A checkpoint is a folder named after its step. It appears, by a rename, when all of it is
     written: a process killed while it writes leaves the ones before as they were.
+
+    Args:
+      folder: of the run; ``run_folder`` says which can be used.
+      keep: how many checkpoints stay.
+      check: raises CheckpointError if the folder is not there any more.
     """
 
-    def __init__(self, folder: Path, keep: int):
+    def __init__(self, folder: Path, keep: int, check: Callable[[], None] = lambda: None):
         import orbax.checkpoint as ocp  # slow to import, and only needed here
 
         self._args = ocp.args
@@ -40,57 +49,67 @@ class Checkpoints:
         handler = ocp.StandardCheckpointHandler()
         self._manager = ocp.CheckpointManager(self.place, options=options, item_handlers=handler)
         self._on_its_way: int | None = None
+        self._still_there, self._place = check, self.place.stat()
 
     def latest(self) -> int | None:
         return self._manager.latest_step()
 
-    def restore(self, step: int, like: S) -> S:
-        """Return the state saved at a step, on the devices of ``like``.
+    def restore(self, step: int, like: S) -> tuple[S, np.ndarray | None]:
+        """Return the state saved at a step, on the devices of ``like``, and the log's record.
+
+        The record is what ``Log.record`` was; None in checkpoints that were made before there was
+        one, which hold the linear fingerprint.
 
         Raises:
           CheckpointError: if it is damaged, or of another model or optimizer.
         """
         plain: Any = _plain(like)
         try:
-            found = _shapes(self._manager.item_metadata(step)["state"])
+            stored = self._manager.item_metadata(step)
+            found = _shapes(stored["state"])
+            recorded = "lines" in stored
         except Exception as error:  # damaged metadata: Orbax and its parsers raise many kinds
             raise self._damaged(step, error) from error
         expected = _shapes(plain)
-        odd = [k for k in sorted(found | expected) if found.get(k) != expected.get(k)]
+        odd = differences(found, expected)
         if odd:
-            shown = "; ".join(
-                f"{k}: {found.get(k, 'absent')} there, {expected.get(k, 'absent')} here"
-                for k in odd[:3]
-            )
             raise CheckpointError(
                 f"the checkpoint of step {step} in {self.place} is of another model or optimizer "
-                f"({shown}{'; ...' if len(odd) > 3 else ''}). Nothing was changed; choose another "
-                "folder, or go on with what it was made with"
+                f"({odd}). Nothing was changed; choose another folder, or go on with what it was "
+                "made with"
             )
-        sums = (len(expected),)
-        target = {
-            "state": jax.tree.map(_abstract, plain),
-            "fingerprint": jax.ShapeDtypeStruct(sums, np.uint32, sharding=plain.step.sharding),
-        }
+        target: dict[str, Any] = {"state": jax.tree.map(_abstract, plain)}
+        shapes = {"lines": (2,), "fingerprint": (len(expected) + 1, 2)}
+        for name, shape in (shapes if recorded else {"fingerprint": (len(expected),)}).items():
+            target[name] = jax.ShapeDtypeStruct(shape, np.uint32, sharding=plain.step.sharding)
         try:
             read = self._manager.restore(step, args=self._args.StandardRestore(target))
         except Exception as error:  # damaged arrays: tensorstore raises many kinds
             raise self._damaged(step, error) from error
-        if not np.array_equal(fingerprint(read["state"]), np.asarray(read["fingerprint"])):
+        fingerprinted = np.asarray(read.pop("fingerprint"))
+        computed = fingerprint(read) if recorded else linear_fingerprint(read)
+        if not np.array_equal(computed, fingerprinted):
             raise self._damaged(step, "its numbers are not those that were saved")
-        return jax.tree.map(_typed, like, read["state"])
+        record = np.asarray(read["lines"]) if recorded else None
+        return jax.tree.map(_typed, like, read["state"]), record
 
-    def save(self, step: int, state: TrainState) -> None:
+    def save(self, step: int, state: TrainState, record: np.ndarray) -> None:
         """Begin to save; wait only for a save that is still on its way.
+
+        Args:
+          step: the checkpoint's name.
+          state: what is saved.
+          record: of the log, as ``Log.record`` is.
 
         Raises:
           CheckpointError: if this save, or the one before, failed.
         """
-        plain = _plain(state)
+        plain: Any = _plain(state)
         try:
             self._manager.wait_until_finished()
             self._on_its_way = step
-            tree = {"state": plain, "fingerprint": fingerprint(plain)}
+            tree = {"state": plain, "lines": _beside(record, plain.step)}
+            tree["fingerprint"] = fingerprint(tree)
             self._manager.save(step, args=self._args.StandardSave(tree), force=True)
         except Exception as error:  # the disk's reasons, as tensorstore wraps them in many kinds
             raise self._failed(error) from error
@@ -106,6 +125,7 @@ class Checkpoints:
             self._manager.check_for_errors()
         except Exception as error:  # as in save: this is where a background write reports
             raise self._failed(error) from error
+        self.check()
 
     def close(self) -> None:
         try:
@@ -113,7 +133,18 @@ class Checkpoints:
         except Exception:  # a save that failed has been told
             pass
 
+    def check(self) -> None:
+        """Raise CheckpointError if the folder, or what was saved in it, was deleted meanwhile."""
+        self._still_there()
+        # Orbax may have made it again.
+        if not (self.place.is_dir() and os.path.samestat(self.place.stat(), self._place)):
+            raise CheckpointError(
+                f"{self.place} was deleted or moved during the run, and with it what was saved; "
+                "the same call begins again"
+            )
+
     def _failed(self, error: Exception) -> CheckpointError:
+        self.check()
         last = max(_whole(self.place), default=None)
         safe = "nothing was saved before" if last is None else f"step {last} is whole"
         return CheckpointError(
@@ -150,6 +181,11 @@ def _typed(like: Any, read: jax.Array) -> jax.Array:
 
 def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def _beside(numbers: np.ndarray, leaf: jax.Array) -> jax.Array:
+    """Return numbers that all processes have where another array is."""
+    return jax.make_array_from_callback(numbers.shape, leaf.sharding, lambda i: numbers[i])
 
 
 def _shapes(tree: Any) -> dict[str, str]:

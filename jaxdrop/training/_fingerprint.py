@@ -9,24 +9,56 @@ import numpy as np
 
 @jax.jit
 def fingerprint(tree: Any) -> jax.Array:
-    """Return one uint32 per array: ``sum((2 * index + 1) * word) mod 2**32`` over its words.
+    """Return two uint32 per array: sums over its words of ``mix(word ^ m[index]) mod 2**32``.
 
-    The words are the array's bits, 32 or fewer at a time. A changed word changes the sum, because
-    an odd factor has an inverse modulo ``2**32``; two words that swap places change it unless
-    ``2 * (i - j) * (a - b)`` is a multiple of ``2**32``. Integer sums do not depend on their order,
-    so that any sharding gives the same number, and nothing leaves the devices but the result.
+    The words are the array's bits, 32 or fewer at a time, and ``m[index]`` is another mixture of a
+    word's place for either sum. ``mix`` and ``m`` are one to one, so that a changed word changes
+    both of its terms, and no structure of words or places survives them: whatever else is changed,
+    the terms add up to what they were as 64 fair bits would, by a chance of 2**-64. So flipped
+    bits do not cancel, as they would in a sum that is linear in the words.
+
+    Integer sums do not depend on their order, so that any sharding gives the same numbers, and
+    nothing leaves the devices but the result. Places count modulo 2**32 words.
 
     Args:
       tree: arrays of any dtype but typed keys.
 
     Returns:
-      uint32 array with one element per array of the tree, in the tree's order.
+      uint32 array of shape (arrays of the tree, 2), in the tree's order.
     """
-    sums = [_sum(leaf) for leaf in jax.tree.leaves(tree)]
+    sums = [_sums(leaf) for leaf in jax.tree.leaves(tree)]
+    return jnp.stack(sums) if sums else jnp.zeros((0, 2), jnp.uint32)
+
+
+@jax.jit
+def linear_fingerprint(tree: Any) -> jax.Array:
+    """Return what checkpoints of 2026 and before hold: ``sum((2 * index + 1) * word)``.
+
+    Pairs of flipped bits, and all signs flipped at once, may leave it as it was.
+    """
+    sums = []
+    for leaf in jax.tree.leaves(tree):
+        words, index = _words(leaf)
+        sums.append(jnp.sum(words * (index * np.uint32(2) + np.uint32(1)), dtype=jnp.uint32))
     return jnp.stack(sums) if sums else jnp.zeros(0, jnp.uint32)
 
 
-def _sum(array: jax.Array) -> jax.Array:
+def _sums(array: jax.Array) -> jax.Array:
+    words, index = _words(array)
+    place = _mix(index + np.uint32(0x9E3779B9))
+    terms = [_mix(words ^ place), _mix(words ^ (place * np.uint32(0x85EBCA6B) + np.uint32(1)))]
+    return jnp.stack([jnp.sum(term, dtype=jnp.uint32) for term in terms])
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    """Return MurmurHash3's finalizer of 32 bits: one to one, and every bit moves half of them."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
+
+
+def _words(array: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return an array's words, and the index of each."""
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         array = jnp.stack([array.real, array.imag])
     if array.dtype == jnp.bool_:
@@ -41,4 +73,4 @@ def _sum(array: jax.Array) -> jax.Array:
         place = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
         index = index + place * stride
         stride = np.uint32((int(stride) * words.shape[axis]) % 2**32)
-    return jnp.sum(words * (index * np.uint32(2) + np.uint32(1)), dtype=jnp.uint32)
+    return words, index

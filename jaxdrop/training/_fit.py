@@ -5,16 +5,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxdrop.training._checkpoints import Checkpoints
+from jaxdrop.training._checkpoints import CheckpointError, Checkpoints
+from jaxdrop.training._config import plain_config
 from jaxdrop.training._evaluate import make_evaluation
+from jaxdrop.training._folder import run_folder
 from jaxdrop.training._injected import injected
+from jaxdrop.training._lock import held
 from jaxdrop.training._log import Log, summary_writer
 from jaxdrop.training._mesh import batch_shapes, check_mesh, keep_places, on_mesh, place_batch
 from jaxdrop.training._metrics import check_step_metrics
@@ -64,10 +66,11 @@ def fit(
         batches; or a source with a length and rows by number, such as a ``grain.MapDataset``,
         whose rows are stacked. What does not fill a batch is left out of the epoch.
       seed: of the batch order; 0 <= seed < 2**32.
-      epochs: passes over the rows, at least 1. With more of them, a finished run goes on.
+      epochs: passes over the rows, at least 1. With more of them, a finished run goes on; fewer
+        than were done are refused.
       batch_size: rows in a step, over all devices and processes.
-      folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. With several
-        processes it is one that all of them see.
+      folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. One call at a time
+        works there. With several processes it is one that all of them see.
       metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row. At
         the end of each epoch the means over test are logged, with "epoch". The names that loss_fn
         cannot use are taken here as well: call a loss "test_loss".
@@ -89,7 +92,9 @@ def fit(
 
     Raises:
       ValueError, TypeError: for settings or data without a meaning.
-      CheckpointError: if the folder is another run's, is damaged, or cannot be written to.
+      CheckpointError: if the folder is another run's, is in use, is damaged, was deleted while the
+        run went on, or cannot be written to. Of a damaged metrics.jsonl the lines that can be read
+        go on, and the file is kept beside them.
       Stopped: after SIGTERM or Ctrl-C, when the step under way is saved. Exit code 143 or 130.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop, jaxdrop.training as jt
@@ -108,6 +113,7 @@ def fit(
     """
     counts = {"epochs": epochs, "batch_size": batch_size, "save_every": save_every}
     _check(seed, **counts, keep=keep, log_every=log_every)
+    place, settings = None if folder is None else run_folder(folder), plain_config(config)
     check_state(state, "fit")
     check_mesh(mesh, batch_size)
     if (metric_fn is None) != (test is None):
@@ -128,29 +134,31 @@ def fit(
         evaluate = make_evaluation(metric_fn, Rows(test, "test"), batch_size, mesh, state)
     total = epochs * steps
     first = jax.process_index() == 0
-    place = None if folder is None else Path(folder)
 
     with ExitStack() as stack:
-        checkpoints = None
+        checkpoints, record = None, None
         if place is not None:
             facts = {
                 "seed": seed,
                 "batch_size": batch_size,
                 "dropout_key": describe_key(state.dropout_key),
                 "data": rows.description,
-                "config": dict(config or {}),
+                "config": settings,
                 "hyperparameters": injected(state.opt_state),
             }
+            still_there = stack.enter_context(held(place, "fit"))
             open_run(place, facts, write=first)
-            checkpoints = Checkpoints(place, keep)
+            checkpoints = Checkpoints(place, keep, still_there)
             stack.callback(checkpoints.close)
             saved = checkpoints.latest()
             if saved is not None:
-                state = checkpoints.restore(saved, state)
+                _check_end(saved, steps, epochs, place)
+                state, record = checkpoints.restore(saved, state)
                 if first:
                     print(f"Resuming from step {saved} of {total} in {place}.", file=sys.stderr)
         begin = int(state.step)
-        log = Log(place, begin, write=first, tensorboard=tensorboard)
+        _check_end(begin, steps, epochs, None)
+        log = Log(place, begin, record, write=first, tensorboard=tensorboard)
         stack.callback(log.close)
         stop = stack.enter_context(StopSignals()) if checkpoints else StopSignals()
         if tick is None:
@@ -184,8 +192,9 @@ def fit(
             stopping = stop.asked()
             if stopping or (number + 1) % save_every == 0 or number + 1 == total:
                 settle(0)
+                checkpoints.check()
                 log.flush()
-                checkpoints.save(number + 1, state)
+                checkpoints.save(number + 1, state, log.record())
             if stopping:
                 checkpoints.wait()
                 stop.end(number + 1, total, checkpoints.place)
@@ -193,6 +202,19 @@ def fit(
         if checkpoints is not None:
             checkpoints.wait()
     return state, log.lines
+
+
+def _check_end(step: int, steps: int, epochs: int, place: Any) -> None:
+    """Refuse to return a state that was trained for longer than what is asked for."""
+    if step <= epochs * steps:
+        return
+    done = f"step {step}, and epochs={epochs} end at step {epochs * steps} ({steps} in an epoch)"
+    if place is None:
+        raise ValueError(f"got a state that has done {done}; give more epochs, or a new state")
+    raise CheckpointError(
+        f"the run in {place} has done {done}; nothing was changed. Give epochs={-(-step // steps)} "
+        "or more to have it, or choose another folder"
+    )
 
 
 def _check(seed: Any, **counts: Any) -> None:

@@ -7,10 +7,10 @@ import shlex
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ _HELD: set[IO[bytes]] = set()  # by this process: one file per folder that is in
 
 
 @contextmanager
-def held(folder: Path, what: str) -> Iterator[None]:
+def held(folder: Path, what: str) -> Iterator[Callable[[], None]]:
     """Keep a folder for oneself, or raise at once if it is in use.
 
     The lock is the kernel's, on the file ``.lock`` in the folder (``flock``): it is gone when the
@@ -44,33 +44,51 @@ def held(folder: Path, what: str) -> Iterator[None]:
       folder: made if it is missing.
       what: who asks, for the sentence that the second one gets; such as "fit".
 
+    Yields:
+      A function that raises CheckpointError if the folder was deleted or moved in the meantime: to
+      be called before something is written there, and at the end.
+
     Raises:
-      CheckpointError: if it is in use; nothing was touched.
-      OSError: if the folder or the file cannot be written.
+      CheckpointError: if it is in use, or cannot be written to; nothing was touched.
     """
     file: IO[bytes] | None = None
-    refused: Exception | None = None
-    if jax.process_index() == 0:
-        try:
+    refused: CheckpointError | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:
             file = _lock(folder, what)
-        except (CheckpointError, OSError) as error:
-            refused = error
+    except CheckpointError as error:
+        refused = error
+    except OSError as error:
+        refused = CheckpointError(
+            f"the folder {folder} cannot be written to ({error.strerror}); nothing was run. Choose "
+            "another one"
+        )
+        refused.__cause__ = error
     if jax.process_count() > 1:
         refused = _everyone(refused, folder)
-    if refused:
-        raise refused
+
+    def check() -> None:
+        there = folder.is_dir() if file is None or file.closed else still_at(folder / NAME, file)
+        if not there:
+            raise CheckpointError(
+                f"{folder} was deleted or moved, or {NAME} in it, while {what} worked there; what "
+                "was saved before is where it was moved to, and what came after is lost"
+            )
+
     try:
-        yield
+        if refused:
+            raise refused
+        yield check
     finally:
         if file is not None and not file.closed:  # a forked child has closed its own
             _HELD.discard(file)
-            if _is_there(file, folder):
+            if still_at(folder / NAME, file):
                 (folder / NAME).unlink()
             file.close()
 
 
 def _lock(folder: Path, what: str) -> IO[bytes] | None:
-    folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         _go_without(folder, "this operating system has no flock")
         return None
@@ -88,7 +106,7 @@ def _lock(folder: Path, what: str) -> IO[bytes] | None:
                 _go_without(folder, error.strerror or str(error))
                 return None
             raise
-        if _is_there(file, folder):
+        if still_at(folder / NAME, file):
             break
         file.close()  # who had it deleted it in between
     _HELD.add(file)
@@ -108,10 +126,10 @@ def _go_without(folder: Path, reason: str) -> None:
     )
 
 
-def _is_there(file: IO[bytes], folder: Path) -> bool:
-    """Say whether the folder's lock file is still this one."""
+def still_at(path: Path, file: IO[Any]) -> bool:
+    """Say whether an open file is the one at this path: not if that was deleted or moved."""
     try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(folder / NAME))
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except OSError:
         return False
 
@@ -131,12 +149,12 @@ def _sentence(folder: Path, file: IO[bytes]) -> str:
     )
 
 
-def _everyone(refused: Exception | None, folder: Path) -> Exception | None:
-    """Return the first process's refusal, in all of them: none may wait for one that is gone."""
+def _everyone(refused: CheckpointError | None, folder: Path) -> CheckpointError | None:
+    """Return a refusal in all processes if one of them has it: none may wait for one that left."""
     from jax.experimental import multihost_utils
 
-    if int(multihost_utils.broadcast_one_to_all(np.int32(refused is not None))) and not refused:
-        return CheckpointError(f"{folder} could not be locked by the first process, which says why")
+    if np.any(multihost_utils.process_allgather(np.int32(refused is not None))) and not refused:
+        return CheckpointError(f"{folder} is refused by another process, which says why")
     return refused
 
 

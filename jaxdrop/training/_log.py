@@ -1,13 +1,21 @@
 """Metrics as JSON lines, cut back to the checkpoint when a run is resumed; TensorBoard if asked."""
 
+import itertools
 import json
 import math
 import os
+import sys
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxdrop.training._checkpoints import CheckpointError
+from jaxdrop.training._lock import still_at
+from jaxdrop.training._read import Unreadable, as_type, parse_json
+from jaxdrop.training._whole_file import write_whole
 
 
 class Log:
@@ -16,27 +24,39 @@ class Log:
     Args:
       folder: where metrics.jsonl goes, or None to keep the lines in memory only.
       step: the step the run goes on from. Later lines, and half a line, are dropped.
+      stored: what ``record()`` returned at that step, or None if that is not known.
       write: False in all processes but one; they keep the lines in memory.
       tensorboard: also write the numbers to ``folder/tensorboard``, with the package tensorboardX.
 
     Attributes:
-      lines: all that was logged, as dicts.
+      lines: all that was logged, as dicts. They grow with the run, a few hundred bytes a line.
     """
 
-    def __init__(self, folder: Path | None, step: int, *, write: bool, tensorboard: bool):
+    def __init__(
+        self,
+        folder: Path | None,
+        step: int,
+        stored: np.ndarray | None = None,
+        *,
+        write: bool,
+        tensorboard: bool,
+    ):
         self.lines: list[dict[str, Any]] = []
+        self._crc = 0
         self._file: Any = None
         self._board: Any = None
         if folder is None:
             return
         self._path = folder / "metrics.jsonl"
-        self.lines = _read(self._path, step)
-        if not write:
-            return
         try:
-            partial = folder / f".metrics-{os.getpid()}"
-            partial.write_text("".join(map(_line, self.lines)), encoding="utf-8")
-            os.replace(partial, self._path)
+            texts, wrong = _kept(self._path, step, stored)
+            self.lines = [json.loads(text) for text in texts]
+            self._crc = zlib.crc32(b"".join(texts))
+            if not write:
+                return
+            if wrong:
+                _set_aside(self._path, wrong, len(texts), step)
+            write_whole(self._path, b"".join(texts))
             self._file = self._path.open("a", buffering=1, encoding="utf-8")
         except OSError as error:
             raise self._failed(error) from error
@@ -50,14 +70,20 @@ class Log:
         # JSON has no NaN and no infinity.
         finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
         self.lines.append({"step": step, **finite})
+        text = json.dumps(self.lines[-1], allow_nan=False) + "\n"
+        self._crc = zlib.crc32(text.encode(), self._crc)
         if self._file is not None:
             try:
-                self._file.write(_line(self.lines[-1]))
+                self._file.write(text)
             except OSError as error:
                 raise self._failed(error) from error
         if self._board is not None:
             for name, value in numbers.items():
                 self._board.add_scalar(name, value, step)
+
+    def record(self) -> np.ndarray:
+        """Return how many lines there are and the CRC of their bytes, uint32, for a checkpoint."""
+        return np.array([len(self.lines), self._crc], np.uint32)
 
     def flush(self) -> None:
         """Put all lines on the disk: a checkpoint must not be ahead of them."""
@@ -68,6 +94,11 @@ class Log:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise self._failed(error) from error
+        if not still_at(self._path, self._file):
+            raise CheckpointError(
+                f"{self._path} was deleted or moved during the run, and what was logged is lost or "
+                "there; the checkpoints are whole, and the same call goes on from the last one"
+            )
 
     def close(self) -> None:
         if self._file is not None:
@@ -96,21 +127,53 @@ def summary_writer() -> Any:
     return SummaryWriter
 
 
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(values, allow_nan=False) + "\n"
-
-
-def _read(path: Path, step: int) -> list[dict[str, Any]]:
-    """Return the whole lines up to a step."""
-    lines: list[dict[str, Any]] = []
-    if not path.exists():
-        return lines
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+def _kept(path: Path, step: int, stored: np.ndarray | None) -> tuple[list[bytes], list[str]]:
+    """Return the lines up to a step, and in words what is not as it was written."""
+    content = path.read_bytes() if path.exists() else b""
+    # What follows the last newline is half a line: the process was killed as it wrote.
+    texts = [text + b"\n" for text in content.split(b"\n")[:-1]]
+    count, crc = (0, 0) if stored is None else stored.tolist()
+    if stored is not None and zlib.crc32(b"".join(texts[:count])) == crc and len(texts) >= count:
+        return texts[:count], []  # all that was written up to this step; the rest is done again
+    found: list[tuple[int, int, bytes]] = []
+    wrong = []
+    for number, text in enumerate(texts, 1):
         try:
-            values = json.loads(text)
-            if values["step"] > step:
-                break
-        except (ValueError, TypeError, KeyError):
-            break  # half a line: the process was killed as it wrote
-        lines.append(values)
-    return lines
+            found.append((_step(text, f"line {number}"), number, text))
+        except Unreadable as error:
+            wrong.append(str(error))
+    end = max((i for i, (at, _, _) in enumerate(found, 1) if at <= step), default=0)
+    for at, number, _ in found[:end]:
+        if at > step:
+            wrong.append(f"line {number} is of step {at}, and an earlier one follows")
+    kept = [text for at, _, text in found[:end] if at <= step]
+    if len(kept) < count:
+        wrong.append(f"{count - len(kept)} of its {count} lines are missing")
+    elif stored is not None:
+        wrong.append("its lines are not those that were written")
+    return kept, wrong
+
+
+def _step(text: bytes, where: str) -> int:
+    values = parse_json(text, dict[str, int | float | None], where)
+    step: int = as_type(values.get("step"), int, where, "step")
+    return step
+
+
+def _set_aside(path: Path, wrong: list[str], lines: int, step: int) -> None:
+    """Copy a damaged file to a name of its own, and say so."""
+    kept = "there is no such file"
+    if path.exists():
+        number = next(n for n in itertools.count(1) if not _aside(path, n).exists())
+        write_whole(_aside(path, number), path.read_bytes())
+        kept = f"all that was there is kept in {_aside(path, number)}"
+    some = "; ".join(wrong[:3] + [f"{len(wrong) - 3} more"] * (len(wrong) > 3))
+    print(
+        f"Note: {path} is damaged up to step {step} ({some}). The run goes on with the {lines} "
+        f"lines that can be read; {kept}.",
+        file=sys.stderr,
+    )
+
+
+def _aside(path: Path, number: int) -> Path:
+    return path.with_name(f"metrics-damaged-{number}.jsonl")

@@ -1,8 +1,6 @@
 """run.json: what a folder's run depends on, so that no other run goes on from its checkpoints."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,11 @@ import jax
 import numpy as np
 
 from jaxdrop.training._checkpoints import CheckpointError
+from jaxdrop.training._differences import differences
+from jaxdrop.training._lock import NAME
+from jaxdrop.training._read import Unreadable, read_json
 from jaxdrop.training._serialization import is_key
+from jaxdrop.training._whole_file import write_whole
 
 FORMAT = 1
 
@@ -20,7 +22,7 @@ def open_run(folder: Path, facts: Mapping[str, Any], *, write: bool = True) -> N
     """Begin a run in a folder, or make sure that the one in it is this one.
 
     Args:
-      folder: where the run keeps its files; made if it is missing.
+      folder: where the run keeps its files; it exists, and is held.
       facts: what the numbers depend on, as JSON has it.
       write: False in all processes but one.
 
@@ -28,22 +30,14 @@ def open_run(folder: Path, facts: Mapping[str, Any], *, write: bool = True) -> N
       CheckpointError: if the folder cannot be written to, is damaged, or is another run's. Nothing
         in it was changed.
     """
-    mine: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **facts}))
+    mine: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **facts}, allow_nan=False))
     path = folder / "run.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        stored = path.read_text(encoding="utf-8") if path.exists() else None
-    except OSError as error:
-        raise CheckpointError(
-            f"the folder {folder} cannot be written to ({error.strerror}); nothing was run. Choose "
-            "another one"
-        ) from error
-    if stored is not None:
-        _compare(path, stored, mine)
+    if path.exists():
+        _compare(path, mine)
         return
-    strange = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".run.json"))
+    # A kill before run.json was there leaves no more than these.
+    ours = (NAME, ".run.json")
+    strange = sorted(p.name for p in folder.iterdir() if not p.name.startswith(ours))
     if not write:
         return
     if strange:
@@ -51,9 +45,13 @@ def open_run(folder: Path, facts: Mapping[str, Any], *, write: bool = True) -> N
             f"the folder {folder} holds {', '.join(strange[:3])} but no run.json, so it is not "
             "known whose it is; nothing was changed. Choose an empty folder"
         )
-    partial = path.with_name(f".run.json-{os.getpid()}")
-    partial.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        write_whole(path, json.dumps(mine, indent=1, allow_nan=False).encode() + b"\n")
+    except OSError as error:
+        raise CheckpointError(
+            f"the folder {folder} cannot be written to ({error.strerror}); nothing was run. Choose "
+            "another one"
+        ) from error
 
 
 def describe_key(key: jax.Array) -> str:
@@ -63,34 +61,17 @@ def describe_key(key: jax.Array) -> str:
     return f"legacy {np.asarray(key).tolist()}"
 
 
-def _compare(path: Path, stored: str, facts: dict[str, Any]) -> None:
+def _compare(path: Path, mine: dict[str, Any]) -> None:
     try:
-        then = json.loads(stored)
-        if not isinstance(then, dict):
-            raise ValueError("it is no JSON object")
-    except ValueError as error:
+        stored = read_json(path, dict[str, Any])
+    except Unreadable as error:
         raise CheckpointError(
-            f"{path} is damaged ({error}); nothing was changed. Choose another folder, or delete "
-            f"{path.parent} to begin again"
+            f"{error}; nothing was changed. Choose another folder, or delete {path.parent} to "
+            "begin again"
         ) from error
-    was, now = _leaves(then), _leaves(facts)
-    odd = [k for k in sorted(was | now) if was.get(k, "absent") != now.get(k, "absent")]
+    odd = differences(stored, mine)
     if odd:
-        differences = "; ".join(
-            f"{k}: {was.get(k, 'absent')} there, {now.get(k, 'absent')} here" for k in odd[:3]
-        )
         raise CheckpointError(
-            f"the run in {path.parent} is another one ({differences}"
-            f"{'; ...' if len(odd) > 3 else ''}); nothing was changed. Go on with what it was "
-            "begun with, or choose another folder"
+            f"the run in {path.parent} is another one ({odd}); nothing was changed. Go on with "
+            "what it was begun with, or choose another folder"
         )
-
-
-def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {path: tree}
-    return {
-        name: leaf
-        for key, branch in tree.items()
-        for name, leaf in _leaves(branch, f"{path}.{key}" if path else str(key)).items()
-    }

@@ -123,11 +123,27 @@ def test_a_forked_child_neither_keeps_nor_frees_it(tmp_path: Path) -> None:
 
 def test_a_folder_deleted_while_it_is_held_is_another_one(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with held(folder, "this"):
+    with held(folder, "this") as check:
+        check()
         shutil.rmtree(folder)
+        told = "run was deleted or moved, or .lock in it, while this worked there"
+        with pytest.raises(jt.CheckpointError, match=told):
+            check()
         with held(folder, "next"):
             refused(folder, "in use by next")
+            with pytest.raises(jt.CheckpointError, match=told):
+                check()
     free(folder)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "odd" / ".lock").mkdir(parents=True)
+    for folder, why in (("file/run", "Not a directory"), ("odd", "Is a directory"),
+                        ("x" * 300, "File name too long")):  # fmt: skip
+        told = rf"cannot be written to \({why}\); nothing was run. Choose another one"
+        with pytest.raises(jt.CheckpointError, match=told), held(tmp_path / folder, "this"):
+            raise AssertionError("it cannot be locked")
 
 
 def test_where_nothing_can_be_locked_it_is_told_so(
@@ -154,7 +170,7 @@ def test_one_of_several_processes_locks_for_all(
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     from jax.experimental import multihost_utils
 
-    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda x: 1)
-    with pytest.raises(jt.CheckpointError, match="not be locked by the first process, which says"):
+    monkeypatch.setattr(multihost_utils, "process_allgather", lambda x: [1, x])
+    with pytest.raises(jt.CheckpointError, match="is refused by another process, which says why"):
         with held(tmp_path, "this"):
             raise AssertionError("the first was refused")

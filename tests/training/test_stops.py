@@ -18,8 +18,9 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import jaxdrop.training as jt
-from jaxdrop.training import _run_file
-from jaxdrop.training._fingerprint import fingerprint
+from jaxdrop.training import _checkpoints, _lock, _whole_file
+from jaxdrop.training._fingerprint import linear_fingerprint
+from jaxdrop.training._lock import held
 from tests.training import small_run as small
 from tests.training.test_fit import kept, stop_at
 
@@ -132,9 +133,10 @@ def test_another_key_or_model_is_refused(folder: Path) -> None:
 
 
 def test_a_damaged_run_file_is_told_so(folder: Path) -> None:
-    for text in ('{"seed": 0', "[]", ""):
-        (folder / "run.json").write_text(text)
-        refused(folder, r"run.json is damaged \(.*\); nothing was changed. Choose another folder")
+    deep = b'{"config": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    for content in (b'{"seed": 0', b"[]", b"", b"\xff", b'{"seed": NaN}', deep):
+        (folder / "run.json").write_bytes(content)
+        refused(folder, r"run.json is damaged: .*; nothing was changed. Choose another folder")
 
 
 def files_of(folder: Path, step: int) -> list[Path]:
@@ -173,7 +175,7 @@ def restore(folder: Path, like: Any) -> Any:
 
     checkpoints = Checkpoints(folder, 3)
     try:
-        return checkpoints.restore(4, like)
+        return checkpoints.restore(4, like)[0]
     finally:
         checkpoints.close()
 
@@ -187,20 +189,6 @@ def check_damage(folder: Path, like: Any, whole: Any) -> None:
         assert small.same(read, whole)
 
 
-def test_the_fingerprint_sees_every_bit_and_every_swap() -> None:
-    bits = np.arange(24, dtype=np.uint32).reshape(2, 3, 4) * np.uint32(2654435761)
-    trees = [{"a": bits.view(np.float32), "b": np.arange(5, dtype=np.uint8)}]
-    for i in range(24):
-        for bit in range(32):
-            flipped = bits.copy()
-            flipped.flat[i] ^= np.uint32(1 << bit)
-            trees.append({**trees[0], "a": flipped.view(np.float32)})
-    for i in range(1, 5):
-        trees.append({**trees[0], "b": np.roll(np.arange(5, dtype=np.uint8), i)})
-    whole, *changed = (np.asarray(fingerprint(tree)).tolist() for tree in trees)
-    assert len(changed) == 24 * 32 + 4 and whole not in changed
-
-
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     refused(tmp_path, "holds thesis.tex but no run.json, so it is not known whose it is")
@@ -212,12 +200,107 @@ def test_a_folder_that_cannot_be_written_to_is_told_so(
     (tmp_path / "file").write_text("")
     refused(tmp_path / "file" / "run", r"cannot be written to \(Not a directory\); nothing was run")
 
-    def deny(**kwargs: Any) -> Any:
+    def deny(*args: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
     # root may write anywhere, so a read-only folder is acted out
-    monkeypatch.setattr(_run_file.tempfile, "TemporaryFile", deny)
-    refused(tmp_path, r"cannot be written to \(Permission denied\)")
+    with monkeypatch.context() as patch:
+        patch.setattr(_lock.os, "open", deny)
+        refused(tmp_path / "run", r"cannot be written to \(Permission denied\); nothing was run")
+    monkeypatch.setattr(_whole_file.os, "fsync", full)
+    refused(tmp_path / "run", r"cannot be written to \(No space left on device\); nothing was run")
+
+
+def full(*args: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+def test_what_a_kill_before_run_json_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    for name in (".lock", ".run.json.partial", ".run.json-123"):
+        (tmp_path / name).write_text("half of")
+    small.run(folder=tmp_path, epochs=1)
+
+
+def test_two_calls_at_once_in_a_folder_are_one_too_many(folder: Path) -> None:
+    def again(n: int) -> None:
+        if n == 1:
+            told = r"copy is in use by fit in process \d+ on .*; nothing was changed"
+            with pytest.raises(jt.CheckpointError, match=told):
+                small.run(folder=folder, config={"rate": 0.5})
+
+    state, _ = small.run(folder=folder, config={"rate": 0.5}, tick=again)
+    assert small.same(state, small.run()[0]) and not (folder / ".lock").exists()
+    with held(folder, "another"):
+        refused(folder, "in use by another in process")
+
+
+@pytest.mark.parametrize("what", ["", "metrics.jsonl", "checkpoints", ".lock"])
+@BREAKS_ORBAX
+def test_what_is_deleted_during_a_run_is_told_so(what: str, tmp_path: Path) -> None:
+    """At the next checkpoint, and at the last one."""
+    for step in (2, 12):
+        folder = tmp_path / str(step)
+        done = []
+
+        def delete(n: int, folder: Path = folder, step: int = step, done: Any = done) -> None:
+            done.extend(range(n))
+            if len(done) == step and n:
+                (folder / what).rename(
+                    tmp_path / f"gone {step}"
+                )  # a save may be on its way into it
+
+        told = folder if what == ".lock" else folder / what
+        with pytest.raises(jt.CheckpointError, match=f"{told} was deleted or moved"):
+            small.run(folder=folder, tick=delete)
+
+
+def test_fewer_epochs_than_were_done_are_refused(tmp_path: Path) -> None:
+    state, _ = small.run(folder=tmp_path, epochs=2)
+    sentence = r"has done step 8, and epochs=1 end at step 4 \(4 in an epoch\).* Give epochs=2 or"
+    refused(tmp_path, sentence, config=None, epochs=1)
+    assert small.same(small.run(folder=tmp_path, epochs=2)[0], state)
+    with pytest.raises(ValueError, match="got a state that has done step 8, and epochs=1 end at"):
+        small.run(state=state, epochs=1)
+
+
+def test_a_config_that_no_later_call_could_compare_is_refused(tmp_path: Path) -> None:
+    for config, sentence in (
+        ({"lr": float("nan")}, r"got config\['lr'\]=nan, which JSON does not have"),
+        ({"a": [1, {"b": np.float32(np.inf)}]}, r"got config\['a'\]\[1\]\['b'\]=inf"),
+        (
+            {"f": len},
+            r"got config\['f'\] of type builtin_function_or_method, expected what JSON has",
+        ),
+        ({1: 2}, r"got the name 1 in config, expected text"),
+        ([1], r"got config=\[1\] of type list, expected a dict"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=sentence):
+            small.run(folder=tmp_path / "run", config=config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_of_numpy_and_jax_in_a_config_are_those_of_python(tmp_path: Path) -> None:
+    config = {"a": np.float32(0.5), "b": jax.numpy.arange(2), "c": (1, None), "d": np.bool_(True)}
+    small.run(folder=tmp_path, epochs=1, config=config)
+    small.run(folder=tmp_path, epochs=1, config={"a": 0.5, "b": [0, 1], "c": [1, None], "d": True})
+
+
+def test_checkpoints_of_before_come_back(folder: Path) -> None:
+    """Those have another fingerprint, and do not know how many lines were logged."""
+    import orbax.checkpoint as ocp
+
+    plain = _checkpoints._plain(restore(folder, small.linen_state()))
+    place = folder / "checkpoints" / "4" / "default"
+    for flipped in (1, 0):
+        state = plain.replace(step=plain.step ^ flipped)
+        shutil.rmtree(place)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(
+                place.absolute(), {"state": state, "fingerprint": linear_fingerprint(plain)}
+            )
+        if flipped:
+            refused(folder, "step 4 in .* is damaged .its numbers are not those that were saved")
+    assert small.same(small.run(folder=folder, config={"rate": 0.5})[0], small.run()[0])
 
 
 def limited(size: int, work: Callable[[], Any]) -> Any:
