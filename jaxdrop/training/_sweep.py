@@ -2,13 +2,18 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
+from jaxdrop.training._config import plain_config
+from jaxdrop.training._folder import run_folder
+from jaxdrop.training._lock import held
 from jaxdrop.training._sweep_folder import SweepFolder
 from jaxdrop.training._sweep_grid import Grid
+from jaxdrop.training._sweep_identity import identity
 from jaxdrop.training._sweep_way import Way, faster, make_chunk
 
 
@@ -52,8 +57,11 @@ def sweep(
       chunk: how many runs share the memory at a time; None for all of them. Chunks are made equal
         in size, the last one being filled up with repeated runs whose results are dropped.
       mesh: devices to split every chunk over, on all its axes; of one process. None for one device.
-      folder: where finished chunks are kept. A sweep that was interrupted and is called again with
-        the same folder goes on after its last chunk, in the way it was begun.
+      folder: where finished chunks are kept, each with its checksum. A sweep that was interrupted
+        and is called again with the same folder goes on after its last chunk, in the way it was
+        begun. Another sweep is refused: other axes, another train (the program that JAX makes of
+        it, and the arrays that it closes over), other shared arguments, config or chunks. So may
+        be this one under other versions, which make another program of it.
       config: what else the results depend on, for JSON: stored in the folder, and compared.
       on_chunk: called with the number of runs that are done, and the way, after every chunk and
         once before the first, when a folder already held some.
@@ -62,9 +70,9 @@ def sweep(
       The tree of results as numpy arrays on the host, with the grid's shape in front.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected; also if the folder holds
-        another sweep or a damaged chunk. Nothing is overwritten.
-      OSError: if the folder cannot be written to.
+      TypeError, ValueError: with what was given and what is expected.
+      CheckpointError: if the folder holds another sweep or a damaged chunk, is in use, was deleted
+        meanwhile, or cannot be written to. Nothing is overwritten.
 
     >>> import jax, jax.numpy as jnp, jaxdrop, jaxdrop.training as jt
     >>> def make_train(steps):
@@ -82,10 +90,12 @@ def sweep(
     if both:
         raise ValueError(f"got {both} both in axes and in shared; expected each argument once")
     _check(vectorize, trial, chunk)
+    place, settings = None if folder is None else run_folder(folder), plain_config(config)
     devices = 1 if mesh is None else mesh.size
     chunks = -(-grid.size // min(chunk or grid.size, grid.size))
     width = -(-grid.size // (chunks * devices)) * devices
     chunks = -(-grid.size // width)
+    given = shared
     if mesh is not None:
         spread = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
         shared = jax.device_put(shared, jax.NamedSharding(mesh, jax.P()))
@@ -95,39 +105,46 @@ def sweep(
         chosen = grid.runs(np.minimum(np.arange(first, first + width), grid.size - 1))
         return chosen if mesh is None else jax.device_put(chosen, spread)
 
-    kept = None if folder is None else SweepFolder(folder)
-    way = _stored_way(kept, vectorize) or (
-        faster(trial, lambda: runs(0), shared, mesh) if vectorize == "auto" and trial else vectorize
-    )
-    assert way != "auto"
-    if kept is not None:
-        kept.begin(
-            {
-                "axes": grid.digests(),
-                "shape": list(grid.shape),
-                "width": width,
-                "vectorize": way,
-                "config": dict(config or {}),
-            }
-        )
-    call = make_chunk(train, way, mesh)
-    parts: list[Any] = [None] * chunks
-    if kept is not None:
-        like = jax.eval_shape(call, runs(0), shared)
-        parts = [kept.load(number, like) for number in range(chunks)]
-    done = sum(
-        min(width, grid.size - n * width) for n, part in enumerate(parts) if part is not None
-    )
-    if done:
-        on_chunk(done, way)
-    for number in range(chunks):
-        if parts[number] is not None:
-            continue
-        parts[number] = jax.device_get(call(runs(number), shared))
+    with ExitStack() as stack:
+        kept = None
+        if place is not None:
+            kept = SweepFolder(place, stack.enter_context(held(place, "sweep")))
+        way = vectorize
+        if vectorize == "auto" and trial:
+            stored = kept and kept.stored_way()
+            way = stored or faster(trial, lambda: runs(0), shared, mesh)
+        assert way != "auto"
         if kept is not None:
-            kept.save(number, parts[number])
-        done += min(width, grid.size - number * width)
-        on_chunk(done, way)
+            kept.begin(
+                {
+                    **identity(train, grid.run(0), given),
+                    "axes": grid.digests(),
+                    "shape": list(grid.shape),
+                    "width": width,
+                    "vectorize": way,
+                    "config": settings,
+                }
+            )
+        call = make_chunk(train, way, mesh)
+        like = jax.eval_shape(call, runs(0), shared)
+        if any(jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) for a in jax.tree.leaves(like)):
+            raise TypeError("train returned typed keys; return jax.random.key_data of them")
+        parts: list[Any] = [None] * chunks
+        if kept is not None:
+            parts = [kept.load(number, like) for number in range(chunks)]
+        done = sum(
+            min(width, grid.size - n * width) for n, part in enumerate(parts) if part is not None
+        )
+        if done:
+            on_chunk(done, way)
+        for number in range(chunks):
+            if parts[number] is not None:
+                continue
+            parts[number] = jax.device_get(call(runs(number), shared))
+            if kept is not None:
+                kept.save(number, parts[number])
+            done += min(width, grid.size - number * width)
+            on_chunk(done, way)
 
     def join(*leaves: np.ndarray) -> np.ndarray:
         whole = np.concatenate(leaves)[: grid.size]
@@ -146,9 +163,3 @@ def _check(vectorize: str, trial: Any, chunk: Any) -> None:
         )
     if chunk is not None and (type(chunk) is not int or chunk < 1):
         raise ValueError(f"got {chunk=}, expected how many runs share the memory, at least 1")
-
-
-def _stored_way(kept: SweepFolder | None, vectorize: str) -> Way | None:
-    """Return the way in which the folder's sweep was begun, if it is for us to choose."""
-    plan = None if kept is None or vectorize != "auto" else kept.stored_plan()
-    return None if plan is None else plan.get("vectorize")

@@ -1,8 +1,8 @@
 """SweepFolder: the chunks of a sweep that are done, each written whole or not at all."""
 
+import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,78 +10,119 @@ import flax.serialization
 import jax
 import numpy as np
 
+from jaxdrop.training._checkpoints import CheckpointError
+from jaxdrop.training._differences import differences
+from jaxdrop.training._read import Unreadable, as_type, read_json
+from jaxdrop.training._sweep_way import Way
+from jaxdrop.training._whole_file import write_whole
+
 PLAN = "sweep.json"
+FORMAT = 2  # 1 had no checksums, and knew neither train nor shared
 
 
 class SweepFolder:
     """Keep what a sweep has finished in a folder, with a plan that says which sweep it is.
 
     The plan is written first. A chunk is a file ``chunk-00000.msgpack`` that is written beside its
-    place and then moved there, so that a kill at any moment leaves whole chunks only.
+    place and then moved there, so that a kill at any moment leaves whole chunks only. It begins
+    with the sha256 of the plan, the chunk's number and the rest of the file, which is msgpack.
+
+    Args:
+      folder: exists, and is held.
+      check: raises CheckpointError if the folder is not there any more.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, check: Callable[[], None]):
+        self.folder = folder
+        self._check = check
+        self._plan = b""
 
     def stored_plan(self) -> dict[str, Any] | None:
         """Return the plan of the sweep that the folder holds, or None if it holds none.
 
         Raises:
-          ValueError: if there is a plan that cannot be read.
+          CheckpointError: if there is a plan that cannot be read.
         """
         path = self.folder / PLAN
         if not path.exists():
             return None
         try:
-            plan = json.loads(path.read_text(encoding="utf-8"))
-            assert isinstance(plan, dict)
-            return plan
-        except (OSError, ValueError, AssertionError) as error:
-            raise ValueError(
-                f"{path} cannot be read as the plan of a sweep; choose another folder, or remove "
-                "this one to start afresh"
-            ) from error
+            return read_json(path, dict[str, Any])
+        except Unreadable as error:
+            raise self._unreadable(error) from error
+
+    def stored_way(self) -> Way | None:
+        """Return the way in which the folder's sweep was begun, or None if it holds none.
+
+        Raises:
+          CheckpointError: as ``stored_plan``.
+        """
+        plan = self.stored_plan()
+        try:
+            path = str(self.folder / PLAN)
+            return None if plan is None else as_type(plan.get("vectorize"), Way, path, "vectorize")
+        except Unreadable as error:
+            raise self._unreadable(error) from error
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Write the plan, or make sure that the one in the folder is the same.
 
         Raises:
-          OSError: if the folder cannot be written to.
-          ValueError: if the folder belongs to another sweep; names what differs.
+          CheckpointError: if the folder belongs to another sweep, and names what differs; or if
+            it cannot be written to.
         """
-        wanted, stored = json.loads(json.dumps(plan)), self.stored_plan()
+        wanted = json.loads(json.dumps({"format": FORMAT, **plan}, allow_nan=False))
+        stored = self.stored_plan()
         if stored is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            stored = wanted
             self._write(PLAN, json.dumps(wanted, indent=1).encode() + b"\n")
-            return
-        odd = [name for name in sorted(wanted | stored) if wanted.get(name) != stored.get(name)]
+        elif stored.get("format") != FORMAT:
+            raise CheckpointError(
+                f"the sweep in {self.folder} was begun with another version of jaxdrop (format "
+                f"{stored.get('format', 1)} there, {FORMAT} here); go on with that one, choose "
+                "another folder, or remove this one to start afresh"
+            )
+        began, now = stored.get("made_with"), wanted["made_with"]
+        odd = differences(stored | {"made_with": None}, wanted | {"made_with": None})
         if odd:
-            changes = "; ".join(
-                f"{name} was {stored.get(name)}, is {wanted.get(name)}" for name in odd
+            other = ""
+            if "train: " in odd and began != now:
+                other = (
+                    f". It was begun under other versions ({differences(began, now)}), which may "
+                    "make another program of the same train: if that is all, go on with those"
+                )
+            raise CheckpointError(
+                f"{self.folder} holds chunks of another sweep ({odd}); choose another folder, or "
+                f"remove this one to start afresh{other}"
             )
-            raise ValueError(
-                f"{self.folder} holds chunks of another sweep ({changes}); choose another folder, "
-                "or remove this one to start afresh"
-            )
+        # What is compared, and no more: other versions may make the same program.
+        self._plan = json.dumps(wanted | {"made_with": None}, sort_keys=True).encode()
 
     def load(self, number: int, like: Any) -> Any | None:
         """Return a chunk's results in the structure, shapes and dtypes of ``like``, or None.
 
         Raises:
-          ValueError: if the file is damaged or of another structure.
+          CheckpointError: if the file is not what was written for this chunk of this sweep.
         """
         path = self._path(number)
         if not path.exists():
             return None
         leaves, structure = jax.tree.flatten(like)
         try:
-            stored = flax.serialization.msgpack_restore(path.read_bytes())
+            content = path.read_bytes()
+            body = content[32:]
+            if content[:32] != self._checksum(number, body):
+                raise ValueError("its checksum is of other bytes")
+            stored = flax.serialization.msgpack_restore(body)
             found = [stored[str(i)] for i in range(len(leaves))]
             if [(a.shape, a.dtype) for a in found] != [(a.shape, a.dtype) for a in leaves]:
-                raise ValueError("other shapes")
-        except Exception as error:  # msgpack has errors of many kinds for damaged bytes
-            raise ValueError(
-                f"{path} is damaged or of another sweep; remove it: its runs alone are done again"
+                raise ValueError("its results have other shapes")
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} is damaged or of another sweep ({error}); remove it: its runs alone are "
+                "done again"
             ) from error
         return jax.tree.unflatten(structure, found)
 
@@ -89,21 +130,32 @@ class SweepFolder:
         """Write a chunk's results.
 
         Raises:
-          OSError: if it cannot be written; what was saved before is as it was.
+          CheckpointError: if it cannot be written; what was saved before is as it was.
         """
         leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(results))}
-        self._write(self._path(number).name, flax.serialization.msgpack_serialize(leaves))
+        body = flax.serialization.msgpack_serialize(leaves)
+        self._write(self._path(number).name, self._checksum(number, body) + body)
+
+    def _unreadable(self, error: Unreadable) -> CheckpointError:
+        way_out = f"choose another folder, or remove {self.folder} to start afresh"
+        return CheckpointError(f"{error}; {way_out}")
+
+    def _checksum(self, number: int, body: bytes) -> bytes:
+        digest = hashlib.sha256(b"%d %d " % (number, len(self._plan)))
+        digest.update(self._plan)
+        digest.update(body)
+        return digest.digest()
 
     def _path(self, number: int) -> Path:
         return self.folder / f"chunk-{number:05d}.msgpack"
 
     def _write(self, name: str, content: bytes) -> None:
-        partial = self.folder / f".{os.getpid()}-{name}"
+        self._check()
         try:
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self.folder / name)
-        finally:
-            partial.unlink(missing_ok=True)
+            write_whole(self.folder / name, content)
+        except OSError as error:
+            self._check()
+            raise CheckpointError(
+                f"{self.folder / name} could not be written ({error.strerror}); what was saved "
+                "before is whole. Make room, and the same call goes on from there"
+            ) from error

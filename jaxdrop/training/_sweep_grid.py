@@ -1,6 +1,5 @@
 """Grid: the runs of a sweep, numbered in row-major order of its axes."""
 
-import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxdrop.training._sweep_identity import array_digest
 
 
 class Grid:
@@ -50,11 +51,10 @@ class Grid:
             chosen[name] = array if impl is None else jax.random.wrap_key_data(array, impl=impl)
         return chosen
 
+    def run(self, number: int) -> dict[str, jax.Array]:
+        """Return the arguments of one run."""
+        return {name: values[0] for name, values in self.runs(np.array([number])).items()}
+
     def digests(self) -> dict[str, str]:
-        """Return the sha256 of each axis: dtype, shape and bytes."""
-        return {
-            name: hashlib.sha256(
-                f"{values.dtype.str} {values.shape} ".encode() + values.tobytes()
-            ).hexdigest()
-            for name, values in self._values.items()
-        }
+        """Return a digest of each axis."""
+        return {name: array_digest(values) for name, values in self._values.items()}

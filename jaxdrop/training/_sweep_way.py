@@ -11,7 +11,8 @@ Way = Literal["vmap", "map"]
 Chunk = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 
 
-@functools.lru_cache(maxsize=16)  # a second sweep of the same train compiles nothing
+# A second sweep of the same train compiles nothing. 16 programs stay, with what they close over.
+@functools.lru_cache(maxsize=16)
 def make_chunk(train: Callable[..., Any], way: Way, mesh: jax.sharding.Mesh | None) -> Chunk:
     """Build the jitted ``chunk(runs, shared)``: train for every entry of ``runs``.
 

@@ -16,7 +16,7 @@ import pytest
 
 import jaxdrop
 import jaxdrop.training as jt
-from jaxdrop.training import _sweep, _sweep_folder, _sweep_way
+from jaxdrop.training import _sweep, _sweep_way
 
 KEYS = jax.random.key_data(jax.random.split(jax.random.key(0), 3))
 X = np.random.RandomState(0).normal(size=(64, 20)).astype(np.float32)
@@ -146,10 +146,10 @@ def test_an_interrupted_sweep_goes_on_after_its_last_chunk(tmp_path: Path, alone
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        ({"chunk": 6}, r"another sweep \(width was 5, is 6\)"),
-        ({"vectorize": "vmap"}, r"vectorize was map, is vmap"),
-        ({"config": {"steps": 21}}, r"config was \{'steps': 20\}, is \{'steps': 21\}"),
-        ({"axes": {"rate": jnp.array([0.1])}}, r"axes was .*; shape was \[3, 4, 2\], is"),
+        ({"chunk": 6}, r"another sweep \(width: 5 there, 6 here\)"),
+        ({"vectorize": "vmap"}, r"vectorize: map there, vmap here"),
+        ({"config": {"steps": 21}}, r"config.steps: 20 there, 21 here"),
+        ({"axes": {"rate": jnp.array([0.1])}}, r"axes.rate: \w{32} there, .*; shape: \[3, 4, 2\] "),
     ],
 )
 def test_the_folder_of_another_sweep_is_left_alone(
@@ -159,40 +159,13 @@ def test_the_folder_of_another_sweep_is_left_alone(
     jt.sweep(tiny, axes(), folder=tmp_path, **options)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     grid = axes() | change.pop("axes", {})
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(jt.CheckpointError, match=sentence):
         jt.sweep(tiny, grid, folder=tmp_path, **options | change)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 def tiny(key: Any, rate: Any, learning_rate: Any) -> Any:
     return {"rate": rate.astype(jnp.bfloat16), "draw": jax.random.bits(key)}
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[:-3], lambda b: b"", lambda b: b"\xc1" + b[1:]])
-def test_a_damaged_chunk_is_told_and_the_others_are_kept(damage: Any, tmp_path: Path) -> None:
-    whole = jt.sweep(tiny, axes(), chunk=6, folder=tmp_path)
-    victim = tmp_path / "chunk-00001.msgpack"
-    victim.write_bytes(damage(victim.read_bytes()))
-    with pytest.raises(ValueError, match=r"chunk-00001.* is damaged .* remove it"):
-        jt.sweep(tiny, axes(), chunk=6, folder=tmp_path)
-    victim.unlink()
-    assert same(jt.sweep(tiny, axes(), chunk=6, folder=tmp_path), whole)
-    (tmp_path / "sweep.json").write_text("{")
-    with pytest.raises(ValueError, match=r"sweep.json cannot be read as the plan"):
-        jt.sweep(tiny, axes(), chunk=6, folder=tmp_path)
-
-
-def test_a_kill_while_writing_leaves_whole_chunks_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*args: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    jt.sweep(tiny, axes(), chunk=24, folder=tmp_path / "a")
-    monkeypatch.setattr(_sweep_folder.os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        jt.sweep(tiny, axes(), chunk=6, folder=tmp_path / "b")
-    assert list((tmp_path / "b").iterdir()) == []
 
 
 def test_auto_takes_the_faster_way_and_a_resumed_sweep_keeps_it(
