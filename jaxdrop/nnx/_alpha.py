@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxdrop._alpha import alpha_dropout, feature_alpha_dropout
-from jaxdrop.nnx._member import Member, Streams
+from jaxdrop.nnx._member import Member, Streams, held
 
 
 class AlphaDropout(Member):
@@ -33,7 +33,7 @@ class AlphaDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(broadcast_dims=broadcast_dims)
 
@@ -66,6 +66,6 @@ class FeatureAlphaDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(batch_axis=batch_axis, channel_axis=channel_axis)

@@ -9,7 +9,8 @@ from flax.nnx.nn.dtypes import promote_dtype
 
 from jaxdrop._drop_connect import CHUNK, drop_connect_dense
 from jaxdrop._layer_call import call
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of, value_of
+from jaxdrop.nnx._rate import held, value_of
+from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of
 
 
 class DropConnectDense(Mode, nnx.Module):
@@ -61,7 +62,7 @@ class DropConnectDense(Mode, nnx.Module):
         self.bias = nnx.data(None)
         if use_bias:
             self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
-        self.rate = rate
+        self.rate = held(rate)
         self.per_example = per_example
         self.chunk = chunk
         self.dtype = dtype

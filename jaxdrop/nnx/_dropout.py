@@ -8,7 +8,8 @@ from flax import nnx
 
 from jaxdrop._dropout import Bits, ScaleAt
 from jaxdrop._layer import apply_dropout
-from jaxdrop.nnx._stream import next_key, value_of
+from jaxdrop.nnx._rate import held, value_of
+from jaxdrop.nnx._stream import next_key
 
 __all__ = ["Dropout"]
 
@@ -57,7 +58,7 @@ class Dropout(FlaxDropout):
         bits: Bits = "fast",
     ):
         super().__init__(
-            rate,
+            held(rate),
             broadcast_dims=broadcast_dims,
             deterministic=deterministic,
             rng_collection=rng_collection,

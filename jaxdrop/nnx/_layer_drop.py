@@ -10,7 +10,8 @@ from flax import nnx
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
 from jaxdrop._varying import varies_over
-from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of, value_of
+from jaxdrop.nnx._rate import held, value_of
+from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 
 
 class LayerDrop(Mode, nnx.Module):
@@ -53,7 +54,7 @@ class LayerDrop(Mode, nnx.Module):
         rngs: Streams = None,
     ):
         self.layer = layer
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(

@@ -6,7 +6,7 @@ from typing import Any
 from jaxdrop._cutout import cutout
 from jaxdrop._drop_block import drop_block
 from jaxdrop._spatial import spatial_dropout
-from jaxdrop.nnx._member import Member, Streams
+from jaxdrop.nnx._member import Member, Streams, held
 
 
 class SpatialDropout(Member):
@@ -37,7 +37,7 @@ class SpatialDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(batch_axis=batch_axis, channel_axis=channel_axis)
 
@@ -74,7 +74,7 @@ class DropBlock(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(
             block_size=block_size,
@@ -115,6 +115,6 @@ class Cutout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(size=size, batch_axis=batch_axis, channel_axis=channel_axis)

@@ -7,9 +7,10 @@ import jax
 from flax import nnx
 
 from jaxdrop._layer_call import call
-from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of, value_of
+from jaxdrop.nnx._rate import held, value_of
+from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 
-__all__ = ["Member", "Streams"]
+__all__ = ["Member", "Streams", "held"]
 
 
 class Member(Mode, nnx.Module):
@@ -26,7 +27,7 @@ class Member(Mode, nnx.Module):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on()
 

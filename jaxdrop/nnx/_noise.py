@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxdrop._gaussian import gaussian_dropout, gaussian_noise
-from jaxdrop.nnx._member import Member, Streams
+from jaxdrop.nnx._member import Member, Streams, held
 
 
 class GaussianDropout(Member):
@@ -48,7 +48,7 @@ class GaussianNoise(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.stddev = stddev
+        self.stddev = held(stddev)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxdrop._drop_path import drop_path
 from jaxdrop._patch import patch_dropout
-from jaxdrop.nnx._member import Member, Streams
+from jaxdrop.nnx._member import Member, Streams, held
 
 
 class DropPath(Member):
@@ -33,7 +33,7 @@ class DropPath(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(batch_axis=batch_axis)
 
@@ -64,6 +64,6 @@ class PatchDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(prefix=prefix)

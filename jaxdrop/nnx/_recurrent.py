@@ -10,7 +10,8 @@ from jaxdrop._dropout import dropout
 from jaxdrop._layer_call import is_idle, known_mode, known_rate
 from jaxdrop._recurrent import first_call, recurrent_dropout, recurrent_keys
 from jaxdrop._weight_drop import RECURRENT_LAYERS
-from jaxdrop.nnx._stream import Mode, draw, mode_of, value_of
+from jaxdrop.nnx._rate import held, value_of
+from jaxdrop.nnx._stream import Mode, draw, mode_of, single
 
 
 class RecurrentDropout(Mode, nnx.RNNCellBase):
@@ -71,8 +72,8 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         if variant not in ("state", "candidate"):
             raise ValueError(f"got {variant=}, expected 'state' or 'candidate'")
         self.cell = cell
-        self.rate = rate
-        self.input_rate = input_rate
+        self.rate = held(rate)
+        self.input_rate = held(input_rate)
         self.variant = variant
         self.recurrent_layers = frozenset(recurrent_layers)
         self._keep_stream(deterministic, rng_collection, rngs)
@@ -86,7 +87,8 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         if is_idle(mode, rate, input_rate):
             return self.cell(carry, inputs)
         if rngs is None and isinstance(self.rngs, nnx.RngStream):
-            key = jax.random.fold_in(self.rngs.key[...], self.rngs.count[...])
+            stream = single(self.rngs)
+            key = jax.random.fold_in(stream.key[...], stream.count[...])
         else:
             key = draw(self, rngs)
         input_key, hidden_key, candidate_key = recurrent_keys(key)

@@ -7,7 +7,7 @@ import jax
 
 from jaxdrop._embedding import embedding_dropout, word_dropout
 from jaxdrop._locked import locked_dropout
-from jaxdrop.nnx._member import Member, Streams
+from jaxdrop.nnx._member import Member, Streams, held
 
 
 class LockedDropout(Member):
@@ -36,7 +36,7 @@ class LockedDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(time_axis=time_axis)
 
@@ -97,6 +97,6 @@ class WordDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = rate
+        self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(unknown=unknown, protected=protected)

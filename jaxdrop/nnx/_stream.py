@@ -29,13 +29,6 @@ class Mode:
             self.deterministic = deterministic
 
 
-def value_of(rate: Any) -> Any:
-    """Return what a rate holds that may be a ``nnx.Variable``; of several, each."""
-    if isinstance(rate, (tuple, list, nnx.List)):
-        return tuple(map(value_of, rate))
-    return rate[...] if isinstance(rate, nnx.Variable) else rate
-
-
 def fork(rngs: Any, collection: str) -> Any:
     """Return a stream of the layer's own, forked as ``flax.nnx.Dropout`` does, or None."""
     if rngs is None:
@@ -52,10 +45,22 @@ def fork(rngs: Any, collection: str) -> Any:
 def next_key(source: Any, collection: str) -> Any:
     """Return the next key of an Rngs or a RngStream, or the key that is given; else None."""
     if isinstance(source, nnx.Rngs):
-        return source[collection]()
+        source = source[collection]
     if isinstance(source, nnx.RngStream):
-        return source()
+        return single(source)()
     return source if isinstance(source, (jax.Array, np.ndarray)) else None
+
+
+def single(stream: nnx.RngStream) -> nnx.RngStream:
+    """Return a stream, or raise a sentence if it holds the keys of several layers."""
+    shapes = stream.key[...].shape, stream.count[...].shape
+    if any(shapes):
+        raise ValueError(
+            f"got a stream of keys of shape {shapes[0]} and counts of shape {shapes[1]} where a "
+            "layer draws one: it was split for a stack of layers, so nnx.scan and nnx.vmap have to "
+            "map over it; name it in the axes, nnx.StateAxes({nnx.RngState: 0, ...: others})"
+        )
+    return stream
 
 
 def draw(layer: Any, rngs: Any) -> jax.Array:

@@ -6,7 +6,8 @@ from flax import nnx
 
 from jaxdrop._layer_call import is_idle, known_mode, known_rate
 from jaxdrop._recurrent import zoneout_carry
-from jaxdrop.nnx._stream import Mode, draw, mode_of, value_of
+from jaxdrop.nnx._rate import held, value_of
+from jaxdrop.nnx._stream import Mode, draw, mode_of
 
 
 class Zoneout(Mode, nnx.RNNCellBase):
@@ -48,6 +49,7 @@ class Zoneout(Mode, nnx.RNNCellBase):
         rngs: nnx.Rngs | nnx.RngStream | None = None,
     ):
         self.cell = cell
+        rate = held(rate)
         # NNX has to be told of variables in a tuple.
         several = isinstance(rate, (tuple, list)) and any(map(nnx.is_data, rate))
         self.rate = nnx.data(rate) if several else rate

@@ -5,6 +5,7 @@ For an NNX model each change is made in place and returns a function that takes 
 within a context: ``replaced``, ``inserted``. ``listing`` and ``table`` look at either.
 """
 
+from jaxdrop.nnx._rate import DropRate as DropRate
 from jaxdrop.surgery._find import find_dropouts as find_dropouts
 from jaxdrop.surgery._force import force_dropout as force_dropout
 from jaxdrop.surgery._insert import insert as insert
@@ -13,7 +14,6 @@ from jaxdrop.surgery._linen import replaced as replaced
 from jaxdrop.surgery._listing import Row as Row
 from jaxdrop.surgery._listing import listing as listing
 from jaxdrop.surgery._listing import table as table
-from jaxdrop.surgery._rates import DropRate as DropRate
 from jaxdrop.surgery._rates import rates_as_variables as rates_as_variables
 from jaxdrop.surgery._rates import set_rates as set_rates
 from jaxdrop.surgery._replace import replace as replace

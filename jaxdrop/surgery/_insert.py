@@ -12,7 +12,7 @@ from jaxdrop.surgery._find import Where
 from jaxdrop.surgery._first import change_first
 from jaxdrop.surgery._kinds import is_layer, kind_of
 from jaxdrop.surgery._made_class import made_class
-from jaxdrop.surgery._stack import stack_of
+from jaxdrop.surgery._stack import stack_of_streams
 from jaxdrop.surgery._undo import Undo
 
 
@@ -24,7 +24,10 @@ def insert(
     The layer's first argument goes through the dropout. The layer stays the object that it is,
     with its parameters where they were; it gets one more attribute, ``dropout_before``, and a class
     that calls it. ``model.train()`` and ``model.eval()`` set its mode, as any other's. In a stack
-    that ``nnx.vmap`` made and ``nnx.scan`` runs, every layer gets a stream of keys of its own.
+    that ``nnx.vmap`` made and ``nnx.scan`` runs, every layer gets a stream of keys of its own. Only
+    where the streams of the stack itself were not split, this one is not, and has the fate of
+    theirs: a scan that carries streams (``nnx.Carry``) gives every layer its masks, one that
+    broadcasts them (None) gives all layers the same.
 
     Args:
       model: an NNX model.
@@ -63,7 +66,7 @@ def insert(
     undo = Undo()
     for path, module in chosen:
         dropout = Dropout(rate, rngs=rngs, **options)
-        stack = stack_of(model, path) if path else ()  # the model itself is called as it is
+        stack = stack_of_streams(model, path) if path else ()  # the model is called as it is
         if stack:
             dropout.rngs = dropout.rngs.split(stack)
         undo.set(module, dropout_before=dropout)

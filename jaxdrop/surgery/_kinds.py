@@ -11,7 +11,9 @@ from jaxdrop.linen._dropout import FlaxDropout as FlaxLinenDropout
 from jaxdrop.linen._member import Member as LinenMember
 from jaxdrop.nnx._dropout import FlaxDropout as FlaxNNXDropout
 from jaxdrop.nnx._member import Member as NNXMember
-from jaxdrop.nnx._stream import Mode, value_of
+from jaxdrop.nnx._rate import value_of
+from jaxdrop.nnx._stream import Mode
+from jaxdrop.surgery._attention import fast_attention
 
 NNX_KINDS = (FlaxNNXDropout, NNXMember, Mode)
 LINEN_KINDS = (
@@ -60,11 +62,12 @@ def rate_name(module: Any) -> str:
 
 def rate_of(module: Any) -> Any:
     """Return the module's rate as it is now; None where every weight has one of its own."""
-    return value_of(getattr(module, rate_name(module), None))
+    return value_of(getattr(module, rate_name(module), None), lambda variable: variable[...])
 
 
 def kind_of(module: Any) -> str:
-    """Return the library and class of a module, such as ``flax Dropout``."""
-    cls = type(module)
-    library = cls.__module__.partition(".")[0]
-    return f"{library} {cls.__qualname__}{' weights' if is_attention(module) else ''}"
+    """Return the library that draws and the class of a module, such as ``flax Dropout``."""
+    cls, attention = type(module), is_attention(module)
+    drawing = attention and isinstance(module.attention_fn, fast_attention)
+    library = "jaxdrop" if drawing else cls.__module__.partition(".")[0]
+    return f"{library} {cls.__qualname__}{' weights' if attention else ''}"

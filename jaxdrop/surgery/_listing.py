@@ -14,6 +14,8 @@ from jaxdrop.surgery._downstream import mark, reached
 from jaxdrop.surgery._find import Path, find_dropouts
 from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_of
 
+_SHOWN = 4
+
 
 class Row(NamedTuple):
     """One dropout of a model."""
@@ -84,9 +86,19 @@ def table(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> Ta
         out.add_column(column, justify="right")
     for row in listing(model, *inputs, variables=variables, **options):
         share = "" if row.share_downstream is None else f"{row.share_downstream:.1%}"
-        rate = "learned" if row.rate is None else f"{np.asarray(row.rate).mean():g}"
-        out.add_row(".".join(map(str, row.path)), row.kind, rate, share)
+        out.add_row(".".join(map(str, row.path)), row.kind, _shown(row.rate), share)
     return out
+
+
+def _shown(rate: Any) -> str:
+    """One number, or each of a stack's and of several entries', or where many of them lie."""
+    if rate is None:
+        return "learned"
+    rates = np.concatenate([np.ravel(r) for r in rate]) if isinstance(rate, tuple) else rate
+    different = np.unique(rates)
+    if different.size > _SHOWN < np.size(rates):
+        return f"{different[0]:g} to {different[-1]:g}"
+    return ", ".join(f"{r:g}" for r in (different if different.size == 1 else np.ravel(rates)))
 
 
 def _nnx_shares(model: nnx.Module, given: Any) -> list[float | None]:

@@ -8,30 +8,30 @@ import numpy as np
 from flax import nnx
 
 from jaxdrop._rate import check_rate
+from jaxdrop.nnx import Cutout, LayerDrop, PatchDropout
 from jaxdrop.nnx._dropout import FlaxDropout
+from jaxdrop.nnx._rate import DropRate, in_variable
 from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._find import Path, Where, choose_dropouts, everywhere
 from jaxdrop.surgery._kinds import is_attention, kind_of, rate_name
 from jaxdrop.surgery._stack import stack_of
 from jaxdrop.surgery._undo import Undo
 
-
-class DropRate(nnx.Variable):
-    """A dropout rate that is part of the model's state and not of its parameters."""
+_ONE_NUMBER = (Cutout, LayerDrop)
 
 
 def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
     """Give every dropout of a model a rate.
 
-    Inside a jitted step on a model that is merged there, as in ``make_train_step``, the rate may be
-    traced: ``set_rates(model, schedule(step))``. For a model that lives on, a traced rate needs
-    ``rates_as_variables`` first. Dropouts of flax's own and attention take a Python number only.
+    Inside a jitted step the rate may be traced: ``set_rates(model, schedule(step))``. It is then
+    kept in a variable, as by ``rates_as_variables``. Dropouts of flax's own, attention and
+    ``PatchDropout`` take a number only.
 
     Args:
       model: an NNX model.
       rate: probability of dropping, or a function of (path, module) that returns one, or None to
-        leave that module as it is. Where a module has several (zoneout), each becomes this one; of
-        ``GaussianNoise`` it is the stddev.
+        leave that module as it is. In a stack, an array of one for each layer will do, too. Where a
+        module has several (zoneout), each becomes this one; of ``GaussianNoise`` it is the stddev.
       where: predicate on path and module.
 
     Returns:
@@ -53,21 +53,17 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
     for path, module in found:
         new = rate(path, module) if callable(rate) else rate
         if new is not None:
-            _check(path, module, new)
-            chosen.append((module, new))
+            chosen.append((module, _fitting(model, path, module, new)))
     if not chosen:
         there = [(path, kind_of(module)) for path, module in found]
         raise nothing_chosen("dropout", "the function of the rate returned None for", there)
     undo = Undo()
     for module, new in chosen:
-        name = rate_name(module)
-        held = getattr(module, name)
-        entries = held if isinstance(held, tuple) else (held,)
-        if all(isinstance(entry, DropRate) for entry in entries):
-            for entry in entries:
-                undo.write(entry, _spread(new, jnp.shape(entry[...])))
-        else:
-            undo.set(module, **{name: new})
+        variables = _variables(module)
+        for variable in variables:
+            undo.write(variable, jnp.broadcast_to(new, variable[...].shape))
+        if not variables:
+            undo.set(module, **{rate_name(module): new})
     return undo
 
 
@@ -115,31 +111,55 @@ def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
 
 
 def _in_variable(rate: Any, stack: tuple[int, ...]) -> nnx.Variable:
-    if isinstance(rate, nnx.Variable):
+    return rate if isinstance(rate, nnx.Variable) else in_variable(rate, stack)
+
+
+def _variables(module: Any) -> tuple[DropRate, ...]:
+    """Return the variables that hold a module's rates, if all of its rates are in some."""
+    held = getattr(module, rate_name(module))
+    entries = held if isinstance(held, tuple) else (held,)
+    return entries if all(isinstance(entry, DropRate) for entry in entries) else ()
+
+
+def _fitting(model: nnx.Module, path: Path, module: Any, rate: Any) -> Any:
+    """Return a new rate as the module can hold it, or raise a sentence."""
+    check_rate(rate)
+    _check_held(path, module)
+    traced, shape = isinstance(rate, jax.core.Tracer), np.shape(rate)
+    if not _takes_arrays(module):
+        if traced or shape:
+            what = "a traced rate" if traced else f"an array of rates such as {rate!r:.60}"
+            raise TypeError(_python_only(path, module, what))
+        rate = float(rate)
+        if is_attention(module) and not rate < 1:
+            raise ValueError(
+                f"got rate {rate} for the attention at {path}: flax divides by 1 - rate there, so "
+                "that a rate of 1 gives NaN"
+            )
         return rate
-    return DropRate(_spread(rate, stack))
-
-
-def _spread(rate: Any, shape: tuple[int, ...]) -> jax.Array:
-    """Give one rate to each layer of a stack; rates of some shape are left as they are."""
-    rate = jnp.asarray(rate, jnp.float32)
-    return rate if rate.ndim else jnp.broadcast_to(rate, shape)
+    for variable in _variables(module):
+        one = variable.get_metadata("layer_shape", variable[...].shape)
+        if shape not in ((), one, variable[...].shape):
+            raise ValueError(
+                f"got a rate of shape {shape} for the {kind_of(module)} at {path}, which holds one "
+                f"of shape {variable[...].shape}; give it one number, or that many"
+            )
+        return jnp.asarray(rate, jnp.float32)
+    stack = stack_of(model, path) if traced or shape else ()
+    for_each = bool(stack) and shape[: len(stack)] == stack
+    if isinstance(module, _ONE_NUMBER) and shape[len(stack) if for_each else 0 :]:
+        raise ValueError(
+            f"got a rate of shape {shape} for the {kind_of(module)} at {path}, which takes one "
+            "number"
+        )
+    # What is no variable would stay behind as a tracer, and would not be shared out to a stack.
+    return in_variable(rate, stack) if traced or for_each else rate
 
 
 def _takes_arrays(module: Any) -> bool:
-    return type(module) is not FlaxDropout and not is_attention(module)
-
-
-def _check(path: Path, module: Any, rate: Any) -> None:
-    check_rate(rate)
-    if isinstance(rate, jax.core.Tracer) and not _takes_arrays(module):
-        raise TypeError(_python_only(path, module, "a traced rate"))
-    if is_attention(module) and not float(rate) < 1:
-        raise ValueError(
-            f"got rate {rate} for the attention at {path}: flax divides by 1 - rate there, so that "
-            "a rate of 1 gives NaN"
-        )
-    _check_held(path, module)
+    return type(module) is not FlaxDropout and not (
+        is_attention(module) or isinstance(module, PatchDropout)
+    )
 
 
 def _check_held(path: Path, module: Any) -> None:
@@ -153,6 +173,6 @@ def _check_held(path: Path, module: Any) -> None:
 
 def _python_only(path: Path, module: Any, what: str) -> str:
     return (
-        f"the {kind_of(module)} at {path} cannot take {what}: it compares the rate in Python; "
-        "surgery.replace makes flax's Dropout one of ours, attention has to be left out with where"
+        f"the {kind_of(module)} at {path} cannot take {what}: it looks at its rate in Python; "
+        "surgery.replace makes flax's Dropout one of ours, others have to be left out with where"
     )

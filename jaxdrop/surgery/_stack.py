@@ -6,6 +6,9 @@ from flax import nnx
 
 from jaxdrop.surgery._find import Path
 
+Stack = tuple[int, ...]
+_Shapes = list[tuple[Path, Stack]]
+
 # Of flax's layers: the parameter, and how many axes it has in a layer by itself.
 _AXES: list[tuple[Any, str, Any]] = [
     (nnx.Linear, "kernel", lambda layer: 2),
@@ -17,15 +20,31 @@ _AXES: list[tuple[Any, str, Any]] = [
 ]
 
 
-def stack_of(model: nnx.Module, path: Path) -> tuple[int, ...]:
+def stack_of(model: nnx.Module, path: Path) -> Stack:
     """Return the shape of the stack that a module is in, such as (12,) for twelve layers, or ().
 
     A stack made by ``nnx.vmap`` and run by ``nnx.scan`` or ``nnx.vmap`` has an axis more in every
     variable. Its shape is seen by the streams of keys, else by flax's layers, within the module or
-    within the nearest one around it that has any.
+    within the nearest one around it that has any. Streams that were not split, beside layers that
+    were, tell nothing.
     """
-    streams: list[tuple[Path, tuple[int, ...]]] = []
-    layers: list[tuple[Path, tuple[int, ...]]] = []
+    streams, layers = _shapes(model)
+    return _unsplit(streams, layers, path) or _nearest(streams, layers, path)
+
+
+def stack_of_streams(model: nnx.Module, path: Path) -> Stack:
+    """Return the shape that a new stream of keys has to have there.
+
+    In a stack whose streams were not split, that is () for the new one as well: what carries or
+    broadcasts the others does so with this one.
+    """
+    streams, layers = _shapes(model)
+    return () if _unsplit(streams, layers, path) else _nearest(streams, layers, path)
+
+
+def _shapes(model: nnx.Module) -> tuple[_Shapes, _Shapes]:
+    """Return the stacks that the streams and that flax's layers show, each with its path."""
+    streams, layers = [], []
     for at, node in nnx.iter_graph(model):
         if isinstance(node, nnx.RngStream):
             streams.append((at, node.key[...].shape))
@@ -33,11 +52,29 @@ def stack_of(model: nnx.Module, path: Path) -> tuple[int, ...]:
             if isinstance(node, kind) and getattr(node, name) is not None:
                 shape = getattr(node, name)[...].shape
                 layers.append((at, shape[: len(shape) - axes(node)]))
+    return streams, layers
+
+
+def _nearest(streams: _Shapes, layers: _Shapes, path: Path) -> Stack:
     for length in range(len(path), -1, -1):
-        for evidence in (streams, layers):
-            found = {shape for at, shape in evidence if at[:length] == path[:length]}
+        for shapes in (streams, layers):
+            found = {shape for at, shape in shapes if at[:length] == path[:length]}
             if len(found) == 1:
                 return found.pop()
-            if found:
-                return ()
+        if found:
+            return ()
     return ()
+
+
+def _unsplit(streams: _Shapes, layers: _Shapes, path: Path) -> Stack | None:
+    """Return the shape of the stack around the path whose streams were not split, or None.
+
+    It is seen by a module that has layers of flax as attributes, all of them stacked, and streams
+    within, none of them stacked. The model itself does not count: it is what runs its stacks.
+    """
+    for length in range(len(path) - 1, 0, -1):
+        own = {shape for at, shape in layers if at[:-1] == path[:length]}
+        within = {shape for at, shape in streams if at[:length] == path[:length]}
+        if len(own) == 1 and within == {()}:
+            return own.pop() or None
+    return None

@@ -118,3 +118,126 @@ def test_the_dropouts_of_a_stack_are_listed() -> None:
     assert rows["blocks", "dense", "dropout_before"].share_downstream == 3 / 4
     surgery.rates_as_variables(model)
     assert surgery.table(model, X).row_count == 3
+
+
+class Unsplit(nnx.Module):
+    """A stack of layers with parameters of their own and one stream of keys for all."""
+
+    def __init__(self, axes: Any):
+        all_but_parameters = nnx.StateAxes({nnx.Param: 0, ...: None})
+
+        @nnx.split_rngs(splits=3, only="params")
+        @nnx.vmap(in_axes=(nnx.StateAxes({"params": 0, ...: None}),), out_axes=all_but_parameters)
+        def make(rngs: nnx.Rngs) -> Any:
+            return Block(rngs)
+
+        self.blocks = make(nnx.Rngs(params=0, dropout=1))
+        self.axes = axes
+
+    def __call__(self, x: Any) -> Any:
+        @nnx.scan(in_axes=(self.axes, nnx.Carry), out_axes=nnx.Carry)
+        def run(block: Any, x: Any) -> Any:
+            return block(x)
+
+        return run(self.blocks, x)
+
+
+CARRIED = nnx.StateAxes({nnx.Param: 0, ...: nnx.Carry})
+STREAMS_CARRIED = nnx.StateAxes({nnx.RngState: nnx.Carry, ...: 0})
+
+
+@pytest.mark.parametrize("axes", [CARRIED, STREAMS_CARRIED], ids=["all", "streams"])
+def test_a_stream_for_a_stack_whose_own_are_not_split_is_not_split_either(axes: Any) -> None:
+    model = Unsplit(axes)
+    surgery.insert(model, is_dense, 0.5, rngs=nnx.Rngs(7))
+    assert model.blocks.dense.dropout_before.rngs.key[...].shape == ()
+    assert abs(kept(model(X)) - 1 / 8) < 0.035  # 6 deviations
+
+
+def test_rates_of_a_stack_are_mapped_over_or_it_is_told_so() -> None:
+    model = Unsplit(STREAMS_CARRIED)
+    surgery.rates_as_variables(model)
+    surgery.set_rates(model, jnp.array([0.0, 0.5, 0.0]))
+    assert abs(kept(model(X)) - 1 / 2) < 0.05
+    model = Unsplit(CARRIED)
+    surgery.rates_as_variables(model)
+    with pytest.raises(ValueError, match=r"got a rate of shape \(3,\) in a layer .*DropRate: 0"):
+        model(X)
+    model.axes = nnx.StateAxes({(nnx.Param, surgery.DropRate): 0, ...: nnx.Carry})
+    surgery.set_rates(model, 0.5)
+    assert abs(kept(model(X)) - 1 / 8) < 0.035
+
+
+def test_streams_of_a_stack_are_mapped_over_or_it_is_told_so() -> None:
+    blocks = Net(Bare).blocks
+    surgery.insert(blocks, is_dense, 0.5, rngs=nnx.Rngs(7))
+
+    @nnx.scan(in_axes=(CARRIED, nnx.Carry), out_axes=nnx.Carry)
+    def run(block: Any, x: Any) -> Any:
+        return block(x)
+
+    with pytest.raises(ValueError, match=r"got a stream of keys of shape \(3,\) .*RngState: 0"):
+        run(blocks, X)
+    cell = jaxdrop.nnx.RecurrentDropout(nnx.LSTMCell(2, 2, rngs=nnx.Rngs(0)), 0.5)
+    cell.rngs = nnx.Rngs(0)["dropout"].split(3)
+    with pytest.raises(ValueError, match=r"got a stream of keys of shape \(3,\)"):
+        cell((jnp.ones(2), jnp.ones(2)), jnp.ones(2))
+
+
+def test_a_traced_rate_stays_behind_as_a_number() -> None:
+    model = Net(Block)
+
+    @nnx.jit
+    def call(model: Any, rate: Any) -> Any:
+        surgery.set_rates(model, rate)
+        return model(X)
+
+    for _ in range(2):
+        assert abs(kept(call(model, 0.5)) - 1 / 16) < 0.025
+        np.testing.assert_array_equal(model.blocks.drop.rate[...], np.full(3, 0.5, np.float32))
+        assert abs(kept(model(X)) - 1 / 16) < 0.025  # outside
+    np.testing.assert_array_equal(call(model, 1.0), jnp.zeros_like(X))
+
+
+MAKERS = {
+    "Dropout": jaxdrop.nnx.Dropout,
+    "DropPath": jaxdrop.nnx.DropPath,
+    "GaussianNoise": jaxdrop.nnx.GaussianNoise,
+    "LayerDrop": lambda rate: jaxdrop.nnx.LayerDrop(nnx.relu, rate),
+    "Zoneout": lambda rate: jaxdrop.nnx.Zoneout(nnx.GRUCell(2, 2, rngs=nnx.Rngs(0)), rate),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_stack_may_be_made_with_a_rate_for_each_layer(name: str) -> None:
+    rates = jnp.array([0.0, 0.5, 0.25])
+    layers = nnx.vmap(MAKERS[name])(rates)
+    np.testing.assert_array_equal(layers.rate[...], rates)
+    np.testing.assert_array_equal(nnx.vmap(lambda layer: layer.rate[...] + 1)(layers), rates + 1)
+
+
+def test_every_entry_of_a_carry_may_have_a_rate_for_each_layer() -> None:
+    cell = nnx.vmap(
+        lambda rate: jaxdrop.nnx.Zoneout(nnx.LSTMCell(2, 2, rngs=nnx.Rngs(0)), (rate, 0.125))
+    )(jnp.array([0.0, 0.5]))
+    np.testing.assert_array_equal(cell.rate[0][...], [0.0, 0.5])
+    assert cell.rate[1] == 0.125
+
+
+def test_rates_of_a_stack_may_be_set_layer_by_layer() -> None:
+    model = Net(Block)
+    undo = surgery.set_rates(model, np.array([0.0, 1.0, 0.0]), lambda p, m: "blocks" in p)
+    assert kept(model(X)) == 0
+    undo()
+    assert model.blocks.drop.rate == 0.0 and kept(model(X)) == 1
+
+
+def test_a_table_shows_every_rate_of_a_stack() -> None:
+    model = Net(Block)
+    surgery.rates_as_variables(model)
+    surgery.set_rates(model, jnp.array([0.0, 0.5, 0.25]), lambda path, module: "blocks" in path)
+    cell = jaxdrop.nnx.Zoneout(nnx.LSTMCell(2, 2, rngs=nnx.Rngs(0)), (0.5, 0.125))
+    many = nnx.Dict(drop=jaxdrop.nnx.Dropout(np.linspace(0.0, 0.5, 9)), cell=cell)
+    shown = [list(surgery.table(m).columns[2].cells) for m in (model, many)]
+    assert sorted(shown[0]) == ["0", "0, 0.5, 0.25"]
+    assert sorted(shown[1]) == ["0 to 0.5", "0.5, 0.125"]

@@ -1,0 +1,57 @@
+"""How an NNX layer holds its rate: as it was given, or in a variable where it may change."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class DropRate(nnx.Variable):
+    """A dropout rate that is part of the model's state and not of its parameters."""
+
+
+def held(rate: Any) -> Any:
+    """Return what a layer keeps of a rate that it is given: a traced one in a variable.
+
+    A variable is what ``nnx.vmap``, ``nnx.scan`` and ``nnx.jit`` hand on; an attribute that is a
+    tracer would outlive its trace.
+    """
+    if isinstance(rate, (tuple, list)):
+        return tuple(map(held, rate))
+    traced = isinstance(rate, jax.core.Tracer) and jnp.issubdtype(rate.dtype, jnp.floating)
+    return in_variable(rate, ()) if traced else rate
+
+
+def in_variable(rate: Any, stack: tuple[int, ...]) -> DropRate:
+    """Return a variable for a rate, in which each layer of a stack has its own.
+
+    It remembers the shape that a single layer is to find in it.
+    """
+    rate = jnp.asarray(rate, jnp.float32)
+    if rate.shape[: len(stack)] != stack:
+        rate = jnp.broadcast_to(rate, (*stack, *rate.shape))
+    return DropRate(rate, layer_shape=rate.shape[len(stack) :])
+
+
+def value_of(rate: Any, read: Callable[[Any], Any] | None = None) -> Any:
+    """Return what a rate holds that may be a ``nnx.Variable``; of several, each.
+
+    A layer reads its own; ``read`` is for others, who want all that a variable of a stack holds.
+    """
+    if isinstance(rate, (tuple, list, nnx.List)):
+        return tuple(value_of(r, read) for r in rate)
+    return (read or _of_one_layer)(rate) if isinstance(rate, nnx.Variable) else rate
+
+
+def _of_one_layer(rate: nnx.Variable) -> Any:
+    value = rate[...]
+    expected = rate.get_metadata("layer_shape", value.shape)
+    if value.shape != expected:
+        raise ValueError(
+            f"got a rate of shape {value.shape} in a layer whose rate has shape {expected}: each "
+            "layer of a stack has its own, so nnx.scan and nnx.vmap have to map over them; name "
+            "them in the axes, nnx.StateAxes({jaxdrop.surgery.DropRate: 0, ...: others})"
+        )
+    return value
