@@ -62,13 +62,16 @@ def call_loss(
 
 @contextmanager
 def changeable(names: set[str]) -> Iterator[set[str]]:
-    """Gather which of the collections Linen modules hold, and may change, while this is open."""
+    """Gather which of the collections Linen modules hold, and may change, while this is open.
+
+    What jit has traced before is not run again, and not seen.
+    """
     found: set[str] = set()
 
     def look(method: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         result = method(*args, **kwargs)
         module = context.module
-        if module.scope is not None:
+        if module.scope is not None and not module.scope.path:  # which holds those below it
             found.update(
                 name for name in names & set(module.variables) if module.is_mutable_collection(name)
             )
