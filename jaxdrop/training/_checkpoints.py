@@ -24,7 +24,11 @@ class CheckpointError(RuntimeError):
 
 
 def saved_step(folder: str | Path) -> int | None:
-    """Return the step of the newest whole checkpoint that ``fit`` left in a folder, or None."""
+    """Return the step of the newest whole checkpoint that ``fit`` left in a folder, or None.
+
+    Raises:
+      TypeError, ValueError: for a path that ``fit`` refuses.
+    """
     return max(_whole(run_folder(folder) / "checkpoints"), default=None)
 
 

@@ -8,7 +8,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-NAME = ".lock"
+NAME = ".jaxdrop-lock"  # not the name of anybody else's file
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _HELD: set[IO[bytes]] = set()  # by this process: one file per folder that is in use, no more
 
@@ -31,11 +31,11 @@ _HELD: set[IO[bytes]] = set()  # by this process: one file per folder that is in
 def held(folder: Path, what: str) -> Iterator[Callable[[], None]]:
     """Keep a folder for oneself, or raise at once if it is in use.
 
-    The lock is the kernel's, on the file ``.lock`` in the folder (``flock``): it is gone when the
-    process is, after a SIGKILL too, and what is then left of the file hinders nobody. A second call
-    of the same process, in another thread or inside of the first, is refused as another process is.
-    Children that Python forks do not keep it; they must not write in the folder. Of several
-    processes of jax the first one locks for all, and all have to call this.
+    The lock is the kernel's (``flock``), on the file ``.jaxdrop-lock`` in the folder: it is gone
+    when the process is, after a SIGKILL too, and what is then left of the file hinders nobody. A
+    second call of the same process, in another thread or inside of the first, is refused as another
+    process is. Children that Python forks do not keep it; they must not write in the folder. Of
+    several processes of jax the first one locks for all, and all have to call this.
 
     On a file system or an operating system without such locks there is a RuntimeWarning, and no
     lock. Over NFS the lock holds between machines if the server has a lock manager.
@@ -65,8 +65,6 @@ def held(folder: Path, what: str) -> Iterator[Callable[[], None]]:
             "another one"
         )
         refused.__cause__ = error
-    if jax.process_count() > 1:
-        refused = _everyone(refused, folder)
 
     def check() -> None:
         there = folder.is_dir() if file is None or file.closed else still_at(folder / NAME, file)
@@ -77,14 +75,16 @@ def held(folder: Path, what: str) -> Iterator[Callable[[], None]]:
             )
 
     try:
+        refused = refused_by_any(refused, folder)
         if refused:
             raise refused
         yield check
     finally:
         if file is not None and not file.closed:  # a forked child has closed its own
             _HELD.discard(file)
-            if still_at(folder / NAME, file):
-                (folder / NAME).unlink()
+            with suppress(OSError):  # a disk that is read-only now; the lock goes in any case
+                if still_at(folder / NAME, file):
+                    (folder / NAME).unlink()
             file.close()
 
 
@@ -92,7 +92,7 @@ def _lock(folder: Path, what: str) -> IO[bytes] | None:
     if fcntl is None:
         _go_without(folder, "this operating system has no flock")
         return None
-    while True:
+    for _ in range(1000):  # more often than others can come and go in between
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         file = os.fdopen(os.open(folder / NAME, flags, 0o666), "r+b", buffering=0)
         try:
@@ -102,19 +102,23 @@ def _lock(folder: Path, what: str) -> IO[bytes] | None:
                 raise CheckpointError(_sentence(folder, file)) from None
         except OSError as error:
             file.close()
-            if error.errno in _NO_LOCKS:
-                _go_without(folder, error.strerror or str(error))
-                return None
-            raise
+            if error.errno not in _NO_LOCKS:
+                raise
+            _go_without(folder, error.strerror or str(error))
+            return None
         if still_at(folder / NAME, file):
-            break
+            return _signed(file, what)
         file.close()  # who had it deleted it in between
+    _go_without(folder, "a file there is another one whenever it is looked at")
+    return None
+
+
+def _signed(file: IO[bytes], what: str) -> IO[bytes]:
+    """Write into a locked file who has it."""
     _HELD.add(file)
-    try:
+    with suppress(OSError):  # the disk is full: the lock holds without its text
         file.truncate()
         file.write(_about(what))
-    except OSError:
-        pass  # the disk is full: the lock holds without its text
     return file
 
 
@@ -149,8 +153,10 @@ def _sentence(folder: Path, file: IO[bytes]) -> str:
     )
 
 
-def _everyone(refused: CheckpointError | None, folder: Path) -> CheckpointError | None:
+def refused_by_any(refused: CheckpointError | None, folder: Path) -> CheckpointError | None:
     """Return a refusal in all processes if one of them has it: none may wait for one that left."""
+    if jax.process_count() == 1:
+        return refused
     from jax.experimental import multihost_utils
 
     if np.any(multihost_utils.process_allgather(np.int32(refused is not None))) and not refused:

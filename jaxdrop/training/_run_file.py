@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxdrop.training._checkpoints import CheckpointError
 from jaxdrop.training._differences import differences
-from jaxdrop.training._lock import NAME
+from jaxdrop.training._lock import NAME, refused_by_any
 from jaxdrop.training._read import Unreadable, read_json
 from jaxdrop.training._serialization import is_key
 from jaxdrop.training._whole_file import write_whole
@@ -27,9 +27,20 @@ def open_run(folder: Path, facts: Mapping[str, Any], *, write: bool = True) -> N
       write: False in all processes but one.
 
     Raises:
-      CheckpointError: if the folder cannot be written to, is damaged, or is another run's. Nothing
-        in it was changed.
+      CheckpointError: in all processes, if the folder cannot be written to, is damaged, or is
+        another run's. Nothing in it was changed.
     """
+    refused = None
+    try:
+        _open(folder, facts, write)
+    except CheckpointError as error:
+        refused = error
+    refused = refused_by_any(refused, folder)
+    if refused:
+        raise refused
+
+
+def _open(folder: Path, facts: Mapping[str, Any], write: bool) -> None:
     mine: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **facts}, allow_nan=False))
     path = folder / "run.json"
     if path.exists():

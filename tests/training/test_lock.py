@@ -18,6 +18,7 @@ import pytest
 import jaxdrop.training as jt
 from jaxdrop.training import _lock
 from jaxdrop.training._lock import held
+from jaxdrop.training._run_file import open_run
 
 HOLD = """
 import pathlib, sys, time
@@ -44,15 +45,15 @@ def other_process(folder: Path) -> "Iterator[subprocess.Popen[str]]":
 
 
 def refused(folder: Path, sentence: str) -> None:
-    before = (folder / ".lock").read_bytes()
+    before = (folder / ".jaxdrop-lock").read_bytes()
     with pytest.raises(jt.CheckpointError, match=sentence), held(folder, "this"):
         raise AssertionError("it was in use")
-    assert (folder / ".lock").read_bytes() == before
+    assert (folder / ".jaxdrop-lock").read_bytes() == before
 
 
 def free(folder: Path) -> None:
     with held(folder, "this"):
-        assert f"this in process {os.getpid()} on " in (folder / ".lock").read_text()
+        assert f"this in process {os.getpid()} on " in (folder / ".jaxdrop-lock").read_text()
     assert list(folder.iterdir()) == []
 
 
@@ -64,7 +65,7 @@ def test_another_process_is_named_and_its_sigkill_frees_the_folder(tmp_path: Pat
         refused(folder, WHO.format(other.pid))
         other.kill()
         other.wait()
-        assert (folder / ".lock").exists()  # the file is left behind, and hinders nobody
+        assert (folder / ".jaxdrop-lock").exists()  # the file is left behind, and hinders nobody
         free(folder)
 
 
@@ -126,7 +127,7 @@ def test_a_folder_deleted_while_it_is_held_is_another_one(tmp_path: Path) -> Non
     with held(folder, "this") as check:
         check()
         shutil.rmtree(folder)
-        told = "run was deleted or moved, or .lock in it, while this worked there"
+        told = "run was deleted or moved, or .jaxdrop-lock in it, while this worked there"
         with pytest.raises(jt.CheckpointError, match=told):
             check()
         with held(folder, "next"):
@@ -138,7 +139,7 @@ def test_a_folder_deleted_while_it_is_held_is_another_one(tmp_path: Path) -> Non
 
 def test_a_folder_that_cannot_be_written_to_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    (tmp_path / "odd" / ".lock").mkdir(parents=True)
+    (tmp_path / "odd" / ".jaxdrop-lock").mkdir(parents=True)
     for folder, why in (("file/run", "Not a directory"), ("odd", "Is a directory"),
                         ("x" * 300, "File name too long")):  # fmt: skip
         told = rf"cannot be written to \({why}\); nothing was run. Choose another one"
@@ -174,3 +175,5 @@ def test_one_of_several_processes_locks_for_all(
     with pytest.raises(jt.CheckpointError, match="is refused by another process, which says why"):
         with held(tmp_path, "this"):
             raise AssertionError("the first was refused")
+    with pytest.raises(jt.CheckpointError, match="is refused by another process"):
+        open_run(tmp_path, {}, write=False)

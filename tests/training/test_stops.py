@@ -216,7 +216,7 @@ def full(*args: Any) -> Any:
 
 
 def test_what_a_kill_before_run_json_leaves_is_no_obstacle(tmp_path: Path) -> None:
-    for name in (".lock", ".run.json.partial", ".run.json-123"):
+    for name in (".jaxdrop-lock", ".run.json.partial", ".run.json-123"):
         (tmp_path / name).write_text("half of")
     small.run(folder=tmp_path, epochs=1)
 
@@ -229,12 +229,12 @@ def test_two_calls_at_once_in_a_folder_are_one_too_many(folder: Path) -> None:
                 small.run(folder=folder, config={"rate": 0.5})
 
     state, _ = small.run(folder=folder, config={"rate": 0.5}, tick=again)
-    assert small.same(state, small.run()[0]) and not (folder / ".lock").exists()
+    assert small.same(state, small.run()[0]) and not (folder / ".jaxdrop-lock").exists()
     with held(folder, "another"):
         refused(folder, "in use by another in process")
 
 
-@pytest.mark.parametrize("what", ["", "metrics.jsonl", "checkpoints", ".lock"])
+@pytest.mark.parametrize("what", ["", "metrics.jsonl", "checkpoints", ".jaxdrop-lock"])
 @BREAKS_ORBAX
 def test_what_is_deleted_during_a_run_is_told_so(what: str, tmp_path: Path) -> None:
     """At the next checkpoint, and at the last one."""
@@ -249,7 +249,7 @@ def test_what_is_deleted_during_a_run_is_told_so(what: str, tmp_path: Path) -> N
                     tmp_path / f"gone {step}"
                 )  # a save may be on its way into it
 
-        told = folder if what == ".lock" else folder / what
+        told = folder if what == ".jaxdrop-lock" else folder / what
         with pytest.raises(jt.CheckpointError, match=f"{told} was deleted or moved"):
             small.run(folder=folder, tick=delete)
 
