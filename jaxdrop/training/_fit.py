@@ -80,7 +80,8 @@ def fit(
         data or config, or with other numbers in ``optax.inject_hyperparams``. Any other optimizer
         hides its learning rate in functions: name it here, or another one goes on unnoticed.
       mesh: spreads each batch over its axis "data". A state on one device is copied to all of
-        them; ``shard_state`` spreads it by rules.
+        them; ``shard_state`` spreads it by rules. ``jax.make_mesh`` makes explicit axes, for which
+        a loss_fn has to be written, unless it gets ``axis_types=(AxisType.Auto, ...)``.
       save_every: steps between checkpoints. One is also saved at the end.
       keep: how many checkpoints stay.
       log_every: steps between lines of metrics. The last step of a call has one in any case.
@@ -128,7 +129,7 @@ def fit(
         raise ValueError(f"got batch_size={batch_size}, and there are {rows.count} rows")
     state = on_mesh(state, mesh)
     train_step = keep_places(make_train_step(loss_fn), state, mesh)
-    check_step_metrics(train_step, state, batch_shapes(rows, batch_size, mesh))
+    check_step_metrics(train_step, state, batch_shapes(rows, batch_size, mesh), mesh)
     evaluate = None
     if metric_fn is not None:
         evaluate = make_evaluation(metric_fn, Rows(test, "test"), batch_size, mesh, state)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh
 
 from jaxdrop.training._state import TrainState
 
@@ -16,15 +17,27 @@ TAKEN = {
 
 
 def check_step_metrics(
-    step: Callable[..., tuple[TrainState, dict[str, Any]]], state: TrainState, batch: Any
+    step: Callable[..., tuple[TrainState, dict[str, Any]]],
+    state: TrainState,
+    batch: Any,
+    mesh: Mesh | None,
 ) -> None:
     """Trace a training step, and raise a sentence if a line cannot hold the metrics it returns.
 
     Args:
       step: jitted; this trace is the one that its first call uses.
       state, batch: of arrays or of ``jax.ShapeDtypeStruct``.
+      mesh: where they lie.
     """
-    _, metrics = step.eval_shape(state, batch)  # type: ignore[attr-defined]
+    try:
+        _, metrics = step.eval_shape(state, batch)  # type: ignore[attr-defined]
+    except Exception as error:
+        if mesh is not None and AxisType.Explicit in mesh.axis_types:
+            error.add_note(
+                "The mesh has explicit axes, as jax.make_mesh makes them; where loss_fn is not "
+                "written for them, give it axis_types=(jax.sharding.AxisType.Auto,) for each axis."
+            )
+        raise
     check_names(metrics, "loss_fn", ("step", "epoch"))
     for name, value in metrics.items():
         if value.shape:

@@ -13,7 +13,7 @@ import optax
 import pytest
 from flax import nnx
 from flax.training import train_state
-from jax.sharding import NamedSharding
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop.training as jt
@@ -113,7 +113,7 @@ def test_a_look_at_the_metrics_costs_no_second_trace() -> None:
 
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 def test_a_state_on_one_device_goes_to_all_of_the_mesh(kind: str) -> None:
-    mesh = jax.make_mesh((8,), ("data",))
+    mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
     state, lines = small.run(kind, mesh=mesh, epochs=1)
     made = jt.shard_state(small.KINDS[kind][0](), mesh)
     sharded, expected = small.run(kind, mesh=mesh, epochs=1, state=made)
@@ -126,6 +126,23 @@ def test_a_state_on_other_devices_is_told_so() -> None:
     state = jt.shard_state(small.linen_state(), two)
     with pytest.raises(ValueError, match=r"lies on the devices \[0, 1\].*\[0, 1, 2, .*shard_state"):
         small.run(mesh=jax.make_mesh((8,), ("data",)), state=state)
+
+
+def test_a_loss_that_explicit_axes_break_is_told_of_the_others() -> None:
+    def loss_fn(variables: Any, batch: Any, key: jax.Array) -> jax.Array:
+        return jnp.sum(batch["x"].T @ batch["x"]) * variables["params"]["Dense_1"]["bias"][0]
+
+    def error_on(axis: AxisType) -> list[str]:
+        with pytest.raises(Exception, match="returned None|ardin") as error:
+            jt.fit(
+                small.linen_state(), loss_fn, small.DATA, seed=0, epochs=1, batch_size=16,
+                mesh=jax.make_mesh((8,), ("data",), (axis,)), metric_fn=lambda v, b: None,
+                test=small.TEST,
+            )  # fmt: skip
+        return getattr(error.value, "__notes__", [])
+
+    assert "axis_types=(jax.sharding.AxisType.Auto,)" in "".join(error_on(AxisType.Explicit))
+    assert error_on(AxisType.Auto) == []
 
 
 def test_the_last_step_has_a_line(tmp_path: Path) -> None:
