@@ -16,7 +16,7 @@ def locked_dropout(
     x: Inexact[Array, "..."],
     rate: Any,
     *,
-    time_axis: int = -2,
+    time_axis: int | None = None,
     deterministic: Any = False,
 ) -> Inexact[Array, "..."]:
     """Drop the same features at every time step of a sequence.
@@ -28,7 +28,8 @@ def locked_dropout(
       x: floating or complex sequence, such as (batch, time, features).
       rate: probability of dropping a feature of a sequence, as in ``dropout``.
       time_axis: the dimension along which the mask is fixed: -2 for (..., time, features), 0 for
-        the time-major (time, batch, features).
+        the time-major (time, batch, features). None is -2 for three dimensions and more; of two, it
+        has to be said whether there is a time (inside ``vmap``, too).
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:
@@ -50,7 +51,13 @@ def locked_dropout(
     True
     """
     x = check_input(x, "locked_dropout")
-    time = check_axis(time_axis, x.ndim, "time_axis", "locked_dropout")
+    if time_axis is None and x.ndim == 2:
+        raise ValueError(
+            f"got x of shape {x.shape} and no time_axis: locked_dropout cannot tell (time, "
+            "features) from (batch, features); give time_axis=-2 for the one, and use dropout for "
+            "the other"
+        )
+    time = check_axis(-2 if time_axis is None else time_axis, x.ndim, "time_axis", "locked_dropout")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "locked_dropout")
     shared = () if time is None else (time,)
     return dropout(key, x, rate, broadcast_dims=shared, deterministic=test_mode)

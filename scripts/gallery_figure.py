@@ -119,7 +119,7 @@ PANELS = [
     Panel("patch_dropout", "examples", "tokens", patch_dropout),
     Panel("drop_path", "examples", "features", square(jaxdrop.drop_path)),
     Panel("layer_drop", "calls", "everything", layer_drop),
-    Panel("locked_dropout", "time", "features", square(jaxdrop.locked_dropout)),
+    Panel("locked_dropout", "time", "features", square(jaxdrop.locked_dropout, time_axis=-2)),
     Panel("recurrent_dropout", "time", "units", recurrent_dropout),
     Panel("zoneout (state over time)", "time", "units", zoneout),
     Panel("variational_dropout", "examples", "learned variance", variational_dropout),

@@ -24,12 +24,22 @@ class _Around(nn.RNNCellBase):
 
     cell: nn.RNNCellBase
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.cell, nn.Module):
+            raise TypeError(
+                f"got cell={self.cell!r:.60} of type {type(self.cell).__name__}; "
+                f"{type(self).__name__} takes an RNN cell, such as nn.LSTMCell(64), and the rate "
+                "after it"
+            )
+        super().__post_init__()
+
     def setup(self) -> None:
         nn.share_scope(self, self.cell)
 
     @nn.nowrap
-    def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> Any:
-        return self.cell.initialize_carry(rng, input_shape)
+    def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the carry of the cell, which is given the arguments."""
+        return self.cell.initialize_carry(*args, **kwargs)
 
     @property
     def num_feature_axes(self) -> int:
@@ -69,7 +79,7 @@ class RecurrentDropout(_Around):
       Severyn & Barth, Recurrent Dropout without Memory Loss, 2016.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
-    >>> cell = jaxdrop.linen.RecurrentDropout(nn.GRUCell(4), 0.25, 0.25, deterministic=False)
+    >>> cell = jaxdrop.linen.RecurrentDropout(nn.GRUCell(4), 0.25, deterministic=False)
     >>> rnn = nn.RNN(cell, split_rngs={"params": False, "dropout": False})
     >>> variables = rnn.init(jax.random.key(0), jnp.ones((2, 5, 3)))
     >>> rnn.apply(variables, jnp.ones((2, 5, 3)), rngs={"dropout": jax.random.key(1)}).shape
@@ -77,9 +87,9 @@ class RecurrentDropout(_Around):
     """
 
     rate: Any = 0.0
+    _: dataclasses.KW_ONLY
     input_rate: Any = 0.0
     variant: Literal["state", "candidate"] = "state"
-    _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     rng_collection: str = "dropout"
     recurrent_layers: Collection[str] = RECURRENT_LAYERS

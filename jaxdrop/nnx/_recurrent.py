@@ -11,7 +11,7 @@ from jaxdrop._layer_call import is_idle, known_mode, known_rate
 from jaxdrop._recurrent import first_call, recurrent_dropout, recurrent_keys
 from jaxdrop._weight_drop import RECURRENT_LAYERS
 from jaxdrop.nnx._rate import held, value_of
-from jaxdrop.nnx._stream import Mode, draw, mode_of, single
+from jaxdrop.nnx._stream import Mode, check_cell, draw, mode_of, single
 
 
 class RecurrentDropout(Mode, nnx.RNNCellBase):
@@ -69,6 +69,7 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         recurrent_layers: Collection[str] = RECURRENT_LAYERS,
         rngs: nnx.Rngs | nnx.RngStream | None = None,
     ):
+        check_cell(cell, "RecurrentDropout")
         if variant not in ("state", "candidate"):
             raise ValueError(f"got {variant=}, expected 'state' or 'candidate'")
         self.cell = cell
@@ -122,11 +123,10 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
     def _rates(self) -> tuple[Any, Any]:
         return known_rate(value_of(self.rate)), known_rate(value_of(self.input_rate))
 
-    def initialize_carry(
-        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
-    ) -> Any:
+    def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
+        """Start a sequence: new masks, and the carry of the cell, which is given the arguments."""
         self.new_masks()
-        return self.cell.initialize_carry(input_shape, rngs, carry_init)
+        return self.cell.initialize_carry(*args, **kwargs)
 
     @property
     def num_feature_axes(self) -> int:

@@ -17,7 +17,8 @@ class LockedDropout(Member):
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
-      time_axis: the dimension along which the mask is fixed.
+      time_axis: the dimension along which the mask is fixed; None for -2, where x has three
+        dimensions or more.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
@@ -31,7 +32,7 @@ class LockedDropout(Member):
         self,
         rate: Any,
         *,
-        time_axis: int = -2,
+        time_axis: int | None = None,
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,

@@ -29,6 +29,15 @@ class Mode:
             self.deterministic = deterministic
 
 
+def check_cell(cell: Any, caller: str) -> None:
+    """Raise a sentence if it is no RNN cell."""
+    if isinstance(cell, type) or not hasattr(cell, "initialize_carry"):
+        raise TypeError(
+            f"got cell={cell!r:.60} of type {type(cell).__name__}; {caller} takes an RNN cell, "
+            "such as nnx.LSTMCell, and the rate after it"
+        )
+
+
 def fork(rngs: Any, collection: str) -> Any:
     """Return a stream of the layer's own, forked as ``flax.nnx.Dropout`` does, or None."""
     if rngs is None:
@@ -40,6 +49,14 @@ def fork(rngs: Any, collection: str) -> Any:
     raise TypeError(
         f"got rngs of type {type(rngs).__name__}, expected nnx.Rngs, nnx.RngStream or None"
     )
+
+
+def check_rngs(rngs: Any) -> None:
+    """Raise a sentence if a layer could not draw its parameters from it."""
+    if not isinstance(rngs, nnx.Rngs):
+        raise TypeError(
+            f"got rngs of type {type(rngs).__name__}, expected nnx.Rngs, such as nnx.Rngs(0)"
+        )
 
 
 def next_key(source: Any, collection: str) -> Any:

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxdrop._layer_call import is_idle, known_mode, known_rate
 from jaxdrop._recurrent import zoneout_carry
 from jaxdrop.nnx._rate import held, value_of
-from jaxdrop.nnx._stream import Mode, draw, mode_of
+from jaxdrop.nnx._stream import Mode, check_cell, draw, mode_of
 
 
 class Zoneout(Mode, nnx.RNNCellBase):
@@ -48,6 +48,7 @@ class Zoneout(Mode, nnx.RNNCellBase):
         rng_collection: str = "dropout",
         rngs: nnx.Rngs | nnx.RngStream | None = None,
     ):
+        check_cell(cell, "Zoneout")
         self.cell = cell
         rate = held(rate)
         # NNX has to be told of variables in a tuple.
@@ -64,10 +65,9 @@ class Zoneout(Mode, nnx.RNNCellBase):
         new, y = self.cell(carry, inputs)
         return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)
 
-    def initialize_carry(
-        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
-    ) -> Any:
-        return self.cell.initialize_carry(input_shape, rngs, carry_init)
+    def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the carry of the cell, which is given the arguments."""
+        return self.cell.initialize_carry(*args, **kwargs)
 
     @property
     def num_feature_axes(self) -> int:

@@ -26,7 +26,9 @@ def linen_rnn(
 ) -> tuple[Any, Loop]:
     cell: Any = kind(UNITS)
     if dropped:
-        cell = jaxdrop.linen.RecurrentDropout(cell, RATE, RATE, variant, deterministic=False)
+        cell = jaxdrop.linen.RecurrentDropout(
+            cell, RATE, input_rate=RATE, variant=variant, deterministic=False
+        )
     rnn = nn.RNN(cell, split_rngs=OVER_TIME)
     params = nn.RNN(kind(UNITS)).init(jax.random.key(0), _example())
     return params, lambda params, key, x: rnn.apply(params, x, rngs={"dropout": key})
@@ -38,9 +40,7 @@ def nnx_rnn(
     rngs = nnx.Rngs(0)
     cell: Any = kind(UNITS, UNITS, rngs=rngs)
     if dropped:
-        cell = jaxdrop.nnx.RecurrentDropout(
-            cell, RATE, input_rate=RATE, variant=variant, rngs=rngs
-        )
+        cell = jaxdrop.nnx.RecurrentDropout(cell, RATE, input_rate=RATE, variant=variant, rngs=rngs)
     graph, params, rest = nnx.split(nnx.RNN(cell, rngs=rngs), nnx.Param, ...)
 
     def loop(params: Any, key: Any, x: jax.Array) -> jax.Array:

@@ -32,7 +32,7 @@ LINEN: dict[str, Callable[[Any, Any], Any]] = {
     "DropConnectDense": lambda rate, mode: linen(L.DropConnectDense(3, rate), ROWS, mode),
     "LayerDrop": lambda rate, mode: linen(L.LayerDrop(Twice(), rate), ROWS, mode),
     "RecurrentDropout": lambda rate, mode: linen(
-        L.RecurrentDropout(nn.LSTMCell(3), rate, rate), STATE, mode, ROWS
+        L.RecurrentDropout(nn.LSTMCell(3), rate, input_rate=rate), STATE, mode, ROWS
     ),
     "Zoneout": lambda rate, mode: linen(L.Zoneout(nn.LSTMCell(3), rate), STATE, mode, ROWS),
 }
@@ -165,7 +165,7 @@ def test_only_the_rate_is_positional(name: str) -> None:
         lambda: L.DropConnectDense(3, 0.5, True),
         lambda: L.ConcreteDropout(0.1, 0.1),
         lambda: L.LayerDrop(Twice(), 0.5, True),
-        lambda: L.RecurrentDropout(nn.GRUCell(3), 0.5, 0.5, "state", True),
+        lambda: L.RecurrentDropout(nn.GRUCell(3), 0.5, 0.5),
         lambda: L.Zoneout(nn.GRUCell(3), 0.5, True),
         lambda: L.VariationalDense(3, True),
         lambda: L.VariationalConv(3, (3,), True),

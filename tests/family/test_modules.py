@@ -92,6 +92,19 @@ def test_train_eval_and_view_set_the_mode() -> None:
     np.testing.assert_array_equal(nnx.view(layer, deterministic=True)(X), X)
 
 
+def test_two_dimensions_have_a_time_only_if_that_is_said() -> None:
+    with pytest.raises(ValueError, match=r"^got x of shape \(18, 4\) and no time_axis: locked_dro"):
+        jaxdrop.locked_dropout(key(), TABLE, 0.5)
+    with pytest.raises(ValueError, match="^got x of shape"):
+        jaxdrop.linen.LockedDropout(0.5, deterministic=False).apply({}, TABLE, rng=key())
+    with pytest.raises(ValueError, match="^got x of shape"):
+        jaxdrop.nnx.LockedDropout(0.5)(TABLE, rngs=key())
+    y = jaxdrop.nnx.LockedDropout(0.5, time_axis=-2)(TABLE, rngs=key())
+    assert ((y == 0) == (y == 0)[:1]).all()
+    want = jaxdrop.locked_dropout(key(), X, 0.5, time_axis=-2)
+    np.testing.assert_array_equal(jaxdrop.locked_dropout(key(), X, 0.5), want)
+
+
 def test_embedding_dropout_looks_up_ids() -> None:
     ids = jnp.array([[1, 5], [1, 0]])
     want = jaxdrop.embedding_dropout(key(), TABLE, 0.5, ids)
@@ -116,6 +129,22 @@ def test_every_linen_module_has_its_nnx_twin() -> None:
 
     ours = names(jaxdrop.linen, nn.Module)
     assert set(MODULES) < ours == names(jaxdrop.nnx, nnx.Module)
+
+
+def test_both_libraries_take_the_same_by_position() -> None:
+    """But for numbers of features, which Linen infers, and flax's own Dropout."""
+    for name, linen in vars(jaxdrop.linen).items():
+        if not inspect.isclass(linen) or name == "Dropout":
+            continue
+        linens, nnxs = (
+            [
+                p.name
+                for p in inspect.signature(made.__init__).parameters.values()
+                if p.kind < p.KEYWORD_ONLY and "features" not in p.name
+            ]
+            for made in (linen, getattr(jaxdrop.nnx, name))
+        )
+        assert linens == nnxs, name
 
 
 def test_a_legacy_key_of_numpy_is_a_key() -> None:

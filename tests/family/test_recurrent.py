@@ -90,7 +90,7 @@ def test_the_gradient_of_a_scan_keeps_no_masks():
 
 
 def test_linen_masks_stay_over_time_and_follow_the_key():
-    cell = jaxdrop.linen.RecurrentDropout(Probe(), 0.25, 0.5, deterministic=False)
+    cell = jaxdrop.linen.RecurrentDropout(Probe(), 0.25, input_rate=0.5, deterministic=False)
     rnn = nn.RNN(cell, split_rngs=OVER_TIME)
     seen = rnn.apply({}, INPUTS, rngs={"dropout": KEY})
     other = rnn.apply({}, INPUTS, rngs={"dropout": jax.random.key(1)})
@@ -119,7 +119,7 @@ def test_nnx_masks_stay_over_time_and_change_with_the_sequence():
 
 def test_linen_nnx_and_function_have_the_same_masks():
     carry, x = (jnp.ones((16, 40)), jnp.ones((16, 40))), INPUTS[:, 0]
-    linen = jaxdrop.linen.RecurrentDropout(Probe(), 0.25, 0.5, deterministic=False)
+    linen = jaxdrop.linen.RecurrentDropout(Probe(), 0.25, input_rate=0.5, deterministic=False)
     by_nnx = jaxdrop.nnx.RecurrentDropout(NNXProbe(), 0.25, input_rate=0.5)
     np.testing.assert_array_equal(linen.apply({}, carry, x, rng=KEY)[1], masks_of(KEY))
     np.testing.assert_array_equal(by_nnx(carry, x, rngs=KEY)[1], masks_of(KEY))
@@ -130,7 +130,7 @@ def test_linen_parameters_and_test_time_are_those_of_the_bare_cell(kind):
     x = INPUTS[:2, :3, :4]
     bare = nn.RNN(kind(3))
     params = bare.init(jax.random.key(0), x)
-    cell = jaxdrop.linen.RecurrentDropout(kind(3), 0.5, 0.5, deterministic=True)
+    cell = jaxdrop.linen.RecurrentDropout(kind(3), 0.5, input_rate=0.5, deterministic=True)
     np.testing.assert_array_equal(nn.RNN(cell).apply(params, x), bare.apply(params, x))
     train = nn.RNN(cell.clone(deterministic=False), split_rngs=OVER_TIME)
     assert jax.tree.map(jnp.shape, train.init(jax.random.key(0), x)) == jax.tree.map(
@@ -279,3 +279,42 @@ def test_recurrent_cell_needs_no_key_where_it_draws_nothing():
     for options in ({"rate": 0.0}, {"rate": 0.5, "deterministic": True}):
         step = jaxdrop.recurrent_cell(None, cell, **options)
         np.testing.assert_array_equal(step(jnp.ones(2), jnp.ones(2))[0], jnp.full(2, 2.0))
+
+
+class PlainStart(NNXProbe):
+    """A cell that knows no carry_init."""
+
+    def initialize_carry(self, input_shape, rngs=None):
+        return super().initialize_carry(input_shape)
+
+
+class LinenPlainStart(Probe):
+    """A cell whose arguments have other names, and one more."""
+
+    @nn.nowrap
+    def initialize_carry(self, key, of_shape, fill=1.0):
+        return jnp.full(of_shape, fill), jnp.full(of_shape, fill)
+
+
+def test_a_cell_starts_as_it_does_by_itself():
+    for wrap in (jaxdrop.nnx.RecurrentDropout, jaxdrop.nnx.Zoneout):
+        cell = wrap(PlainStart(), 0.5, deterministic=True)
+        assert nnx.RNN(cell)(INPUTS).shape == nnx.RNN(PlainStart())(INPUTS).shape
+        gru = wrap(nnx.GRUCell(2, 3, rngs=nnx.Rngs(0)), 0.5)
+        carry = gru.initialize_carry((4, 2), nnx.Rngs(0), nnx.initializers.ones_init())
+        np.testing.assert_array_equal(carry, jnp.ones((4, 3)))
+    for wrap in (jaxdrop.linen.RecurrentDropout, jaxdrop.linen.Zoneout):
+        carry = wrap(LinenPlainStart(), 0.5).initialize_carry(KEY, (2, 3), fill=2.0)
+        np.testing.assert_array_equal(carry, jnp.full((2, 2, 3), 2.0))
+
+
+def test_a_cell_comes_before_the_rate():
+    made = [
+        (jaxdrop.linen, nn.GRUCell(4)), (jaxdrop.nnx, nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)))
+    ]  # fmt: skip
+    for library, cell in made:
+        for wrap in (library.RecurrentDropout, library.Zoneout):
+            for wrong in (0.2, None, type(cell)):
+                with pytest.raises(TypeError, match="^got cell=.* takes an RNN cell, such as"):
+                    wrap(wrong, cell)
+            wrap(cell, 0.2)
