@@ -18,7 +18,8 @@ def fingerprint(tree: Any) -> jax.Array:
     bits do not cancel, as they would in a sum that is linear in the words.
 
     Integer sums do not depend on their order, so that any sharding gives the same numbers, and
-    nothing leaves the devices but the result. Places count modulo 2**32 words.
+    nothing leaves the devices but the result. Places count modulo 2**32 words. jit keeps one
+    program for each model, not one for each checkpoint.
 
     Args:
       tree: arrays of any dtype but typed keys.

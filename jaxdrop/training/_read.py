@@ -126,7 +126,7 @@ def _as_dataclass(value: Any, kind: Any, at: str) -> Any:
     unknown = sorted(set(value) - set(names))
     if unknown:
         name = f"{at}.{unknown[0]}" if at else unknown[0]
-        raise _Odd(name, value[unknown[0]], f"no such field, but {', '.join(names)}")
+        raise _Odd(name, value[unknown[0]], f"no fields but {', '.join(names)}")
     return kind(**{k: _as(value[k], hints[k], f"{at}.{k}" if at else k) for k in names})
 
 

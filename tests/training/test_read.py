@@ -62,7 +62,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         ({"pair": [1]}, "pair is [1], expected a list of 2"),
         ({"values": {"a": "x"}}, 'values.a is "x", expected a number or null'),
         ({"flag": 1}, "flag is 1, expected true or false"),
-        ({"new": 1}, "new is 1, expected no such field, but seed, name, way, inner"),
+        ({"new": 1}, "new is 1, expected no fields but seed, name, way, inner"),
         ({"name": 1, "more": "x" * 99}, "name is 1"),
         ({"seed": "x" * 99}, 'xxx..., expected a whole number'),
     ],
