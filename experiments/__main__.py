@@ -3,10 +3,14 @@
 import ast
 import difflib
 import importlib
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 FOLDER = Path(__file__).parent
+STOPPED = (130, 143)  # after Ctrl-C and SIGTERM
 
 
 def find_experiments(folder: Path = FOLDER) -> dict[str, str]:
@@ -45,5 +49,32 @@ def main(argv: list[str] | None = None) -> int:
     return importlib.import_module(f"experiments.{name}").main(argv[1:]) or 0
 
 
+def end_with(work: Callable[[], int]) -> NoReturn:
+    """Call work and end the process with the exit code that it returns or raises.
+
+    After Ctrl-C or SIGTERM by ``os._exit``: what was to be saved is saved and said by then, and
+    Python's own way out takes the device from under a computation that is still going on, which
+    ends in a segmentation fault.
+    """
+    try:
+        code = work()
+    except KeyboardInterrupt:  # an experiment says more, but is not yet imported
+        print("Stopped. Nothing was run.", file=sys.stderr)
+        code = STOPPED[0]
+    except SystemExit as end:
+        code = end.code
+    if code in STOPPED and not _of_several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _of_several() -> bool:
+    """Say whether other processes of jax would miss this one: they end together."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

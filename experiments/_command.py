@@ -30,35 +30,56 @@ from experiments._result import (
 )
 from experiments._unfinished import open_unfinished, say_where
 from jaxdrop.training import CheckpointError
+from jaxdrop.training._lock import held
+from jaxdrop.training._read import Unreadable
 
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
-TERMINATED = 143  # and for SIGTERM
 LOST = "Nothing of this run was saved; earlier results are as they were."
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends an experiment as politely as Ctrl-C does."""
-
-
 def politely(work: Callable[[], int], what_is_left: Callable[[], str] = lambda: LOST) -> int:
-    """Call work; turn a reason not to run, Ctrl-C or SIGTERM into a sentence and an exit code."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _terminate) if main else None
+    """Call work; turn a reason not to run, or to stop, into a sentence and an exit code.
+
+    Reasons are CannotRun and its like (2), a file that cannot be read or written (2), Ctrl-C (130)
+    and SIGTERM (143), which a shell reports by the same numbers.
+    """
+    with _signals() as came:
+        try:
+            return work()
+        except (CannotRun, CheckpointError, Unreadable) as reason:
+            print(reason, file=sys.stderr)
+            return 2
+        except BaseException as error:
+            # jax makes an error of its own out of a KeyboardInterrupt in a callback.
+            if came or isinstance(error, KeyboardInterrupt):
+                print(f"Stopped. {what_is_left()}", file=sys.stderr)
+                return 128 + (came[-1] if came else signal.SIGINT)
+            if not isinstance(error, OSError):
+                raise
+            file = error.filename or "a file"
+            reason = f"{file} cannot be read or written ({error.strerror or error})"
+            print(f"{reason}. {what_is_left()}", file=sys.stderr)
+            return 2
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Let SIGTERM stop the work as Ctrl-C does; yield the list of those that came."""
+    came: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as in a shell's background
+                before[number] = signal.signal(number, stop)
     try:
-        return work()
-    except (CannotRun, CheckpointError) as reason:
-        print(reason, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print(f"Stopped. {what_is_left()}", file=sys.stderr)
-        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+        yield came
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(number: int, frame: Any) -> None:
-    raise Terminated
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -137,6 +158,10 @@ def run_command(
             connect(chosen.processes)
             agree("options", repr((config, out)))
         folder = prepare_folder(out)
+        with held(folder, f"scripts/run {name}"):
+            return work(config, folder)
+
+    def work(config: Any, folder: Path) -> int:
         unfinished, extra, began = None, (), {}
         if resume_point:
             if is_first():  # the others find what it made
@@ -145,15 +170,16 @@ def run_command(
             agree("folders", str(folder))
             unfinished = unfinished or open_unfinished(folder, name, config)
             extra, began = (unfinished.work,), unfinished.began_elsewhere()
-            left[0] = lambda: _how_far(unfinished.work, resume_point(config, unfinished.work))
+            left[0] = lambda: _how_far(unfinished.work, lambda at: resume_point(config, at))
         start = time.perf_counter()
         try:
             with progress_bar(name, ticks(config)) as tick:
                 outcome = run(config, tick, *extra)
-        except BaseException:
-            empty = resume_point and not resume_point(config, unfinished.work)
-            if empty and is_first():
+        except BaseException as error:
+            if unfinished and unfinished.new and is_first() and left[0]() == LOST:
                 unfinished.remove()  # nothing is in it, and other settings may come next
+            elif unfinished and isinstance(error, CannotRun):
+                raise CannotRun(f"{error}. {left[0]()}") from error
             raise
         agree("experiments", name)  # all of them are done
         if not is_first():
@@ -166,18 +192,28 @@ def run_command(
             "seconds": round(time.perf_counter() - start, 1),
             **outcome,
         }
-        write_result(folder / "result.json", result)
-        with replacing(folder / "figure.png") as partial:
-            draw(result, partial)
+        stored, figure = folder / "result.json", folder / "figure.png"
+        write_result(stored, result)
+        left[0] = lambda: f"The numbers are stored in {stored}."
+        try:
+            with replacing(figure) as partial:
+                draw(result, partial)
+        except CannotRun as error:
+            raise CannotRun(f"{error}. {left[0]()}") from error
         if unfinished:
             unfinished.remove()
         console = Console()
         show(result, console)
-        console.print(f"Stored: {folder / 'result.json'}, {folder / 'figure.png'}", soft_wrap=True)
+        console.print(f"Stored: {stored}, {figure}", soft_wrap=True)
         return 0
 
     return politely(command, lambda: left[0]())
 
 
-def _how_far(work: Path, point: str | None) -> str:
-    return f"The same command goes on from {point}; saved in {work}." if point else LOST
+def _how_far(folder: Path, resume_point: Callable[[Path], str | None]) -> str:
+    """Say what is saved in a folder for work in progress."""
+    try:
+        point = resume_point(folder)
+    except (CannotRun, CheckpointError, Unreadable, OSError):
+        return f"What was saved is in {folder}."
+    return f"The same command goes on from {point}; saved in {folder}." if point else LOST

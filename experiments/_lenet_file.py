@@ -7,16 +7,15 @@ import flax.serialization
 import jax
 import numpy as np
 
+from experiments._kept import keep, kept
 from experiments._lenet import Epoch
-from experiments._result import CannotRun, replacing
 from jaxdrop.training import TrainState
 
 
 def save(path: Path, state: TrainState, pieces: list[Epoch]) -> None:
     """Write the state and the pieces that are done; the old file stays until the new is whole."""
     content = {"state": _arrays(state), "pieces": [tuple(piece) for piece in pieces]}
-    with replacing(path) as partial:
-        partial.write_bytes(flax.serialization.to_bytes(jax.tree.map(np.asarray, content)))
+    keep(path, flax.serialization.to_state_dict(jax.tree.map(np.asarray, content)))
 
 
 def load(path: Path, state: TrainState) -> tuple[TrainState, list[Epoch]]:
@@ -27,18 +26,13 @@ def load(path: Path, state: TrainState) -> tuple[TrainState, list[Epoch]]:
       state: the run's state at the start; it gives the structure and the dropout key.
 
     Raises:
-      CannotRun: if the file cannot be read.
+      CannotRun: if the file is damaged.
     """
     if not path.exists():
         return state, []
-    try:
-        content = flax.serialization.msgpack_restore(path.read_bytes())
-        found = flax.serialization.from_state_dict(_arrays(state), content["state"])
-        pieces = [Epoch(*(piece[str(i)] for i in range(4))) for piece in ordered(content["pieces"])]
-    except Exception as error:  # msgpack has errors of many kinds for damaged bytes
-        raise CannotRun(
-            f"{path} is damaged ({error}); remove it to train this network from its start"
-        ) from error
+    content = kept(path)
+    found = flax.serialization.from_state_dict(_arrays(state), content["state"])
+    pieces = [Epoch(*(piece[str(i)] for i in range(4))) for piece in ordered(content["pieces"])]
     return state.replace(**jax.tree.map(jax.numpy.asarray, found)), pieces
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from experiments._data import DataName, Split, data_digest, load
 from experiments._recipe import Recipe
 from experiments._result import CannotRun
+from experiments._settings import check_choice, check_counts, check_seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,19 +54,11 @@ class MnistConfig:
 
 def check_mnist(config: MnistConfig, presets: Mapping[str, Scale]) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning."""
-    for name in ("seeds", "rows", "units", "steps"):
-        value = getattr(config, name)
-        if value is None and name != "seeds":
-            continue
-        if type(value) is not int or value < 1:
-            raise CannotRun(f"--{name} is {value!r}, expected a whole number of at least 1")
-    if type(config.seed) is not int or not 0 <= config.seed < 2**31 - config.seeds:
-        raise CannotRun(f"--seed is {config.seed!r}, expected a whole number from 0 to 2**31")
-    if config.preset not in presets:
-        raise CannotRun(f"--preset is {config.preset!r}, expected one of {tuple(presets)}")
-    for name, choices in (("data", get_args(DataName)), ("vectorize", ("map", "vmap"))):
-        if getattr(config, name) not in choices:
-            raise CannotRun(f"--{name} is {getattr(config, name)!r}, expected one of {choices}")
+    check_counts(config, "seeds", "rows", "units", "steps")
+    check_seeds(config)
+    check_choice(config, "preset", tuple(presets))
+    check_choice(config, "data", get_args(DataName))
+    check_choice(config, "vectorize", ("map", "vmap"))
     scale = scaled(config, presets)
     if scale.steps % scale.recipe.evaluations:
         raise CannotRun(

@@ -1,6 +1,5 @@
 """The parts of an experiment that are done: each is kept in a file and not done twice."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import jax
 import numpy as np
 from flax import serialization
 
-from experiments._result import replacing
+from experiments._kept import keep, kept
 
 
 class Parts:
@@ -24,7 +23,7 @@ class Parts:
         """Count the parts in the folder, of all names."""
         if self.folder is None:
             return 0
-        steps = sum(1 + self._stored(file)["step"] for file in self.folder.glob("*.tree"))
+        steps = sum(1 + kept(file)["step"] for file in self.folder.glob("*.tree"))
         return steps + len(list(self.folder.glob("*.numbers")))
 
     def tree(self, name: str, step: int, tree: Any, advance: Callable[[Any], Any]) -> Any:
@@ -38,14 +37,13 @@ class Parts:
             self.tick()
             return tree
         file = self.folder / f"{self.name}-{name}.tree"
-        stored = self._stored(file) if file.exists() else {"step": -1}
+        stored = kept(file) if file.exists() else {"step": -1}
         if step == stored["step"]:
             tree = jax.device_put(serialization.from_state_dict(tree, stored["tree"]))
         elif step > stored["step"]:
             tree = advance(tree)
-            state = {"step": step, "tree": serialization.to_state_dict(jax.device_get(tree))}
-            with replacing(file) as partial:
-                partial.write_bytes(serialization.msgpack_serialize(state))
+            state = serialization.to_state_dict(jax.device_get(tree))
+            keep(file, {"step": step, "tree": state})
         self.tick()
         return tree
 
@@ -53,14 +51,10 @@ class Parts:
         """Return the arrays that compute returns, as nested lists; from the file if it is there."""
         file = self.folder / f"{self.name}-{name}.numbers" if self.folder else None
         if file is not None and file.exists():
-            found = json.loads(file.read_text())
+            found = kept(file)
         else:
-            found = [np.asarray(a, np.float64).tolist() for a in compute()]
+            found = [np.asarray(a, np.float64) for a in compute()]
             if file is not None:
-                with replacing(file) as partial:
-                    partial.write_text(json.dumps(found))
+                keep(file, found)
         self.tick()
-        return found
-
-    def _stored(self, file: Path) -> Any:
-        return serialization.msgpack_restore(file.read_bytes())
+        return [array.tolist() for array in found]

@@ -1,9 +1,11 @@
 """result.json: what a run was, where it ran, what came out; written whole or not at all."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -15,85 +17,122 @@ import jax
 import numpy as np
 
 import jaxdrop
+from jaxdrop.training._folder import run_folder
+from jaxdrop.training._read import Unreadable, as_type, read_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-PARTS = ("experiment", "config", "environment", "numbers", "digests")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What every result.json has; some have more."""
+
+    experiment: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    numbers: dict[str, Any]
+    digests: dict[str, Any]
 
 
 class CannotRun(Exception):
     """A reason not to go on that is the user's to mend; its text is all that is shown."""
 
 
-def prepare_folder(folder: Path) -> Path:
-    """Make the folder and prove that it can be written to, before any work is done.
+def prepare_folder(folder: Path, option: str = "--out") -> Path:
+    """Make the folder that an option names, and prove that it can be written to, before any work.
 
     Raises:
       CannotRun: if it cannot.
     """
     try:
+        run_folder(folder, option)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise CannotRun(
-            f"the output folder {folder} cannot be written to ({error.strerror}); nothing was "
-            "run. Choose another one with --out"
+            f"the folder {folder} cannot be written to ({error.strerror}); nothing was run. Choose "
+            f"another one with {option}"
         ) from error
+    except ValueError as error:
+        raise CannotRun(f"{error}; nothing was run") from error
     return folder
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Write the JSON beside its place, then move it there in one step."""
-    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+    """Write the JSON beside its place, then move it there in one step.
+
+    The folder is made again if it was deleted meanwhile. JSON has no NaN and no infinity: each is
+    null, as in metrics.jsonl.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_finite(result), indent=1, allow_nan=False) + "\n"
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 class replacing:
-    """``with replacing(path) as partial``: path becomes partial at the end, or stays as it was."""
+    """``with replacing(path) as partial``: path becomes partial at the end, or stays as it was.
+
+    One process at a time may do so in a folder; what a kill leaves of partial is written over.
+
+    Raises:
+      CannotRun: if the file cannot be written.
+    """
 
     def __init__(self, path: Path):
         self.path = path
-        self.partial = path.with_name(f".{os.getpid()}-{path.name}")
+        self.partial = path.with_name(f".{path.name}.partial")
 
     def __enter__(self) -> Path:
         return self.partial
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is None:
-            os.replace(self.partial, self.path)
-        else:
-            self.partial.unlink(missing_ok=True)
+        try:
+            if kind is None:
+                os.replace(self.partial, self.path)
+                return
+        except OSError as failed:
+            error = failed
+        with contextlib.suppress(OSError):
+            self.partial.unlink()
+        if isinstance(error, OSError):
+            raise CannotRun(
+                f"{self.path} cannot be written ({error.strerror or error}); what was there before "
+                "is as it was"
+            ) from error
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """Read a result.json.
 
     Raises:
-      CannotRun: if it is missing, damaged or incomplete.
+      Unreadable: if it is missing, damaged or incomplete.
     """
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CannotRun(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise CannotRun(f"{path} is damaged, it is not JSON: {error}") from error
-    missing = [part for part in PARTS if not isinstance(result, dict) or part not in result]
-    if missing:
-        raise CannotRun(f"{path} is incomplete, it lacks {', '.join(missing)}")
-    for part in PARTS[1:]:
-        if not isinstance(result[part], dict):
-            raise CannotRun(f"{path} is damaged: {part!r} is not a JSON object")
+    result = read_json(path, dict[str, Any])
+    names = {field.name for field in dataclasses.fields(Result)}
+    as_type({name: result[name] for name in names & set(result)}, Result, str(path))
     return result
 
 
 def restore_config(kind: Any, stored: dict[str, Any], where: Path) -> Any:
-    """Rebuild a config dataclass from its JSON form; every field has to be there."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    if set(fields) != set(stored):
-        odd = sorted(set(fields) ^ set(stored))
-        raise CannotRun(f"the config in {where} does not fit this version: look at {odd}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+    """Rebuild a config dataclass from its JSON form; every field has to be there, and of its type.
+
+    Raises:
+      CannotRun: if one is not.
+    """
+    try:
+        return as_type(stored, kind, str(where), "config")
+    except Unreadable as error:
+        raise CannotRun(f"{error}; or it was written by another version") from error
+
+
+def _finite(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _finite(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def params_digest(params: Any) -> str:

@@ -1,6 +1,5 @@
 """Runs of an experiment through ``jaxdrop.training.sweep``: kept one by one, and counted."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import jax
 
 from experiments._data import Split
-from experiments._result import CannotRun
 from jaxdrop.training import sweep
+from jaxdrop.training._read import Unreadable, as_type, read_json
 
 Tick = Callable[..., None]
 
@@ -43,7 +42,8 @@ def run_sweep(
       The results, and the way in which they were computed.
 
     Raises:
-      CannotRun: if what the folder holds is damaged or of another sweep, or it cannot be written.
+      CheckpointError: if what the folder holds is damaged or of another sweep, is in use, or
+        cannot be written.
     """
     done, way_taken = 0, vectorize
 
@@ -53,33 +53,28 @@ def run_sweep(
         done, way_taken = runs, way
 
     way: Any = vectorize  # a str that check() has seen to
-    try:
-        results = sweep(
-            train,
-            axes,
-            shared={"data": data},
-            vectorize=way,
-            trial=trial,
-            chunk=1 if chunk is None and vectorize == "map" else chunk,
-            mesh=mesh,
-            folder=None if folder is None else folder / name,
-            config=config,
-            on_chunk=on_chunk,
-        )
-    except (ValueError, OSError) as error:
-        if folder is not None and str(folder) in str(error):
-            raise CannotRun(str(error)) from error
-        raise
+    results = sweep(
+        train,
+        axes,
+        shared={"data": data},
+        vectorize=way,
+        trial=trial,
+        chunk=1 if chunk is None and vectorize == "map" else chunk,
+        mesh=mesh,
+        folder=None if folder is None else folder / name,
+        config=config,
+        on_chunk=on_chunk,
+    )
     return results, way_taken
 
 
 def runs_done(folder: Path, total: int) -> str | None:
     """Say how many runs the folder of an unfinished experiment holds; None if there are none."""
     done = 0
-    for plan in folder.glob("*/sweep.json"):
+    for path in folder.glob("*/sweep.json"):
         try:
-            width = json.loads(plan.read_text(encoding="utf-8"))["width"]
-        except (OSError, ValueError, KeyError):
+            width = as_type(read_json(path, dict[str, Any]).get("width"), int, str(path), "width")
+        except Unreadable:
             continue  # sweep will say what is wrong with it
-        done += width * len(list(plan.parent.glob("chunk-*.msgpack")))
+        done += width * len(list(path.parent.glob("chunk-*.msgpack")))
     return f"run {min(done, total)} of {total}" if done else None

@@ -9,11 +9,12 @@ An experiment can be resumed if its module has ``resume_point`` and its ``run`` 
         '''Go on from what is in folder, which exists; ``tick(n)`` reports n steps found there.'''
 
 The folder is ``OUT/unfinished/work``. ``run`` may put there what it likes, each file whole or not
-at all (``_result.replacing``). Beside it ``OUT/unfinished/run.json`` says whose it is: a call with
-another config is refused and changes nothing. Once result.json and figure.png are written, the
-folder is deleted.
+at all (``_kept.keep``). Beside it ``OUT/unfinished/run.json`` says whose it is: a call with another
+config is refused and changes nothing. Once result.json and figure.png are written, the folder is
+deleted. All of this is done by a process that holds a lock on OUT, see ``_command``.
 """
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -21,7 +22,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments._result import CannotRun, environment, replacing
+from experiments._result import CannotRun, environment, replacing, restore_config
+from jaxdrop.training._read import Unreadable, read_json
 
 HOW = (
     "To go on with it, use its settings; to leave it, choose another --out; to give it up, "
@@ -35,6 +37,9 @@ class Unfinished:
 
     place: Path
     environment: dict[str, Any]
+    """Of the call that began it."""
+    new: bool
+    """Whether that was this call."""
 
     @property
     def work(self) -> Path:
@@ -46,7 +51,20 @@ class Unfinished:
         return {k: v for k, v in self.environment.items() if now.get(k) != v}
 
     def remove(self) -> None:
-        shutil.rmtree(self.place)
+        """Remove the folder; a kill leaves all of it, or nothing that the next call finds."""
+        away = _away(self.place)
+        with contextlib.suppress(OSError):  # it was deleted before: that is what is wanted
+            self.place.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFile:
+    """What run.json says."""
+
+    experiment: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
 
 
 def open_unfinished(out: Path, name: str, config: Any) -> Unfinished:
@@ -59,13 +77,14 @@ def open_unfinished(out: Path, name: str, config: Any) -> Unfinished:
     # As JSON has it: tuples become lists.
     mine = json.loads(json.dumps({"experiment": name, "config": dataclasses.asdict(config)}))
     path = place / "run.json"
+    shutil.rmtree(_away(place), ignore_errors=True)
     if path.exists():
-        stored = _read(path)
-        if stored["experiment"] != name:
+        stored = _read(path, name, type(config))
+        if stored.experiment != name:
             raise CannotRun(
-                f"{place} holds an unfinished run of {stored['experiment']}; choose another --out"
+                f"{place} holds an unfinished run of {stored.experiment}; choose another --out"
             )
-        then, now = stored["config"], mine["config"]
+        then, now = stored.config, mine["config"]
         odd = sorted(k for k in then | now if then.get(k) != now.get(k))
         if odd:
             differences = ", ".join(
@@ -75,21 +94,26 @@ def open_unfinished(out: Path, name: str, config: Any) -> Unfinished:
                 f"{place} holds an unfinished run with other settings: {differences}. "
                 + HOW.format(place=place)
             )
-        found = Unfinished(place, stored["environment"])
+        found = Unfinished(place, stored.environment, new=False)
         found.work.mkdir(exist_ok=True)
         return found
-    if place.exists() and any(place.iterdir()):
+    # A kill while run.json was being written leaves a hidden part of it.
+    if place.exists() and not all(file.name.startswith(".") for file in place.iterdir()):
         raise CannotRun(
             f"{place} has no run.json and is not empty, so it is not known whose it is; choose "
             "another --out, or delete it"
         )
-    new = Unfinished(place, environment())
+    new = Unfinished(place, environment(), new=True)
     place.mkdir(exist_ok=True)
     with replacing(path) as partial:
         text = json.dumps({**mine, "environment": new.environment}, indent=1)
         partial.write_text(text + "\n", encoding="utf-8")
     new.work.mkdir(exist_ok=True)
     return new
+
+
+def _away(place: Path) -> Path:
+    return place.with_name(f".{place.name}.partial")
 
 
 def say_where(name: str, unfinished: Unfinished, point: str | None) -> None:
@@ -104,16 +128,14 @@ def say_where(name: str, unfinished: Unfinished, point: str | None) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, name: str, kind: Any) -> RunFile:
+    """Read run.json; the config in it too, if it is one of this experiment."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(stored["experiment"], str) or not isinstance(stored["config"], dict):
-            raise ValueError("it names no experiment and config")
-        if not isinstance(stored["environment"], dict):
-            raise ValueError("it names no environment")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stored = read_json(path, RunFile)
+        if stored.experiment == name:
+            restore_config(kind, stored.config, path)
+    except (Unreadable, CannotRun) as error:
         raise CannotRun(
-            f"{path} is damaged ({error}); choose another --out, or delete {path.parent} to begin "
-            "again"
+            f"{error}; choose another --out, or delete {path.parent} to begin again"
         ) from error
     return stored

@@ -30,8 +30,8 @@ from experiments._command import run_command
 from experiments._feedforward import Net, forward
 from experiments._mnist_config import MnistConfig, Scale, axes, check_mnist, load_rows, scaled
 from experiments._recipe import Measure, Moment, Recipe, make_train, score
-from experiments._result import CannotRun
 from experiments._runs import run_sweep, runs_done
+from experiments._settings import check_counts, check_positive
 from experiments._summary import Summary
 
 PRESETS = {
@@ -57,10 +57,8 @@ class Config(MnistConfig):
 
 def check(config: Config) -> None:
     check_mnist(config, PRESETS)
-    for name in ("networks", "series"):
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise CannotRun(f"--{name} is {value!r}, expected a whole number of at least 1")
+    check_counts(config, "networks", "series")
+    check_positive(config, "learning_rate")
 
 
 def ticks(config: Config) -> int:

@@ -27,7 +27,6 @@ each, or --cluster where the cluster's environment says all that (Slurm, Open MP
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -42,6 +41,13 @@ from jax.sharding import AxisType, Mesh
 from experiments._char_model import RULES, CharModel, bits_per_byte
 from experiments._command import run_command
 from experiments._result import CannotRun, params_digest
+from experiments._settings import (
+    check_choice,
+    check_counts,
+    check_positive,
+    check_rates,
+    check_seeds,
+)
 from experiments._text import TextName, load_text, windows
 from jaxdrop.training import NNXTrainState, fit, saved_step, shard_state
 
@@ -89,34 +95,21 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning."""
-    for name in ("steps", "train_bytes", "test_bytes", "layers", "width", "heads", "context",
-                 "batch", "model_devices"):  # fmt: skip
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            option = name.replace("_", "-")
-            raise CannotRun(f"--{option} is {value!r}, expected a whole number of at least 1")
-    if type(config.seed) is not int or not 0 <= config.seed < 2**32:
-        raise CannotRun(f"--seed is {config.seed!r}, expected a whole number from 0 to 2**32 - 1")
-    for name in ("rate", "rise"):
-        value = getattr(config, name)
-        if type(value) not in (int, float) or not 0 <= value < 1:
-            raise CannotRun(f"--{name} is {value!r}, expected a number from 0 to below 1")
-    rate = config.learning_rate
-    if type(rate) not in (int, float) or not 0 < rate < math.inf:
-        raise CannotRun(f"--learning-rate is {rate!r}, expected a number above 0")
+    check_counts(config, "steps", "train_bytes", "test_bytes", "layers", "width", "heads",
+                 "context", "batch", "model_devices")  # fmt: skip
+    check_seeds(config)
+    check_rates(config, "rate", "rise")
+    check_positive(config, "learning_rate")
     if config.width % config.heads:
         raise CannotRun(f"--heads is {config.heads}, which does not divide --width {config.width}")
-    for name, kind in (("text", TextName), ("dtype", Literal["float32", "bfloat16"])):
-        if getattr(config, name) not in get_args(kind):
-            raise CannotRun(
-                f"--{name} is {getattr(config, name)!r}, expected one of {get_args(kind)}"
-            )
+    check_choice(config, "text", get_args(TextName))
+    check_choice(config, "dtype", ("float32", "bfloat16"))
     rows = (config.train_bytes - 1) // config.context
     if rows < config.batch or config.test_bytes <= config.context:
         raise CannotRun(
             f"--train-bytes is {config.train_bytes} and --test-bytes {config.test_bytes}, expected "
             f"at least a batch ({config.batch * config.context + 1}) and a window "
-            f"({config.context + 1})"
+            f"({config.context + 1}), with --batch {config.batch} and --context {config.context}"
         )
 
 

@@ -28,7 +28,7 @@ from rich.table import Table
 from experiments._command import run_command
 from experiments._concrete_net import LAYERS, draw_rows, run_one
 from experiments._parts import Parts
-from experiments._result import CannotRun
+from experiments._settings import check_counts, check_seeds
 
 SIZES = (10, 25, 50, 100, 1000, 10_000)
 
@@ -51,12 +51,8 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning."""
-    for name in ("seeds", "units", "samples", "steps"):
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise CannotRun(f"--{name} is {value!r}, expected a whole number of at least 1")
-    if type(config.seed) is not int or not 0 <= config.seed < 2**31 - config.seeds:
-        raise CannotRun(f"--seed is {config.seed!r}, expected a whole number from 0 to 2**31")
+    check_counts(config, "seeds", "units", "samples", "steps")
+    check_seeds(config)
 
 
 def ticks(config: Config) -> int:

@@ -35,8 +35,8 @@ from experiments._mnist_config import (
     scaled,
 )
 from experiments._recipe import Recipe, make_train
-from experiments._result import CannotRun
 from experiments._runs import run_sweep, runs_done
+from experiments._settings import check_positive, refuse
 from experiments._summary import Summary
 
 PRESETS = {
@@ -60,9 +60,10 @@ class Config(MnistConfig):
 
 def check(config: Config) -> None:
     check_mnist(config, PRESETS)
+    check_positive(config, "learning_rate")
     most = scaled(config, PRESETS).rows
     if not config.sizes or not all(type(n) is int and 1 <= n <= most for n in config.sizes):
-        raise CannotRun(f"--sizes is {config.sizes}, expected whole numbers from 1 to {most}")
+        refuse("sizes", config.sizes, f"whole numbers from 1 to {most}")
 
 
 def ticks(config: Config) -> int:

@@ -30,8 +30,8 @@ from experiments._early_dropout_show import draw, readme_line, show
 from experiments._feedforward import Net, forward
 from experiments._mnist_config import MnistConfig, Scale, axes, check_mnist, load_rows, scaled
 from experiments._recipe import Moment, Recipe, errors, loss, make_train
-from experiments._result import CannotRun
 from experiments._runs import run_sweep, runs_done
+from experiments._settings import check_positive, check_rates
 
 POINTS = 18  # measurements, so that a third is a whole number of them
 BATCHES = 16  # gradients that are compared at each
@@ -53,8 +53,8 @@ class Config(MnistConfig):
 
 def check(config: Config) -> None:
     check_mnist(config, PRESETS)
-    if not 0 <= config.rate <= 1:
-        raise CannotRun(f"--rate is {config.rate}, expected a probability")
+    check_rates(config, "rate", one=True)
+    check_positive(config, "learning_rate")
 
 
 def ticks(config: Config) -> int:

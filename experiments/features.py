@@ -32,6 +32,7 @@ from experiments._feedforward import Net, layers
 from experiments._mnist_config import MnistConfig, Scale, axes, check_mnist, load_rows, scaled
 from experiments._recipe import Moment, Recipe, loss, make_train
 from experiments._runs import run_sweep, runs_done
+from experiments._settings import check_positive
 
 PRESETS = {
     "cpu": Scale(60_000, 256, 4000, Recipe(4000, evaluations=1, reconstruct=True)),
@@ -52,6 +53,7 @@ class Config(MnistConfig):
 
 def check(config: Config) -> None:
     check_mnist(config, PRESETS)
+    check_positive(config, "learning_rate")
 
 
 def ticks(config: Config) -> int:

@@ -12,7 +12,6 @@ right checksum, and not before.
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,9 @@ from experiments import _sources
 from experiments._command import politely
 from experiments._idx import read_bytes
 from experiments._image_sets import IMAGE_SETS, ImageSet, data_folder, how, read_image_set
-from experiments._result import CannotRun
+from experiments._result import CannotRun, prepare_folder
+from jaxdrop.training._lock import NAME as LOCK
+from jaxdrop.training._lock import held
 
 Name = Literal["mnist", "fashion", "cifar10"]
 
@@ -67,17 +68,15 @@ def fetch(name: Name, chosen: str | None, console: Console) -> int:
         read_image_set(name, chosen)  # raises if a file is damaged
         console.print(f"{target} holds {kind.title} already, checksums verified.", soft_wrap=True)
         return 0
-    work = target.with_name(f".{name}.partial")
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work):
-            pass
-    except OSError as error:
-        raise CannotRun(
-            f"{work.parent} cannot be written to ({error.strerror}); choose another folder with "
-            "--data-dir"
-        ) from error
-    if any(work.iterdir()):
+    work = prepare_folder(target.parent, "--data-dir") / f".{name}.partial"
+    with held(work, f"scripts/run fetch {name}"):
+        return from_sources(name, chosen, target, work, console)
+
+
+def from_sources(name: Name, chosen: str | None, target: Path, work: Path, console: Console) -> int:
+    """Try each source in turn, in a folder for work in progress that nobody else uses."""
+    kind = IMAGE_SETS[name]
+    if any(file.name != LOCK for file in work.iterdir()):
         console.print(f"Going on with what an earlier call left in {work}.", soft_wrap=True)
     failures = []
     for number, source in enumerate(SOURCES[name]):

@@ -39,6 +39,7 @@ from experiments._mnist_config import (
 )
 from experiments._recipe import Recipe, make_train
 from experiments._runs import run_sweep, runs_done
+from experiments._settings import check_positive
 from experiments._summary import Summary
 
 PRESETS = {
@@ -80,6 +81,7 @@ class Config(MnistConfig):
 
 def check(config: Config) -> None:
     check_mnist(config, PRESETS)
+    check_positive(config, "learning_rate")
 
 
 def ticks(config: Config) -> int:

@@ -39,6 +39,7 @@ from experiments._mnist_config import (
 from experiments._mnist_ladder_show import draw, readme_line, show
 from experiments._recipe import Recipe, make_train
 from experiments._runs import run_sweep, runs_done
+from experiments._settings import check_positive
 
 PRESETS = {
     "cpu": Scale(5000, 512, 3000, Recipe(3000)),
@@ -89,6 +90,7 @@ class Config(MnistConfig):
 
 def check(config: Config) -> None:
     check_mnist(config, PRESETS)
+    check_positive(config, "learning_rate", "logistic_learning_rate")
 
 
 def ticks(config: Config) -> int:

@@ -38,6 +38,15 @@ from experiments._data import DataName, Split, data_digest, load
 from experiments._mlp import MLP, Arm, Curves, train
 from experiments._result import CannotRun, params_digest
 from experiments._robustness import NOISE, REMOVED, noise_accuracy, removal_accuracy
+from experiments._settings import (
+    MOST,
+    check_choice,
+    check_counts,
+    check_positive,
+    check_rates,
+    check_seeds,
+    refuse,
+)
 
 ARMS = {
     "none": Arm("no dropout", 0.0, 0.0, "train"),
@@ -73,23 +82,14 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning."""
-    for name in ("seeds", "epochs", "batch", "draws"):
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise CannotRun(f"--{name} is {value!r}, expected a whole number of at least 1")
-    if type(config.seed) is not int or not 0 <= config.seed < 2**31 - config.seeds:
-        raise CannotRun(f"--seed is {config.seed!r}, expected a whole number from 0 to 2**31")
+    check_counts(config, "seeds", "epochs", "batch", "draws")
+    check_seeds(config)
     layers = config.hidden if isinstance(config.hidden, tuple) else ()
-    if not layers or any(type(n) is not int or n < 1 for n in layers):
-        raise CannotRun(f"--hidden is {config.hidden!r}, expected units of one layer or more")
-    for name in ("learning_rate", "momentum"):
-        value = getattr(config, name)
-        if type(value) not in (int, float) or not 0 <= value < float("inf"):
-            raise CannotRun(f"--{name.replace('_', '-')} is {value!r}, expected a number >= 0")
-    if config.data not in get_args(DataName):
-        raise CannotRun(f"--data is {config.data!r}, expected one of {get_args(DataName)}")
-    if config.data_dir is not None and type(config.data_dir) is not str:
-        raise CannotRun(f"--data-dir is {config.data_dir!r}, expected a folder")
+    if not layers or any(type(n) is not int or not 1 <= n <= MOST for n in layers):
+        refuse("hidden", config.hidden, "units of one layer or more")
+    check_positive(config, "learning_rate")
+    check_rates(config, "momentum")
+    check_choice(config, "data", get_args(DataName))
 
 
 def ticks(config: Config) -> int:

@@ -33,8 +33,8 @@ from experiments._mnist_config import (
 )
 from experiments._rate_show import draw, readme_line, show
 from experiments._recipe import Recipe, make_train
-from experiments._result import CannotRun
 from experiments._runs import run_sweep, runs_done
+from experiments._settings import check_positive, check_rates
 
 PRESETS = {
     "cpu": Scale(5000, 256, 3000, Recipe(3000, momentum=(0.5, 0.9), max_norm=3.0)),
@@ -58,8 +58,8 @@ class Config(MnistConfig):
 
 def check(config: Config) -> None:
     check_mnist(config, PRESETS)
-    if not config.rates or not all(0 <= rate < 1 for rate in config.rates):
-        raise CannotRun(f"--rates is {config.rates}, expected probabilities below 1")
+    check_rates(config, "rates")
+    check_positive(config, "learning_rate")
 
 
 def ticks(config: Config) -> int:

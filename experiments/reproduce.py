@@ -23,6 +23,7 @@ from experiments._command import politely, progress_bar
 from experiments._result import (
     CannotRun,
     environment,
+    prepare_folder,
     read_result,
     restore_config,
     write_result,
@@ -54,8 +55,7 @@ def reproduce(path: Path, console: Console) -> int:
         progress_bar(f"reproduce {name}", module.ticks(config)) as tick,
     ):
         resumable = hasattr(module, "resume_point")
-        work = Path(folder) / "work"
-        work.mkdir()
+        work = prepare_folder(Path(folder) / "work", "TMPDIR")
         # Through a file, so that numbers are compared in the form in which they are stored.
         file = Path(folder) / "result.json"
         write_result(

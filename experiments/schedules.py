@@ -30,7 +30,7 @@ from rich.table import Table
 import jaxdrop
 from experiments._command import run_command
 from experiments._data import DataName, Split, data_digest, load
-from experiments._result import CannotRun
+from experiments._settings import check_counts, check_rates, check_seeds
 
 TRACES: list[str] = []  # one entry for each time the training is traced
 
@@ -124,11 +124,9 @@ def train(key: Any, rates: jax.Array, data: Split, *, units: int, batch: int) ->
 
 def check(config: Config) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning."""
-    for name in ("seeds", "epochs", "batch", "units"):
-        if getattr(config, name) < 1:
-            raise CannotRun(f"--{name} is {getattr(config, name)}, expected at least 1")
-    if not 0 <= config.rate <= 1:
-        raise CannotRun(f"--rate is {config.rate}, expected a probability")
+    check_counts(config, "seeds", "epochs", "batch", "units")
+    check_seeds(config)
+    check_rates(config, "rate", one=True)
 
 
 def ticks(config: Config) -> int:

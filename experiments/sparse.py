@@ -31,6 +31,7 @@ from experiments._command import run_command
 from experiments._data import DataName, Split, data_digest, load
 from experiments._lenet import LAYERS, Schedule, start, train_epochs
 from experiments._result import CannotRun, params_digest
+from experiments._settings import check_choice, check_counts, check_positive, check_seeds
 from experiments._sparse_show import draw, readme_line, show
 
 
@@ -56,19 +57,15 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning."""
-    for name in ("seeds", "epochs", "batch"):
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise CannotRun(f"--{name} is {value!r}, expected a whole number of at least 1")
+    check_counts(config, "seeds", "epochs", "batch")
+    check_seeds(config)
     if config.epochs % 40:
         raise CannotRun(
             f"--epochs is {config.epochs}, expected a multiple of 40, so that the schedule keeps "
             "the proportions of the paper's 200"
         )
-    if not 0 < config.learning_rate < 1:
-        raise CannotRun(f"--learning-rate is {config.learning_rate}, expected it between 0 and 1")
-    if config.data not in get_args(DataName):
-        raise CannotRun(f"--data is {config.data!r}, expected one of {get_args(DataName)}")
+    check_positive(config, "learning_rate")
+    check_choice(config, "data", get_args(DataName))
 
 
 def ticks(config: Config) -> int:

@@ -19,6 +19,7 @@ estimate of the error on new data the best one is a little too good.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -33,6 +34,7 @@ from experiments._feedforward import Net
 from experiments._recipe import Recipe, make_train
 from experiments._result import CannotRun
 from experiments._runs import run_sweep, runs_done
+from experiments._settings import MOST, check_choice, check_counts, check_rates, check_seeds, refuse
 from experiments._sweep_show import FIELDS, draw, readme_line, show
 
 Vectorize = Literal["auto", "vmap", "map"]
@@ -71,25 +73,17 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning."""
-    for name in ("seeds", "steps", "chunk", "devices"):
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise CannotRun(f"--{name} is {value!r}, expected a whole number of at least 1")
+    check_counts(config, "seeds", "steps", "chunk", "devices")
+    check_seeds(config)
     if config.steps % EVALUATIONS:
-        raise CannotRun(f"--steps is {config.steps}, expected a multiple of {EVALUATIONS}")
-    for name in ("rates", "learning_rates"):
-        values, top = getattr(config, name), 1.0 if name == "rates" else float("inf")
-        if not values or not all(0 <= value <= top for value in values):
-            raise CannotRun(f"--{name.replace('_', '-')} is {values}, expected 0 to {top}")
-    if not 0 <= config.input_rate <= 1:
-        raise CannotRun(f"--input-rate is {config.input_rate}, expected a probability")
-    if not config.hidden or min(config.hidden) < 1:
-        raise CannotRun(f"--hidden is {config.hidden!r}, expected units of one layer or more")
-    for name, kind in (("vectorize", Vectorize), ("data", DataName)):
-        if getattr(config, name) not in get_args(kind):
-            raise CannotRun(
-                f"--{name} is {getattr(config, name)!r}, expected one of {get_args(kind)}"
-            )
+        refuse("steps", config.steps, f"a multiple of {EVALUATIONS}")
+    check_rates(config, "rates", "input_rate", one=True)
+    if not config.learning_rates or not all(0 <= rate < math.inf for rate in config.learning_rates):
+        refuse("learning_rates", config.learning_rates, "numbers of at least 0")
+    if not config.hidden or not all(1 <= units <= MOST for units in config.hidden):
+        refuse("hidden", config.hidden, "units of one layer or more")
+    check_choice(config, "vectorize", get_args(Vectorize))
+    check_choice(config, "data", get_args(DataName))
     if config.devices > len(jax.devices()):
         raise CannotRun(f"--devices is {config.devices}, and there are {len(jax.devices())}")
 

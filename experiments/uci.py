@@ -37,6 +37,7 @@ import numpy as np
 from experiments._command import run_command
 from experiments._parts import Parts
 from experiments._result import CannotRun, params_digest
+from experiments._settings import check_counts, check_seeds
 from experiments._uci_data import UCIName, UCISet, load_folder, load_package
 from experiments._uci_net import evaluate, standardise, start, train
 
@@ -65,13 +66,8 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning or the data are not there."""
-    for name in ("samples", "epoch_factor"):
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            option = name.replace("_", "-")
-            raise CannotRun(f"--{option} is {value!r}, expected a whole number of at least 1")
-    if type(config.seed) is not int or not 0 <= config.seed < 2**31:
-        raise CannotRun(f"--seed is {config.seed!r}, expected a whole number from 0 to 2**31")
+    check_counts(config, "samples", "epoch_factor")
+    check_seeds(config)
     names = config.data if isinstance(config.data, tuple) else (config.data,)
     if not names or len(set(names)) < len(names) or not set(names) <= set(get_args(UCIName)):
         raise CannotRun(f"--data is {config.data!r}, expected some of {get_args(UCIName)}")

@@ -25,7 +25,8 @@ from flax import nnx
 from experiments import _uncertainty_curve, _uncertainty_digits
 from experiments._command import run_command
 from experiments._data import Split, data_digest, load
-from experiments._result import CannotRun, params_digest
+from experiments._result import params_digest
+from experiments._settings import check_choice, check_counts, check_seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +52,10 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise CannotRun with a sentence if a setting has no meaning."""
-    for name in ("samples", "rows", "units", "epochs"):
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise CannotRun(f"--{name} is {value!r}, expected a whole number of at least 1")
-    if type(config.seed) is not int or not 0 <= config.seed < 2**31:
-        raise CannotRun(f"--seed is {config.seed!r}, expected a whole number from 0 to 2**31")
-    if config.data not in ("mnist5k", "mnist"):
-        raise CannotRun(f"--data is {config.data!r}, expected mnist5k or mnist")
-    if config.outside not in (None, "fashion"):
-        raise CannotRun(f"--outside is {config.outside!r}, expected fashion, or nothing")
+    check_counts(config, "samples", "rows", "units", "epochs")
+    check_seeds(config)
+    check_choice(config, "data", ("mnist5k", "mnist"))
+    check_choice(config, "outside", (None, "fashion"))
     if config.outside:
         load(config.outside, config.data_dir)
 

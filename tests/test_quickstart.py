@@ -97,65 +97,6 @@ def test_reproduce_says_identical_then_what_differs(
         assert name in out
 
 
-@pytest.mark.parametrize(
-    "text, sentence",
-    [
-        ('{"experiment": "quicks', "is damaged, it is not JSON"),
-        ("[1, 2]", "is incomplete, it lacks experiment, config"),
-        ('{"experiment": "quickstart", "config": {}}', "it lacks environment, numbers, digests"),
-        ("null", "is incomplete"),
-        ("\xff", "is damaged"),
-    ],
-)
-def test_a_damaged_result_is_told_so(
-    text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "result.json"
-    path.write_bytes(text.encode("latin-1"))
-    assert reproduce.main([str(path)]) == 2
-    err = capsys.readouterr().err
-    assert sentence in err and str(path) in err
-
-
-@pytest.mark.parametrize(
-    "change, sentence",
-    [
-        ({"experiment": "quickstop"}, "experiment 'quickstop', which is not one that can"),
-        ({"experiment": "reproduce"}, "experiment 'reproduce', which is not one that can"),
-        ({"experiment": ["x"]}, "which is not one that can be reproduced"),
-        ({"config": {"epochs": 1}}, "does not fit this version"),
-        ({"config.epochs": "two"}, "--epochs is 'two', expected a whole number of at least 1"),
-        ({"config.hidden": 5}, "--hidden is 5"),
-        ({"config.data": "letters"}, "--data is 'letters'"),
-        ({"config.momentum": None}, "--momentum is None"),
-        ({"numbers": []}, "'numbers' is not a JSON object"),
-    ],
-)
-def test_a_result_that_cannot_be_run_is_told_so(
-    change: dict[str, Any],
-    sentence: str,
-    stored: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    result = read(stored)
-    for key, value in change.items():
-        part, _, field = key.partition(".")
-        if field:
-            result[part][field] = value
-        else:
-            result[part] = value
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(result))
-    assert reproduce.main([str(path)]) == 2
-    assert sentence in capsys.readouterr().err
-
-
-def test_a_missing_result_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert reproduce.main([str(tmp_path / "none.json")]) == 2
-    assert "cannot be read: No such file" in capsys.readouterr().err
-
-
 def no_training(*args: Any, **kwargs: Any) -> Any:
     raise AssertionError("the folder was to be checked before training")
 
@@ -183,7 +124,7 @@ def deny(**kwargs: Any) -> Any:
         (["--epochs", "0"], "--epochs is 0, expected a whole number of at least 1"),
         (["--seed", "-1"], "--seed is -1"),
         (["--hidden", "0"], "--hidden is (0,)"),
-        (["--learning-rate", "nan"], "--learning-rate is nan, expected a number >= 0"),
+        (["--learning-rate", "nan"], "--learning-rate is nan, expected a number above 0"),
         (["--batch", "5000"], "--batch is 5000, and there are 143"),
         (["--data", "mnist", "--data-dir", "/"], "has no train-images-idx3-ubyte (raw or .gz)"),
         (["--data", "mnist", "--data-dir", "/nowhere"], "type: scripts/run fetch mnist --data-dir"),
@@ -292,6 +233,56 @@ def told(config, tick):
 quickstart.run = told
 sys.exit(quickstart.main(sys.argv[1:]))
 """
+
+
+# Python gets to a signal when the compiler returns. By then the program runs, here for hours.
+BUSY = """
+import os, runpy, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import jax
+import jax.numpy as jnp
+from experiments import quickstart
+
+def run(config, tick):
+    def hours(x):
+        for i in range(60):
+            x = jnp.sin(x @ x + i)
+        threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+        return jax.lax.fori_loop(0, 2**30, lambda i, x: jnp.sin(x @ x), x)
+    print("kept until now")
+    jax.jit(hours)(jnp.ones((300, 300)))
+
+number, delay = int(sys.argv[1]), float(sys.argv[2])
+sys.argv[1:] = ["quickstart", "--data=digits", "--out", sys.argv[3]]
+quickstart.run = run
+runpy.run_module("experiments", run_name="__main__")
+"""
+
+
+def test_a_signal_while_jax_compiles_is_a_sentence_and_no_crash(tmp_path: Path) -> None:
+    calls = []
+    for number, code, delay in ((2, 130, 0.1), (15, 143, 0.1), (2, 130, 0.0)):
+        command = [
+            sys.executable,
+            "-c",
+            BUSY,
+            str(number),
+            str(delay),
+            str(tmp_path / f"{number}-{delay}"),
+        ]
+        process = subprocess.Popen(
+            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        calls.append((code, process))
+    try:
+        ends = [(code, *process.communicate(timeout=120), process) for code, process in calls]
+    finally:
+        for _, process in calls:
+            process.kill()
+    for code, out, err, process in ends:
+        assert process.returncode == code, (process.returncode, err)
+        assert "Stopped. Nothing of this run was saved" in err and "Traceback" not in err
+        assert out == "kept until now\n"
 
 
 def test_the_committed_result_shows_what_the_readme_says() -> None:

@@ -117,7 +117,11 @@ def test_a_folder_that_cannot_be_written_is_told(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert call(tmp_path / "file", writes(), monkeypatch=monkeypatch) == 2
-    assert "cannot be written to (Not a directory); choose another" in capsys.readouterr().err
+    assert "file', which is a file; expected a folder" in capsys.readouterr().err
+    assert call(tmp_path / "file" / "more", writes(), monkeypatch=monkeypatch) == 2
+    assert "cannot be written to (Not a directory); nothing was run" in capsys.readouterr().err
+    assert call(tmp_path / "a*b", writes(), monkeypatch=monkeypatch) == 2
+    assert "'*' in a path is a pattern to the libraries that save" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tool", ["npm", "apt-get"])

@@ -155,7 +155,7 @@ def test_a_pruned_network_that_is_cut_goes_on_to_the_same_end(
     assert kept.shape == (40, 3) and numbers["compression"][0] >= 1
     damaged = next(tmp_path.glob("seed-*"))
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    with pytest.raises(CannotRun, match="is damaged .* remove it to train this network"):
+    with pytest.raises(CannotRun, match="is damaged: its checksum .*; remove it"):
         sparse.run(config, folder=tmp_path)
 
 
@@ -180,10 +180,10 @@ def test_a_setting_without_meaning_is_told_so(module: Any, change: Any, sentence
     "module, change, sentence",
     [
         (mnist_ladder, {"steps": 7}, "--steps is 7, expected a multiple of 5"),
-        (rate, {"rates": (1.0,)}, r"--rates is \(1.0,\), expected probabilities below 1"),
+        (rate, {"rates": (1.0,)}, r"--rates is \(1.0,\), expected numbers from 0 to below 1"),
         (data_size, {"sizes": (0,)}, r"--sizes is \(0,\), expected whole numbers from 1"),
         (averaging, {"networks": 0}, "--networks is 0"),
-        (early_dropout, {"rate": 2.0}, "--rate is 2.0, expected a probability"),
+        (early_dropout, {"rate": 2.0}, "--rate is 2.0, expected a number from 0 to 1"),
         (sparse, {"epochs": 30}, "--epochs is 30, expected a multiple of 40"),
     ],
 )

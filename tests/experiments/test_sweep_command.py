@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments import reproduce, sweep  # noqa: E402  (after the check)
 from experiments._result import CannotRun  # noqa: E402
+from jaxdrop.training import CheckpointError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -69,7 +70,7 @@ def test_devices_and_an_interruption_change_no_bit(tmp_path: Path) -> None:
     assert sweep.run(config, lambda n=1: ran.append(n), tmp_path)["numbers"] == whole
     assert ran == [2, 2, 2]
     assert sweep.run(dataclasses.replace(config, devices=2))["numbers"] == whole
-    with pytest.raises(CannotRun, match="holds chunks of another sweep"):
+    with pytest.raises(CheckpointError, match="holds chunks of another sweep"):
         sweep.run(dataclasses.replace(config, chunk=1), folder=tmp_path)
 
 
@@ -87,10 +88,10 @@ def test_the_best_rate_has_the_standard_error_of_its_seeds() -> None:
     "change, sentence",
     [
         ({"steps": 7}, "--steps is 7, expected a multiple of 5"),
-        ({"rates": (1.5,)}, r"--rates is \(1.5,\), expected 0 to 1"),
+        ({"rates": (1.5,)}, r"--rates is \(1.5,\), expected numbers from 0 to 1"),
         ({"rates": ()}, r"--rates is \(\)"),
         ({"learning_rates": (-1.0,)}, "--learning-rates is"),
-        ({"input_rate": 2.0}, "--input-rate is 2.0, expected a probability"),
+        ({"input_rate": 2.0}, "--input-rate is 2.0, expected a number from 0 to 1"),
         ({"hidden": ()}, r"--hidden is \(\)"),
         ({"vectorize": "loop"}, "--vectorize is 'loop', expected one of"),
         ({"chunk": 0}, "--chunk is 0"),
