@@ -28,14 +28,13 @@ _HELD: set[IO[bytes]] = set()  # by this process: one file per folder that is in
 
 
 @contextmanager
-def held(folder: Path, what: str) -> Iterator[Callable[[], None]]:
+def held(folder: Path, what: str, *, together: bool = True) -> Iterator[Callable[[], None]]:
     """Keep a folder for oneself, or raise at once if it is in use.
 
     The lock is the kernel's (``flock``), on the file ``.jaxdrop-lock`` in the folder: it is gone
     when the process is, after a SIGKILL too, and what is then left of the file hinders nobody. A
     second call of the same process, in another thread or inside of the first, is refused as another
-    process is. Children that Python forks do not keep it; they must not write in the folder. Of
-    several processes of jax the first one locks for all, and all have to call this.
+    process is. Children that Python forks do not keep it; they must not write in the folder.
 
     On a file system or an operating system without such locks there is a RuntimeWarning, and no
     lock. Over NFS the lock holds between machines if the server has a lock manager.
@@ -43,6 +42,8 @@ def held(folder: Path, what: str) -> Iterator[Callable[[], None]]:
     Args:
       folder: made if it is missing.
       what: who asks, for the sentence that the second one gets; such as "fit".
+      together: whether all processes of jax call this and share the folder: the first one locks
+        for all, and a refusal is one in all. Otherwise each process locks for itself.
 
     Yields:
       A function that raises CheckpointError if the folder was deleted or moved in the meantime: to
@@ -55,7 +56,7 @@ def held(folder: Path, what: str) -> Iterator[Callable[[], None]]:
     refused: CheckpointError | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if jax.process_index() == 0:
+        if not together or jax.process_index() == 0:
             file = _lock(folder, what)
     except CheckpointError as error:
         refused = error
@@ -75,7 +76,7 @@ def held(folder: Path, what: str) -> Iterator[Callable[[], None]]:
             )
 
     try:
-        refused = refused_by_any(refused, folder)
+        refused = refused_by_any(refused, folder) if together else refused
         if refused:
             raise refused
         yield check

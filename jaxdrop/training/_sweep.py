@@ -108,7 +108,7 @@ def sweep(
     with ExitStack() as stack:
         kept = None
         if place is not None:
-            kept = SweepFolder(place, stack.enter_context(held(place, "sweep")))
+            kept = SweepFolder(place, stack.enter_context(held(place, "sweep", together=False)))
         way = vectorize
         if vectorize == "auto" and trial:
             stored = kept and kept.stored_way()

@@ -44,9 +44,9 @@ def other_process(folder: Path) -> "Iterator[subprocess.Popen[str]]":
         process.communicate()
 
 
-def refused(folder: Path, sentence: str) -> None:
+def refused(folder: Path, sentence: str, **options: Any) -> None:
     before = (folder / ".jaxdrop-lock").read_bytes()
-    with pytest.raises(jt.CheckpointError, match=sentence), held(folder, "this"):
+    with pytest.raises(jt.CheckpointError, match=sentence), held(folder, "this", **options):
         raise AssertionError("it was in use")
     assert (folder / ".jaxdrop-lock").read_bytes() == before
 
@@ -168,6 +168,8 @@ def test_one_of_several_processes_locks_for_all(
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with held(tmp_path, "this"):
         assert list(tmp_path.iterdir()) == []
+    with held(tmp_path, "this", together=False):
+        refused(tmp_path, "in use by this", together=False)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     from jax.experimental import multihost_utils
 

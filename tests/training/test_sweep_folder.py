@@ -34,9 +34,9 @@ def train(rate: Any, x: Any) -> Any:
     return jnp.mean(jaxdrop.dropout(jax.random.key(0), x, rate)) + jnp.asarray(CONSTANT).sum()
 
 
-def run(folder: Path | None, how: Callable[..., Any] = train, **options: Any) -> np.ndarray:
+def run(folder: Path | None, how: Callable[..., Any] = train, **options: Any) -> Any:
     settings: dict[str, Any] = {"shared": SHARED, "chunk": 2, "folder": folder} | options
-    result: np.ndarray = jt.sweep(how, settings.pop("axes", AXES), **settings)
+    result: Any = jt.sweep(how, settings.pop("axes", AXES), **settings)
     return result
 
 
@@ -78,6 +78,17 @@ def test_every_flipped_bit_and_every_cut_of_a_chunk_is_refused(folder: Path) -> 
             kept.load(1, SHAPE)
     path.write_bytes(content)
     np.testing.assert_array_equal(kept.load(1, SHAPE), whole)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "bool", "uint8", "complex64"])
+def test_results_of_every_dtype_come_back(dtype: str, tmp_path: Path) -> None:
+    def values(rate: Any) -> Any:
+        return {"a": (jnp.arange(3) * rate).astype(dtype), "b": ()}
+
+    with jax.numpy_dtype_promotion("standard"):
+        first, again = (run(tmp_path, values, shared={}) for _ in range(2))
+    assert first["a"].dtype == again["a"].dtype == dtype and again["b"] == ()
+    assert first["a"].tobytes() == again["a"].tobytes()
 
 
 def test_swapped_chunks_and_those_of_another_sweep_are_refused(folder: Path) -> None:
