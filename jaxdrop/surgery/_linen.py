@@ -18,7 +18,7 @@ from jaxdrop.surgery._attention import fast_attention
 from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._find import Path, Where, everywhere
 from jaxdrop.surgery._first import change_first
-from jaxdrop.surgery._interposed import inner_call
+from jaxdrop.surgery._interposed import inner_call, interceptors
 from jaxdrop.surgery._kinds import is_attention, is_dropout, is_layer, kind_of, rate_name
 
 
@@ -124,6 +124,16 @@ def _intercepting(interceptor: Any, what: str) -> Iterator[None]:
         raise nothing_chosen(what, "called within the context were", met.called.items())
 
 
+def is_replaced(module: Any) -> bool:
+    """Return whether a ``replaced`` that is active makes this module, of flax's, act as ours."""
+    active = [f for f in interceptors() or () if isinstance(f, _Replaced)]
+    return _is_flaxs(module) and any(f.where(module.path, module) for f in active)
+
+
+def _is_flaxs(module: Any) -> bool:
+    return isinstance(module, FlaxDropout) and not isinstance(module, jaxdrop.linen.Dropout)
+
+
 # Equal ones act alike: what was compiled within one is found again within the other.
 @dataclasses.dataclass(frozen=True)
 class _Replaced:
@@ -143,7 +153,7 @@ class _Replaced:
             changes[rate_name(module)] = new
         if is_attention(module) and self.bits == "fast":
             changes["attention_fn"] = fast_attention(module.attention_fn)
-        if isinstance(module, FlaxDropout) and not isinstance(module, jaxdrop.linen.Dropout):
+        if _is_flaxs(module):
             next_fun = inner_call(self, functools.partial(_drop, module, self.bits), context)
         with _changed(module, changes):
             return next_fun(*args, **kwargs)

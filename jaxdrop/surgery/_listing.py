@@ -13,6 +13,7 @@ from rich.table import Table
 from jaxdrop.surgery._downstream import mark, reached
 from jaxdrop.surgery._find import Path, find_dropouts
 from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_of
+from jaxdrop.surgery._linen import is_replaced
 
 _SHOWN = 4
 
@@ -128,7 +129,8 @@ def _linen(model: nn.Module, variables: Any, given: Any) -> list[Row]:
         module = context.module
         if context.method_name != "__call__" or not is_dropout(module):
             return next_fun(*args, **kwargs)
-        rows.setdefault(module.path, (kind_of(module), rate_of(module)))
+        kind = "jaxdrop Dropout" if is_replaced(module) else kind_of(module)
+        rows.setdefault(module.path, (kind, rate_of(module)))
         number = list(rows).index(module.path)
         if not is_attention(module):
             return mark(next_fun(*args, **kwargs), number)

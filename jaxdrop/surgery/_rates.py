@@ -145,15 +145,15 @@ def _fitting(model: nnx.Module, path: Path, module: Any, rate: Any) -> Any:
                 f"of shape {variable[...].shape}; give it one number, or that many"
             )
         return jnp.asarray(rate, jnp.float32)
-    stack = stack_of(model, path) if traced or shape else ()
-    for_each = bool(stack) and shape[: len(stack)] == stack
-    if isinstance(module, _ONE_NUMBER) and shape[len(stack) if for_each else 0 :]:
+    stack = stack_of(model, path) if isinstance(rate, (np.ndarray, jax.Array)) else ()
+    of_one = shape[len(stack) :] if shape[: len(stack)] == stack else shape
+    if isinstance(module, _ONE_NUMBER) and of_one:
         raise ValueError(
             f"got a rate of shape {shape} for the {kind_of(module)} at {path}, which takes one "
             "number"
         )
-    # What is no variable would stay behind as a tracer, and would not be shared out to a stack.
-    return in_variable(rate, stack) if traced or for_each else rate
+    # An attribute that is a tracer would stay behind; an array would be mapped over with the stack.
+    return in_variable(rate, stack) if traced or stack else rate
 
 
 def _takes_arrays(module: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -70,3 +71,12 @@ def test_an_attention_that_was_replaced_is_listed_as_ours() -> None:
     assert [row.kind for row in surgery.listing(model)] == ["jaxdrop MultiHeadAttention weights"]
     undo()
     assert [row.kind for row in surgery.listing(model)] == ["flax MultiHeadAttention weights"]
+
+
+def test_within_replaced_flaxs_linen_dropouts_are_listed_as_ours() -> None:
+    layer, x = nn.Dropout(0.5, deterministic=False), jnp.ones((2, 2))
+    with surgery.replaced(0.25):
+        assert surgery.listing(layer, x, variables={})[0][1:3] == ("jaxdrop Dropout", 0.25)
+    with surgery.replaced(0.25, lambda path, module: not path):
+        assert surgery.listing(layer, x, variables={})[0].kind == "jaxdrop Dropout"
+    assert surgery.listing(layer, x, variables={})[0].kind == "flax Dropout"

@@ -232,6 +232,15 @@ def test_rates_of_a_stack_may_be_set_layer_by_layer() -> None:
     assert model.blocks.drop.rate == 0.0 and kept(model(X)) == 1
 
 
+@pytest.mark.parametrize("rate", [jnp.float32(0.5), np.full(40, 0.5)], ids=["device", "features"])
+def test_an_array_is_no_rate_for_each_layer_unless_it_fits(rate: Any) -> None:
+    model = Net(Block)
+    surgery.set_rates(model, rate)
+    assert abs(kept(model(X)) - 1 / 16) < 0.025
+    surgery.rates_as_variables(model)
+    assert abs(kept(model(X)) - 1 / 16) < 0.025
+
+
 def test_a_table_shows_every_rate_of_a_stack() -> None:
     model = Net(Block)
     surgery.rates_as_variables(model)
