@@ -30,7 +30,7 @@ from experiments._result import (
 )
 from experiments._unfinished import open_unfinished, say_where
 from jaxdrop.training import CheckpointError
-from jaxdrop.training._lock import held
+from jaxdrop.training._lock import held, refused_by_any
 from jaxdrop.training._read import Unreadable
 
 LOST = "Nothing of this run was saved; earlier results are as they were."
@@ -162,12 +162,16 @@ def run_command(
             return work(config, folder)
 
     def work(config: Any, folder: Path) -> int:
-        unfinished, extra, began = None, (), {}
+        unfinished, refused, extra, began = None, None, (), {}
         if resume_point:
             if is_first():  # the others find what it made
-                unfinished = open_unfinished(folder, name, config)
-                say_where(name, unfinished, resume_point(config, unfinished.work))
-            agree("folders", str(folder))
+                try:
+                    unfinished = open_unfinished(folder, name, config)
+                    say_where(name, unfinished, resume_point(config, unfinished.work))
+                except CannotRun as reason:
+                    refused = CheckpointError(str(reason))
+            if refused := refused_by_any(refused, folder):
+                raise refused
             unfinished = unfinished or open_unfinished(folder, name, config)
             extra, began = (unfinished.work,), unfinished.began_elsewhere()
             left[0] = lambda: _how_far(unfinished.work, lambda at: resume_point(config, at))

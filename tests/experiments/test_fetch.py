@@ -124,6 +124,19 @@ def test_a_folder_that_cannot_be_written_is_told(
     assert "'*' in a path is a pattern to the libraries that save" in capsys.readouterr().err
 
 
+def test_two_calls_at_once_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def second(work: Path) -> Path:
+        assert fetch.main(["mnist", "--data-dir", str(tmp_path)]) == 2
+        return writes().get(work)
+
+    assert call(tmp_path, _sources.Source("slow", second), monkeypatch=monkeypatch) == 0
+    assert "is in use by scripts/run fetch mnist in process" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in (tmp_path / "mnist").iterdir()} == FILES
+    assert [p.name for p in tmp_path.iterdir()] == ["mnist"]
+
+
 @pytest.mark.parametrize("tool", ["npm", "apt-get"])
 def test_a_tool_that_is_missing_is_named(
     tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,324 @@
+"""Folders of experiments: in use, full, deleted, killed in, damaged: a sentence, nothing lost."""
+
+import errno
+import importlib
+import json
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
+from experiments import _command, _data, _kept, _result, _text, concrete, sweep  # noqa: E402
+from experiments.__main__ import find_experiments  # noqa: E402
+from experiments._result import CannotRun  # noqa: E402
+from jaxdrop.training._lock import NAME as LOCK  # noqa: E402
+from jaxdrop.training._lock import held  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+MODULES = {
+    name: module
+    for name in find_experiments()
+    if hasattr(module := importlib.import_module(f"experiments.{name}"), "Config")
+}
+SWEEP = ["--data=digits", "--hidden=4", "--steps=5", "--seeds=2", "--rates", "0", "0.5",
+         "--learning-rates=0.1", "--chunk=1", "--vectorize=map"]  # fmt: skip
+FILES = ["run.json", "sweep.json", "chunk-00002", "result.json", "table.csv", "figure.png"]
+
+
+class Numbers(NamedTuple):
+    train_error: jax.Array
+    test_error: jax.Array
+    train_loss: jax.Array
+    test_loss: jax.Array
+
+
+def train(
+    key: jax.Array, input_rate: Any, hidden_rate: Any, learning_rate: Any, data: Any
+) -> Numbers:
+    """Stands for a training: another number for every seed and rate."""
+    found = jax.random.uniform(key, (5,)) + hidden_rate
+    return Numbers(found, found, found, jnp.where(hidden_rate > 0, jnp.nan, found))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "make_train", lambda net, recipe: train)
+
+
+def numbers(folder: Path) -> Any:
+    return json.loads((folder / "result.json").read_text())["numbers"]
+
+
+def hidden(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".*")]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "make_train", lambda net, recipe: train)
+        assert sweep.main([*SWEEP, "--out", str(folder)]) == 0
+        yield numbers(folder)
+
+
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*args: Any) -> Any:
+        raise AssertionError("the folder was to be refused before")
+
+    for module in MODULES.values():
+        monkeypatch.setattr(module, "run", run)
+        monkeypatch.setattr(module, "check", lambda config: None)
+        monkeypatch.setattr(module, "ticks", lambda config: 1)
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("name", MODULES)
+def test_a_folder_that_will_not_do_is_told_before_any_work(
+    name: str, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    for out, sentence in (
+        ("run[1]", "'[' in a path is a pattern to the libraries that save"),
+        ("a*", "'*' in a path is a pattern"),
+        ("a\\b", "'\\\\' in a path is a pattern"),
+        ("file", "/file', which is a file; expected a folder"),
+        ("file/x", "/file/x cannot be written to (Not a directory); nothing was run"),
+    ):
+        assert MODULES[name].main(["--out", str(tmp_path / out)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert sentence in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with held(tmp_path, "someone else"):
+        assert MODULES[name].main(["--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path} is in use by someone else in process {os.getpid()} on" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", FILES)
+def test_a_full_disk_is_a_sentence_and_the_next_call_goes_on(
+    name: str, whole: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def full(source: Any, target: Any) -> None:
+        if Path(target).name.startswith(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as write does: without a name
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert sweep.main([*SWEEP, "--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert name in line and "No space left on device" in line
+    if name == "chunk-00002":
+        assert sweep.resume_point(sweep.Config(), tmp_path / "unfinished" / "work")
+    if name == "figure.png":
+        assert f"The numbers are stored in {tmp_path / 'result.json'}." in line
+        assert numbers(tmp_path) == whole
+    assert not hidden(tmp_path)
+    assert sweep.main([*SWEEP, "--out", str(tmp_path)]) == 0
+    assert ("Resuming" in capsys.readouterr().err) == (name not in ("run.json", "sweep.json"))
+    assert numbers(tmp_path) == whole
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "result.json", "table.csv"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_figure_is_as_it_was_when_the_disk_is_full_half_way(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "figure.png").write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
+    try:
+        assert sweep.main([*SWEEP, "--out", str(tmp_path)]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (
+        "figure.png cannot be written (File too large); what was there" in capsys.readouterr().err
+    )
+    assert (tmp_path / "figure.png").read_text() == "old" and not hidden(tmp_path)
+
+
+def test_nan_is_null_in_a_result(whole: Any) -> None:
+    assert whole["last"]["test_loss"][0][1] == [None]
+    assert None not in whole["last"]["test_loss"][0][0]
+
+
+def stops(after: int, then: Callable[[], None]) -> Callable[..., Any]:
+    """A run of the sweep that does something after so many runs."""
+    run = sweep.run
+
+    def stopped(config: Any, tick: Any, folder: Path) -> Any:
+        done = [0]
+
+        def told(n: int = 1) -> None:
+            done[0] += n
+            if done[0] == after:
+                then()
+
+        return run(config, told, folder)
+
+    return stopped
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_that_is_deleted_under_way_is_told(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(sweep, "run", stops(2, lambda: shutil.rmtree(out)))
+    assert sweep.main([*SWEEP, "--out", str(out)]) == 2
+    assert "was deleted or moved" in capsys.readouterr().err
+    assert not out.exists()
+
+    def run(config: Any, tick: Any, folder: Path) -> Any:
+        shutil.rmtree(tmp_path / "parts")
+        return concrete.Parts(folder, "x", tick).numbers("y", lambda: [np.ones(2)])
+
+    monkeypatch.setattr(concrete, "run", run)
+    assert concrete.main(["--out", str(tmp_path / "parts")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "x-y.numbers cannot be written (No such file or directory)" in line
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_results_are_stored_although_the_folder_was_deleted(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "run", stops(4, lambda: shutil.rmtree(tmp_path)))
+    assert sweep.main([*SWEEP, "--out", str(tmp_path)]) in (0, 2)
+    if (tmp_path / "result.json").exists():
+        assert numbers(tmp_path) == whole
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("left", [".run.json.partial", ".4711-run.json"])
+def test_what_a_kill_leaves_is_nobodys_but_ours(
+    left: str, whole: Any, tmp_path: Path, capsys: Any
+) -> None:
+    place = tmp_path / "unfinished"
+    place.mkdir()
+    (place / left).write_text('{"experim')
+    removed = tmp_path / ".unfinished.partial" / "work"  # killed as it removed what was done
+    removed.mkdir(parents=True)
+    (removed / "chunk").write_text("")
+    (tmp_path / ".figure.png.partial").write_text("half")
+    (tmp_path / LOCK).write_text("sweep in process 4711")
+    assert sweep.main([*SWEEP, "--out", str(tmp_path)]) == 0
+    assert numbers(tmp_path) == whole
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "result.json", "table.csv"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_nothing_that_was_saved_is_removed_when_a_run_fails(
+    whole: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, work = [*SWEEP, "--out", str(tmp_path)], tmp_path / "unfinished" / "work" / "grid"
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "run", stops(2, interrupt))
+        assert sweep.main(command) == 130
+    assert "goes on from run 2 of 4" in capsys.readouterr().err
+    chunks = {path: path.read_bytes() for path in work.glob("chunk-*")}
+    plan = (work / "sweep.json").read_text()
+    for text in ("[]", '{"width": "x"}', plan[:-9], plan.replace('"format"', '"frmt"')):
+        (work / "sweep.json").write_text(text)
+        assert sweep.main(command) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+        assert str(work) in line and "Traceback" not in line
+        assert {path: path.read_bytes() for path in chunks} == chunks
+    (work / "sweep.json").write_text(plan)
+    assert sweep.main(command) == 0 and numbers(tmp_path) == whole
+
+
+def test_every_flipped_bit_and_every_swap_of_what_is_kept_is_seen(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.numbers", tmp_path / "two.numbers"
+    found = [np.array([0.1, np.nan, -np.inf]), np.float64(2).reshape(())]
+    _kept.keep(one, found)
+    _kept.keep(two, [np.zeros(3), np.ones(())])
+    jax.tree.map(np.testing.assert_array_equal, _kept.kept(one), found)
+    raw = one.read_bytes()
+    damaged = [two.read_bytes(), b"", raw[:-1], raw + b"\0"]
+    for bit in range(8 * len(raw)):
+        flipped = bytearray(raw)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        one.write_bytes(content)
+        with pytest.raises(CannotRun, match="one.numbers is damaged: its checksum .* remove it"):
+            _kept.kept(one)
+    one.unlink()
+    with pytest.raises(CannotRun, match="one.numbers cannot be read"):
+        _kept.kept(one)
+
+
+def test_a_damaged_part_is_told_before_and_during_a_run(tmp_path: Path, capsys: Any) -> None:
+    command = ["--out", str(tmp_path)]
+    work = tmp_path / "unfinished" / "work"
+    from experiments import _unfinished
+
+    _unfinished.open_unfinished(tmp_path, "concrete", concrete.Config())
+    (work / "concrete-20-0.tree").write_bytes(b"rust")
+    assert concrete.main(command) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "concrete-20-0.tree is damaged: its checksum" in line
+    assert (work / "concrete-20-0.tree").read_bytes() == b"rust"
+
+
+def test_an_interrupt_that_jax_made_another_error_of_is_one(capsys: Any) -> None:
+    def work() -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("CpuCallback error calling callback") from error
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert _command.politely(work) == 143
+    assert capsys.readouterr().err.startswith("Stopped. Nothing of this run was saved")
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(RuntimeError, match="of its own"):
+        _command.politely(lambda: (_ for _ in ()).throw(RuntimeError("of its own")))
+
+
+def test_any_file_that_fails_is_a_sentence(tmp_path: Path, capsys: Any) -> None:
+    assert _command.politely(lambda: len((tmp_path / "none").read_text())) == 2
+    assert f"{tmp_path}/none cannot be read or written (No such file" in capsys.readouterr().err
+
+
+def test_data_are_read_from_folders_of_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / "a[1]*"
+    odd.mkdir()
+    (odd / "b.txt").write_text("text")
+    assert _text.load_text("python", str(odd)).tobytes() == b"text"
+    with pytest.raises(CannotRun, match="type: scripts/run fetch mnist"):
+        _data.load("mnist", "no\0where")
+    with pytest.raises(CannotRun, match=r"has no \*.txt"):
+        _text.load_text("python", "no\0where")
+
+
+@pytest.mark.parametrize("name", ["result.json", "figure.png"])
+def test_what_was_there_stays_when_writing_fails(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("old")
+    with pytest.raises(CannotRun, match=f"{name} cannot be written .No space"):
+        with _result.replacing(path) as partial:
+            partial.write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
