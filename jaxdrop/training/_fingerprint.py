@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 
-@jax.jit
 def fingerprint(tree: Any) -> jax.Array:
     """Return two uint32 per array: sums over its words of ``mix(word ^ m[index]) mod 2**32``.
 
@@ -18,8 +17,8 @@ def fingerprint(tree: Any) -> jax.Array:
     bits do not cancel, as they would in a sum that is linear in the words.
 
     Integer sums do not depend on their order, so that any sharding gives the same numbers, and
-    nothing leaves the devices but the result. Places count modulo 2**32 words. jit keeps one
-    program for each model, not one for each checkpoint.
+    nothing leaves the devices but the result. Places count modulo 2**32 words. A program is
+    compiled and kept for each shape and sharding in the tree, of which a model has few.
 
     Args:
       tree: arrays of any dtype but typed keys.
@@ -44,6 +43,7 @@ def linear_fingerprint(tree: Any) -> jax.Array:
     return jnp.stack(sums) if sums else jnp.zeros(0, jnp.uint32)
 
 
+@jax.jit
 def _sums(array: jax.Array) -> jax.Array:
     words, index = _words(array)
     place = _mix(index + np.uint32(0x9E3779B9))
