@@ -341,6 +341,21 @@ def test_a_state_of_another_kind_is_told_how_to_make_one(donate: bool) -> None:
             jt.make_eval_step(lambda variables, batch: 0)(state, BATCH)
 
 
+def test_what_makes_no_state_is_told_so() -> None:
+    model, key = NNXMLP(nnx.Rngs(0)), jax.random.key(0)
+    for tx in (0.1, optax.sgd):
+        with pytest.raises(TypeError, match="got tx of type .*, expected an optax transformation"):
+            jt.NNXTrainState.from_model(model, tx, key)
+    with pytest.raises(TypeError, match=r"an NNX model \(NNXMLP\) as params; .*from_model\("):
+        jt.TrainState.create(apply_fn=None, params=model, tx=optax.sgd(0.1), dropout_key=key)
+    for wrong, sentence in (
+        (NNXMLP, "got the class NNXMLP as model, expected an NNX module"),
+        (LinenMLP(), r"got LinenMLP as model, .* made by jaxdrop\.training\.TrainState\.create"),
+    ):
+        with pytest.raises(TypeError, match=sentence):
+            jt.NNXTrainState.from_model(wrong, optax.sgd(0.1), key)
+
+
 # The step of a loss function, which a rate's schedule takes.
 
 RATE = optax.linear_schedule(0.0, 0.5, 5)

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from jaxdrop.training._state import check_kept
+
 
 class Donating:
     """Call ``step(state, batch) -> (state, metrics)`` under jit and donate the state.
@@ -25,6 +27,7 @@ class Donating:
     def __call__(self, state: Any, batch: Any) -> Any:
         # What jit returns shares nothing, so a loop pays for the look at its first step only.
         if state is not self._returned():
+            check_kept(state)
             state = unshared(state)
         state, metrics = self._jitted(state, batch)
         self._returned = weakref.ref(state)
@@ -44,7 +47,7 @@ def unshared(tree: Any) -> Any:
     def alone(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
             return leaf
-        if leaf.is_deleted() or not leaf.size:
+        if not leaf.size:
             return leaf
         # One device tells for all: equal placement is what makes arrays share.
         place = leaf.addressable_data(0).unsafe_buffer_pointer()

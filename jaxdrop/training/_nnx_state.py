@@ -11,7 +11,7 @@ from flax import nnx, struct
 
 from jaxdrop._dropout import AnyKey
 from jaxdrop._key import check_key
-from jaxdrop.training._state import TrainState
+from jaxdrop.training._state import TrainState, check_kept
 
 
 class NNXTrainState(TrainState):
@@ -49,8 +49,19 @@ class NNXTrainState(TrainState):
           tx: an Optax transformation.
           dropout_key: the run's key.
           wrt: filter for what is trained; everything else is carried along.
+
+        Raises:
+          TypeError, ValueError: if dropout_key is not one random key, or model or tx is something
+            else.
         """
         key = check_key(dropout_key, "NNXTrainState.from_model")
+        if not isinstance(model, nnx.Module):
+            one = not isinstance(model, type)
+            kind = type(model).__name__ if one else f"the class {model.__name__}"
+            raise TypeError(
+                f"got {kind} as model, expected an NNX module; a Linen model's state is made by "
+                "jaxdrop.training.TrainState.create"
+            )
         graphdef, *states = nnx.split(model, wrt, nnx.RngState, ...)
         # Plain arrays: a Variable remembers the trace it was made in and refuses others.
         params, streams, others = (nnx.as_pure(state) for state in states)
@@ -88,6 +99,7 @@ class NNXTrainState(TrainState):
 
     def to_model(self) -> Any:
         """Return a copy of the model in eval mode that later steps leave alone."""
+        check_kept(self)
         return jax.tree.map(jnp.copy, self).bind()
 
 

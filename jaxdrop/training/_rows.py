@@ -29,13 +29,12 @@ class Rows:
             self._source, self.count = data, len(data)
             self.description: dict[str, Any] = {"rows": self.count}
         else:
-            arrays = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
-            self.count = _common_length(arrays, name)
-            self._arrays = jax.tree.map(_as_numpy, data)
-            self.description = {
-                "rows": self.count,
-                **{name: _describe(_as_numpy(leaf)) for name, leaf in arrays.items()},
-            }
+            named = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+            self.count = _common_length(named, name)
+            arrays = {path: _as_numpy(leaf, name + path) for path, leaf in named.items()}
+            self._arrays = jax.tree.unflatten(jax.tree.structure(data), list(arrays.values()))
+            described = {path: _describe(array) for path, array in arrays.items()}
+            self.description = {"rows": self.count, **described}
         if self.count < 1:
             raise ValueError(f"{name} has no rows")
 
@@ -44,11 +43,13 @@ class Rows:
         if self._source is None:
             return jax.tree.map(lambda a: a[numbers], self._arrays)
         rows = [self._source[int(i)] for i in numbers]
-        return jax.tree.map(lambda *parts: _as_numpy(np.stack(parts)), *rows)
+        return jax.tree.map(lambda *parts: _as_numpy(np.stack(parts), "rows"), *rows)
 
 
-def _as_numpy(array: Any) -> np.ndarray:
+def _as_numpy(array: Any, name: str) -> np.ndarray:
     array = np.asarray(array)
+    if array.dtype.kind in "OSUMm":
+        raise TypeError(f"got {name} of dtype {array.dtype}, expected numbers or bools")
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
@@ -56,10 +57,11 @@ def _common_length(arrays: dict[str, Any], name: str) -> int:
     shapes = {path: np.shape(array) for path, array in arrays.items()}
     lengths = {shape[0] for shape in shapes.values() if shape}
     if len(lengths) != 1 or () in shapes.values():
-        found = ", ".join(f"{path} {shape}" for path, shape in shapes.items()) or "none"
+        found = ", ".join(f"{path} {shape}" for path, shape in [*shapes.items()][:4]) or "none"
+        more = f" and {len(shapes) - 4} more" if len(shapes) > 4 else ""
         raise ValueError(
-            f"{name} has arrays of shapes {found}; expected one or more arrays with the same "
-            "leading axis, the rows"
+            f"{name} has arrays of shapes {found}{more}; expected one or more arrays with the same "
+            "leading axis, the rows (lists are taken apart: numpy.asarray makes arrays of them)"
         )
     return int(lengths.pop())
 

@@ -10,7 +10,7 @@ from flax import nnx
 from flax.training import train_state
 
 from jaxdrop._dropout import AnyKey
-from jaxdrop._key import check_key
+from jaxdrop._key import check_key, is_deleted
 from jaxdrop.training._serialization import make_serializable
 
 
@@ -68,10 +68,16 @@ class TrainState(train_state.TrainState):
           **kwargs: the fields that a subclass adds.
 
         Raises:
-          TypeError, ValueError: if dropout_key is not one random key, or the parameters stand
-            among the collections.
+          TypeError, ValueError: if dropout_key is not one random key, tx is no transformation, or
+            the parameters stand among the collections.
         """
         key = check_key(dropout_key, "TrainState.create")
+        _check_optimizer(tx)
+        if isinstance(params, nnx.Module):
+            raise TypeError(
+                f"got an NNX model ({type(params).__name__}) as params; make its state with "
+                "jaxdrop.training.NNXTrainState.from_model(model, tx, dropout_key)"
+            )
         if "params" in (collections or {}):
             raise ValueError(
                 "got 'params' among the collections, which are the variables beside the "
@@ -128,9 +134,18 @@ class TrainState(train_state.TrainState):
 make_serializable(TrainState)
 
 
+def _check_optimizer(tx: Any) -> None:
+    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+        raise TypeError(
+            f"got tx of type {type(tx).__name__}, expected an optax transformation, such as "
+            "optax.adam(1e-3)"
+        )
+
+
 def check_state(state: Any, caller: str) -> None:
     """Raise TypeError with the way to make a state, if this is none of jaxdrop.training."""
     if isinstance(state, TrainState):
+        check_kept(state)
         return
     linen = "jaxdrop.training.TrainState.create(apply_fn=..., params=..., tx=..., dropout_key=...)"
     model = "jaxdrop.training.NNXTrainState.from_model(model, tx, dropout_key)"
@@ -141,3 +156,12 @@ def check_state(state: Any, caller: str) -> None:
         way_out = f"make one with {model}"
     kind = f"{type(state).__module__}.{type(state).__qualname__}"
     raise TypeError(f"got a state of type {kind}, and {caller} takes a train state: {way_out}")
+
+
+def check_kept(state: Any) -> None:
+    """Raise ValueError if a step took over the memory of this state, or of a part of it."""
+    if any(is_deleted(leaf) for leaf in jax.tree.leaves(state)):
+        raise ValueError(
+            "got a state whose memory a training step took over; go on from the state that the "
+            "step, or fit, returned"
+        )

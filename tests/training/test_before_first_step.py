@@ -99,6 +99,21 @@ def test_a_state_of_another_kind_is_told_how_to_make_one(tmp_path: Path) -> None
         begin(tmp_path / "run", state=small.NNXNet(nnx.Rngs(0)))
 
 
+@pytest.mark.parametrize(
+    "y, sentence",
+    [
+        (small.DATA["y"].astype(str), r"got data\['y'\] of dtype <U11, expected numbers or bools"),
+        (small.DATA["y"].astype(object), r"got data\['y'\] of dtype object"),
+        (small.DATA["y"].tolist(), r"\['y'\]\[2\] \(\) and 67 more; .* numpy\.asarray makes"),
+    ],
+)
+def test_data_that_are_no_arrays_of_numbers_are_told_so(
+    y: Any, sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        begin(tmp_path / "run", data={"x": small.X, "y": y})
+
+
 def test_a_look_at_the_metrics_costs_no_second_trace() -> None:
     chex.clear_trace_counter()
     small.run(

@@ -175,6 +175,23 @@ def test_two_names_of_one_buffer_are_found(devices: int) -> None:
     assert int(state.step) == 1
 
 
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+def test_a_state_that_was_given_away_is_told_so(kind: str) -> None:
+    state, loss = state_of(kind, optax.sgd(0.1))
+    step = jt.make_train_step(loss)
+    after, _ = step(state, BATCH)
+    settings: dict[str, Any] = dict(seed=0, epochs=1, batch_size=8)
+    for use in (
+        lambda: step(state, BATCH),
+        lambda: step(after.replace(params=state.params), BATCH),
+        lambda: jt.fit(state, loss, BATCH, **settings),
+        *([lambda: state.to_model()] if kind == "nnx" else []),
+    ):
+        with pytest.raises(ValueError, match="memory a training step took over; go on from the"):
+            use()
+    step(after, BATCH)
+
+
 def test_the_step_can_still_be_lowered() -> None:
     state, loss = state_of("linen", optax.sgd(0.1))
     assert jt.make_train_step(loss).lower(state, BATCH).compile().cost_analysis()
