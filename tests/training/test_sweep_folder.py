@@ -252,6 +252,35 @@ def test_a_full_disk_is_told_so_and_what_was_saved_stays(
     np.testing.assert_array_equal(run(folder), whole)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may mount a disk")
+def test_a_disk_that_is_full_then_larger_then_read_only(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.system(f"mount -t tmpfs -o size=64k tmpfs {disk} 2>/dev/null"):
+        pytest.skip("no disk can be mounted here")
+    options: dict[str, Any] = {"shared": {}, "chunk": 1, "folder": disk / "sweep"}
+    try:
+        with pytest.raises(
+            jt.CheckpointError, match=r"could not be written \(No space left on dev"
+        ):
+            run(how=wide, **options)
+        saved = len(list((disk / "sweep").glob("chunk-*")))
+        assert 0 < saved < 4
+        assert not os.system(f"mount -o remount,size=1m {disk}")
+        done: list[int] = []
+        got = run(how=wide, on_chunk=lambda n, way: done.append(n), **options)
+        np.testing.assert_array_equal(got[:, 0], AXES["rate"])
+        assert done[0] == saved
+        assert not os.system(f"mount -o remount,ro {disk}")
+        refused(disk / "sweep", r"cannot be written to \(Read-only file system\)", how=wide)
+    finally:
+        os.system(f"umount {disk}")
+
+
+def wide(rate: Any) -> Any:
+    return jnp.full(4000, rate)
+
+
 def test_what_cannot_be_written_at_all_is_told_before_any_work(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
