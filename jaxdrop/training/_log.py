@@ -155,7 +155,7 @@ def _kept(path: Path, step: int, stored: np.ndarray | None) -> tuple[list[bytes]
 
 
 def _step(text: bytes, where: str) -> int:
-    values = parse_json(text, dict[str, int | float | None], where)
+    values = parse_json(text, dict[str, bool | int | float | None], where)
     step: int = as_type(values.get("step"), int, where, "step")
     return step
 

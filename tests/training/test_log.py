@@ -23,7 +23,7 @@ def written(tmp_path: Path) -> tuple[Path, np.ndarray]:
     """Six lines of steps 1 to 6, with half of a seventh, and the record of step 4."""
     log = Log(tmp_path, 0, write=True, tensorboard=False)
     for step in range(1, 7):
-        log.write(step, {"loss": 1 / step, "n": step, "odd": float("nan")})
+        log.write(step, {"loss": 1 / step, "n": step, "odd": float("nan"), "yes": True})
         if step == 4:
             record = log.record()
     log.close()
