@@ -25,6 +25,16 @@ def varies_over(value: Any) -> frozenset[Any]:
     return jax.typeof(value).manual_axis_type.varying
 
 
+def as_varying_as(value: Any, tree: Any) -> Any:
+    """Return the value, marked to vary over every mesh axis that it or an array of a tree does.
+
+    For the branches of a conditional, which have to be of one type whichever is taken.
+    """
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return value
+    return alike(value, over=frozenset().union(*map(varies_over, jax.tree.leaves(tree))))[0]
+
+
 def _marked(value: Any, axes: frozenset[Any]) -> Any:
     # Sorted, so that two processes trace the same program.
     return jax.lax.pcast(value, tuple(sorted(axes)), to="varying") if axes else value

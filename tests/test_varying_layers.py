@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 import jaxdrop.linen
 import jaxdrop.nnx
-from tests.family.layers import LAYERS, SEQUENCES
+from tests.family.layers import LAYERS, ROWS, SEQUENCES
 from tests.test_varying import by_itself, check, is_float
 
 pytestmark = pytest.mark.usefixtures("unoptimised")  # large programs
@@ -72,22 +72,52 @@ def test_every_layer_draws_from_the_key(layers: Any) -> None:
         assert any((ys[0][name] != y[name]).any() for y in ys), name
 
 
-CASES = [  # (key, x) vary
-    ("one axis", (True, True)),
-    ("one axis", (False, True)),
-    ("explicit", (True, False)),
-    ("two axes", (True, False)),
-    ("unchecked", (True, False)),
+BOTH, LINEN, NNX = (linen_layers, nnx_layers), (linen_layers,), (nnx_layers,)
+CASES = [  # (key, x, parameters) vary
+    (BOTH, "one axis", (False, True, False)),
+    (BOTH, "one axis", (False, False, True)),
+    (BOTH, "unchecked", (True, False, False)),
+    # What differs from one mesh to another is not the layers'.
+    (NNX, "explicit", (True, True, False)),
+    (LINEN, "two axes", (True, False, False)),
 ]
 
 
-@pytest.mark.parametrize(("mesh", "varies"), CASES, ids=str)
-@pytest.mark.parametrize("layers", [linen_layers, nnx_layers])
-def test_every_layer(layers: Any, mesh: str, varies: tuple[bool, bool]) -> None:
-    """Parameters are replicated; all layers are one program."""
+@pytest.mark.parametrize(
+    ("layers", "mesh", "varies"), [(one, *case) for which, *case in CASES for one in which]
+)
+def test_every_layer(layers: Any, mesh: str, varies: tuple[bool, bool, bool]) -> None:
+    """All layers are one program."""
     params, call = layers()
-    key, x = varies
-    check(call, (jax.random.key(5), INTEGERS, FLOATS, params), (key, x, x, False), mesh)
+    key, x, learned = varies
+    check(call, (jax.random.key(5), INTEGERS, FLOATS, params), (key, x, x, learned), mesh)
+
+
+class Add(nn.Module):
+    @nn.compact
+    def __call__(self, x: jax.Array, other: jax.Array) -> jax.Array:
+        return x + other
+
+
+class NNXAdd(nnx.Module):
+    def __call__(self, x: jax.Array, other: jax.Array) -> jax.Array:
+        return x + other
+
+
+def linen_add(key: jax.Array, x: jax.Array, other: jax.Array) -> jax.Array:
+    layer = jaxdrop.linen.LayerDrop(Add(), 0.5, deterministic=False)
+    return layer.apply({}, x, other=other, rngs={"dropout": key})
+
+
+def nnx_add(key: jax.Array, x: jax.Array, other: jax.Array) -> jax.Array:
+    return jaxdrop.nnx.LayerDrop(NNXAdd(), 0.5)(x, other, rngs=key)
+
+
+@pytest.mark.parametrize("add", [linen_add, nnx_add])
+def test_a_layer_that_is_skipped_may_read_what_varies(add: Any) -> None:
+    """The branches of one conditional: x alone, which is replicated, and x with what varies."""
+    for seed in (0, 1, 2, 3):  # run and skipped
+        check(add, (jax.random.key(seed), ROWS, ROWS), (False, False, True), "one axis")
 
 
 ZONEOUT = functools.partial(jaxdrop.linen.Zoneout, deterministic=True)

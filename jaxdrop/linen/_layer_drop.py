@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
-from jaxdrop._varying import varies_over
+from jaxdrop._varying import as_varying_as, varies_over
 
 
 class LayerDrop(nn.Module):
@@ -73,7 +73,7 @@ class LayerDrop(nn.Module):
             kwargs["deterministic"] = layer_deterministic
 
         def run_layer(module: Any, x: jax.Array) -> jax.Array:
-            return check_output(module.layer(x, *args, **kwargs), x)
+            return as_varying_as(check_output(module.layer(x, *args, **kwargs), x), x)
 
         def drop(key: Any, x: Any, rate: Any, deterministic: Any) -> jax.Array:
             x, run = decide(key, x, rate, deterministic)
@@ -84,6 +84,8 @@ class LayerDrop(nn.Module):
                 return x
             if varies_over(run):  # shards that decide on their own cannot sum inside of a branch
                 return jnp.where(run, run_layer(self, x), x)
+            scope: Any = self.scope
+            x = as_varying_as(x, (self.layer.variables, scope.rngs, args, kwargs))
             return nn.cond(run, run_layer, lambda module, x: x, self, x)
 
         def draw_key() -> jax.Array:

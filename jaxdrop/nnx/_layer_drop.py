@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
-from jaxdrop._varying import varies_over
+from jaxdrop._varying import as_varying_as, varies_over
 from jaxdrop.nnx._rate import held, value_of
 from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 
@@ -86,7 +86,7 @@ class LayerDrop(Mode, nnx.Module):
         def run_layer(layer: Any, x: jax.Array, moved: dict[int, Any]) -> jax.Array:
             given = [moved.get(i, leaf) for i, leaf in enumerate(leaves)]
             more, named = jax.tree.unflatten(tree, given)
-            return check_output(layer(x, *more, **named), x)
+            return as_varying_as(check_output(layer(x, *more, **named), x), x)
 
         def drop(key: Any, x: Any, rate: Any, deterministic: Any) -> jax.Array:
             x, run = decide(key, x, rate, deterministic)
@@ -94,6 +94,7 @@ class LayerDrop(Mode, nnx.Module):
                 return run_layer(self.layer, x, moving) if run else x
             if varies_over(run):  # shards that decide on their own cannot sum inside of a branch
                 return jnp.where(run, run_layer(self.layer, x, moving), x)
+            x = as_varying_as(x, (nnx.as_pure(nnx.state((self.layer, moving))), leaves))
             return nnx.cond(run, run_layer, _skip, self.layer, x, moving)
 
         mode = mode_of(self, deterministic)

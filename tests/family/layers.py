@@ -111,7 +111,9 @@ LAYERS: dict[str, Layer] = {name: _member(name) for name in MODULES} | {
         ROWS,
     ),
     "DropConnectDense": _with_features("DropConnectDense", (0.4,)),
-    "DropConnectDense, per example": _with_features("DropConnectDense", (0.4,), per_example=True),
+    "DropConnectDense, per example": _with_features(
+        "DropConnectDense", (0.4,), per_example=True, chunk=1
+    ),
     "ConcreteDropout": Layer(
         lambda: L.ConcreteDropout(0.3, deterministic=False),
         lambda rngs: N.ConcreteDropout(0.3, rngs=rngs),
