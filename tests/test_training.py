@@ -2,7 +2,7 @@
 
 import doctest
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import chex
@@ -21,6 +21,14 @@ import jaxdrop.nnx
 import jaxdrop.training as jt
 from jaxdrop import surgery
 from jaxdrop.training import _nnx_state, _state, _step
+from tests.training.conftest import compiled_in
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with compiled_in(tmp_path_factory.mktemp("compiled")):
+        yield
+
 
 X = jax.random.normal(jax.random.key(100), (16, 6))
 Y = jnp.arange(16) % 3

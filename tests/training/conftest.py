@@ -1,6 +1,8 @@
 """Every call of fit compiles its step anew; in these tests they are the same few programs."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 import pytest
@@ -12,9 +14,10 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(scope="package", autouse=True)
-def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")), **OPTIONS}
+@contextmanager
+def compiled_in(folder: Path) -> Iterator[None]:
+    """Keep compiled programs in a folder, for whoever compiles the same one again."""
+    options = {"jax_compilation_cache_dir": str(folder), **OPTIONS}
     before = {name: getattr(jax.config, name) for name in options}
     for name, value in options.items():
         jax.config.update(name, value)
@@ -23,3 +26,9 @@ def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with compiled_in(tmp_path_factory.mktemp("compiled")):
+        yield
