@@ -250,3 +250,39 @@ def test_a_table_shows_every_rate_of_a_stack() -> None:
     shown = [list(surgery.table(m).columns[2].cells) for m in (model, many)]
     assert sorted(shown[0]) == ["0", "0, 0.5, 0.25"]
     assert sorted(shown[1]) == ["0 to 0.5", "0.5, 0.125"]
+
+
+class Tower(nnx.Module):
+    """A model that is a stack itself."""
+
+    @nnx.split_rngs(splits=3)
+    @nnx.vmap(in_axes=(0, 0))
+    def __init__(self, rngs: nnx.Rngs):
+        self.dense = nnx.Linear(40, 40, use_bias=False, rngs=rngs)
+        self.dense.kernel[...] = jnp.eye(40)
+        self.drop = jaxdrop.nnx.Dropout(0.0, rngs=rngs)
+
+    @nnx.scan(in_axes=(0, nnx.Carry), out_axes=nnx.Carry)
+    def __call__(self, x: Any) -> Any:
+        return self.drop(self.dense(x))
+
+
+class SplitInTheCall(Unsplit):
+    """A stack whose one stream is split each time that it runs."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def __call__(self, x: Any) -> Any:
+        with nnx.split_rngs(self.blocks, splits=3):
+            return super().__call__(x)
+
+
+@pytest.mark.parametrize("make", [lambda: Tower(nnx.Rngs(0)), SplitInTheCall], ids=["self", "call"])
+def test_other_ways_to_run_a_stack(make: Any) -> None:
+    model = make()
+    surgery.insert(model, is_dense, 0.5, rngs=nnx.Rngs(7))
+    assert abs(kept(model(X)) - 1 / 8) < 0.035
+    surgery.rates_as_variables(model)
+    surgery.set_rates(model, jnp.array([0.0, 0.0, 0.5]))
+    assert abs(kept(model(X)) - 1 / 4) < 0.045
