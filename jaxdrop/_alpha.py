@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdrop._axes import check_layout
-from jaxdrop._check import check_dims, check_input
-from jaxdrop._dropout import AnyKey, keep_mask
+from jaxdrop._check import check_dims, check_real_input
+from jaxdrop._drop import host_law
+from jaxdrop._dropout import AnyKey, mask_of
 from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
@@ -22,6 +23,8 @@ _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 SATURATION = -_SELU_ALPHA * _SELU_SCALE
 """What SELU tends to for very negative input, about -1.7581."""
+
+_WHY = "since SELU has no complex form"
 
 
 def alpha_dropout(
@@ -65,7 +68,7 @@ def alpha_dropout(
     >>> f"{abs(y.mean()):.1f} {y.std():.1f}"
     '0.0 1.0'
     """
-    x = check_input(x, "alpha_dropout")
+    x = check_real_input(x, "alpha_dropout", "x", _WHY)
     shared = check_dims(broadcast_dims, x.ndim)
     return _alpha(key, x, rate, shared, deterministic, "alpha_dropout")
 
@@ -108,7 +111,7 @@ def feature_alpha_dropout(
     >>> bool((y == y[:, :1, :1]).all())
     True
     """
-    x = check_input(x, "feature_alpha_dropout")
+    x = check_real_input(x, "feature_alpha_dropout", "x", _WHY)
     _, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "feature_alpha_dropout")
     return _alpha(key, x, rate, set(spatial), deterministic, "feature_alpha_dropout")
 
@@ -116,10 +119,6 @@ def feature_alpha_dropout(
 def _alpha(
     key: Any, x: jax.Array, rate: Any, shared: set[int], deterministic: Any, caller: str
 ) -> jax.Array:
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise TypeError(
-            f"got x of dtype {x.dtype}; {caller} takes a real array, since SELU has no complex form"
-        )
     checked = check_rate(rate)
     check_rate_shape(checked, tuple(1 if d in shared else n for d, n in enumerate(x.shape)))
     key, test_mode = resolve(key, checked, deterministic, caller)
@@ -127,22 +126,23 @@ def _alpha(
         return x
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
-    y = _saturate(key, x, checked.value, _affine(checked, product_dtype(x.dtype)), tuple(shared))
+    law = host_law(checked, None, False)
+    y = _saturate(key, x, law, _affine(checked, product_dtype(x.dtype)), tuple(sorted(shared)))
     return choose(test_mode, x, y)
 
 
+@functools.partial(jax.jit, static_argnames="shared", inline=True)
 def _saturate(
-    key: Any, x: jax.Array, rate: Any, constants: tuple[Any, Any, Any], shared: tuple[int, ...]
+    key: Any, x: jax.Array, law: Any, constants: tuple[Any, Any, Any], shared: tuple[int, ...]
 ) -> jax.Array:
-    # The threshold of a host rate is exact only on the host, hence a closure and no argument.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def masked(key: Any, x: jax.Array, a: Any, b: Any, dropped: Any) -> jax.Array:
+    def masked(key: Any, x: jax.Array, law: Any, a: Any, b: Any, dropped: Any) -> jax.Array:
         a, b, dropped = (follow(c, x) for c in (a, b, dropped))
-        keep = follow(keep_mask(key, x.shape, rate, broadcast_dims=shared), x)
+        keep = follow(mask_of(key, law, x.shape, shared), x)
         wide = keep_where(keep, x.astype(a.dtype), a) + jnp.where(keep, b, dropped)
         return wide.astype(x.dtype)
 
-    return masked(key, x, *constants)
+    return masked(key, x, law, *constants)
 
 
 def _affine(rate: Rate, dtype: Any) -> tuple[Any, Any, Any]:

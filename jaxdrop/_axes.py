@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxdrop._check import check_integer
+from jaxdrop._check import check_integer, check_sequence
 
 _WAY_OUT = {
     "batch_axis": "; batch_axis=None says that there is no batch",
@@ -47,7 +47,10 @@ def check_sides(value: Any, dims: int, name: str, caller: str, at_least: int) ->
             f"got x without a spatial dimension; {caller} needs one besides batch and channels"
         )
     expected = f"integers: {caller} counts elements"
-    each = tuple(value) if np.iterable(value) else (value,) * dims
+    if np.iterable(value):
+        each = check_sequence(value, name, expected)
+    else:
+        each = (value,) * dims
     sides = tuple(check_integer(side, name, expected) for side in each)
     if len(sides) != dims:
         raise ValueError(

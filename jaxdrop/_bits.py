@@ -10,6 +10,7 @@ from jax.interpreters import batching, mlir
 from jaxtyping import Array, Key, UInt32
 
 from jaxdrop import _index
+from jaxdrop._check import check_shape
 from jaxdrop._key import check_key, key_words
 from jaxdrop._mix import WEYL, rounds
 from jaxdrop._varying import alike
@@ -25,10 +26,13 @@ def random_bits(
     """Draw uniform 32-bit words, each a function of the key and of its row-major index alone.
 
     Args:
-      key: a random key of any implementation, or a legacy uint32 key.
+      key: a random key of any implementation, or a legacy uint32 key of 2 or 4 words.
       shape: shape of the result; its size may exceed 2**32.
       index_offset: position of the first element in the global array, one integer per leading
-        dimension, Python or traced. ``(first_row,)`` continues an array from that row on.
+        dimension. ``(first_row,)`` continues an array from that row on. Exact for arrays of up to
+        2**64 elements. A concrete array of jax is waited for; a traced integer of any dtype is
+        taken as it is, where one that is negative, or beyond the array, draws from elsewhere in the
+        2**64 elements.
       global_shape: shape of the whole array of which the result is a block. Needed when the block
         does not span the trailing dimensions; otherwise it saves the carry past 2**32.
 
@@ -46,7 +50,7 @@ def random_bits(
     True
     """
     key = check_key(key, "random_bits")
-    block, base = _index.locate(shape, index_offset, global_shape)
+    block, base = _index.locate(check_shape(shape), index_offset, global_shape)
     return _random_bits(key, base, block)
 
 

@@ -1,7 +1,7 @@
 """concrete_dropout: dropout whose rate is learned by gradient descent (Gal et al. 2017)."""
 
 import functools
-import numbers
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from jaxdrop._bits import random_bits
-from jaxdrop._check import check_dims, check_input
+from jaxdrop._check import (
+    check_count,
+    check_dims,
+    check_input,
+    check_number,
+    check_real_input,
+)
+from jaxdrop._drop import lift
 from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
@@ -69,13 +76,10 @@ def concrete_dropout(
     True
     """
     x = check_input(x, "concrete_dropout")
-    if not isinstance(temperature, numbers.Real) or isinstance(temperature, bool):
-        raise TypeError(
-            f"got temperature={temperature!r:.60} of type {type(temperature).__name__}, expected a "
-            "Python number above 0, such as 0.1: a static one, which the computation is chosen by"
-        )
-    if not temperature > 0:
-        raise ValueError(f"got {temperature=}, expected a number above 0, such as 0.1")
+    expected = "a Python number above 0, such as 0.1: a static one, which chooses the computation"
+    if isinstance(temperature, (np.ndarray, jax.Array)):
+        raise TypeError(f"got temperature={temperature!r:.60}, expected {expected}")
+    check_number(temperature, "temperature", expected, lambda t: 0 < t < math.inf)
     shared = check_dims(broadcast_dims, x.ndim)
     checked = check_rate(rate)
     key, test_mode = resolve(key, checked, deterministic, "concrete_dropout")
@@ -86,16 +90,22 @@ def concrete_dropout(
     p = _differentiable(rate)
     drawn = tuple(1 if d in shared else n for d, n in enumerate(x.shape))
     check_rate_shape(checked, drawn)
+    return choose(test_mode, x, _smooth(key, x, p, drawn, temperature))
 
+
+@functools.partial(jax.jit, static_argnames=("drawn", "temperature"), inline=True)
+def _smooth(
+    key: Any, x: jax.Array, p: jax.Array, drawn: tuple[int, ...], temperature: float
+) -> jax.Array:
     # Only the key is kept: logistic noise and mask are computed again in the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def smooth(key: jax.Array, x: jax.Array, p: jax.Array) -> jax.Array:
-        p = p.reshape((1,) * (x.ndim - p.ndim) + p.shape) if p.ndim else p
+    def smooth(key: Any, x: jax.Array, p: jax.Array) -> jax.Array:
+        p = lift(p, x.ndim)
         scale = jnp.where(p < _MOST, 1 / (1 - p), 0)  # a traced rate of 1 keeps nothing
         kept = (1 - _dropped(p, random_bits(key, drawn), temperature)) * scale
         return scaled(x, follow(kept, x))
 
-    return choose(test_mode, x, smooth(key, x, p))
+    return smooth(key, x, p)
 
 
 def concrete_regularizer(
@@ -114,8 +124,8 @@ def concrete_regularizer(
     Args:
       rate: the layer's rate, a scalar. Gradients flow to it.
       kernel: the weights that multiply the dropped array.
-      inputs: how many units are dropped, each with its own decision: the size of the last
-        dimension for a dense layer, the number of channels if whole channels are dropped.
+      inputs: how many units are dropped, 1 or more, each with its own decision: the size of the
+        last dimension for a dense layer, the number of channels if whole channels are dropped.
       weight_factor: l**2 / N, with the prior's length scale l (the authors use 1e-4) and the number
         N of training examples.
       entropy_factor: 2 / N for a squared error weighted by ``exp(-log_variance)`` without its half,
@@ -123,6 +133,10 @@ def concrete_regularizer(
 
     Returns:
       Scalar, to be added to the loss. It is least at a rate near 1/2 for small weights.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected; of factors, finite numbers of
+        0 or more. A traced one is taken as it is.
 
     Reference:
       Gal, Hron & Kendall, Concrete Dropout, 2017, equations 3 and 4; the scaling by 1 / (1 - rate)
@@ -141,11 +155,14 @@ def concrete_regularizer(
             f"got a rate of shape {np.shape(rate)}; concrete_regularizer takes one rate for one "
             "layer: map over several with jax.vmap, each with the part of the kernel that it drops"
         )
-    kernel = check_input(kernel, "concrete_regularizer", "kernel")
+    kernel = check_real_input(kernel, "concrete_regularizer", "kernel", "the weights of a layer")
+    units = check_count(inputs, "inputs", "how many units are dropped")
+    for name, factor in (("weight_factor", weight_factor), ("entropy_factor", entropy_factor)):
+        check_number(factor, name, "a finite number of 0 or more", lambda f: 0 <= f < math.inf)
     p = _differentiable(rate)
     entropy = -(p * jnp.log(p) + (1 - p) * jnp.log1p(-p))
     squares = jnp.sum(jnp.square(kernel.astype(p.dtype)))
-    return weight_factor * squares / (1 - p) - entropy_factor * inputs * entropy
+    return weight_factor * squares / (1 - p) - entropy_factor * units * entropy
 
 
 def _differentiable(rate: Any) -> jax.Array:

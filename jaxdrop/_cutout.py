@@ -13,10 +13,11 @@ from jaxdrop import _index
 from jaxdrop._axes import check_layout, check_sides
 from jaxdrop._bits import random_bits
 from jaxdrop._check import check_input
+from jaxdrop._drop import host_law, law_of
 from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
-from jaxdrop._rate import all_dropped, check_rate, threshold
+from jaxdrop._rate import Rate, check_rate
 
 
 def cutout(
@@ -76,22 +77,31 @@ def cutout(
     key, test_mode = resolve(key, checked, deterministic, "cutout")
     if test_mode is True or x.size == 0:
         return x
+    blocks = tuple(zip(spatial, sides, strict=True))
+    return choose(test_mode, x, _cut(key, x, host_law(checked, None, False), batch, blocks))
 
+
+@functools.partial(jax.jit, static_argnames=("batch", "blocks"), inline=True)
+def _cut(
+    key: Any, x: jax.Array, law: Any, batch: int | None, blocks: tuple[tuple[int, int], ...]
+) -> jax.Array:
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def cut(key: Any, x: jax.Array) -> jax.Array:
+    def cut(key: Any, x: jax.Array, law: Any) -> jax.Array:
+        if isinstance(law, Rate):
+            law = law_of(law, None, False)
         examples = tuple(n if d == batch else 1 for d, n in enumerate(x.shape))
-        words = random_bits(key, (*examples, len(spatial) + 1))
-        inside = words[..., -1] < threshold(checked)
-        if (always := all_dropped(checked)) is not None:
-            inside = inside | always
-        for j, (d, side) in enumerate(zip(spatial, sides, strict=True)):
+        words = random_bits(key, (*examples, len(blocks) + 1))
+        inside = words[..., -1] < law.cut
+        if law.full is not None:
+            inside = inside | law.full
+        for j, (d, side) in enumerate(blocks):
             start = _below(words[..., j], x.shape[d]) - np.int32(side // 2)
             line = tuple(n if e == d else 1 for e, n in enumerate(x.shape))
             at = jax.lax.broadcasted_iota(jnp.int32, line, d)
             inside = inside & (at >= start) & (at < start + np.int32(side))
         return jnp.where(follow(inside, x), jnp.zeros((), x.dtype), x)
 
-    return choose(test_mode, x, cut(key, x))
+    return cut(key, x, law)
 
 
 def _below(words: jax.Array, n: int) -> jax.Array:

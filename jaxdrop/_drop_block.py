@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from jaxdrop._axes import check_layout, check_sides
-from jaxdrop._check import check_broadcast, check_input
-from jaxdrop._dropout import AnyKey, keep_mask
+from jaxdrop._check import check_broadcast, check_input, check_switch
+from jaxdrop._drop import host_law
+from jaxdrop._dropout import AnyKey, mask_of
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import Rate, check_rate, scale
@@ -73,6 +74,7 @@ def drop_block(
     x = check_input(x, "drop_block")
     batch, channel, spatial = check_layout(batch_axis, channel_axis, x.ndim, "drop_block")
     sides = check_sides(block_size, len(spatial), "block_size", "drop_block", at_least=1)
+    share_channels = check_switch(share_channels, "share_channels")
     checked = check_rate(rate)
     block = dict(zip(spatial, sides, strict=True))
     shared = (channel,) if share_channels and channel is not None else ()
@@ -84,18 +86,32 @@ def drop_block(
         return x
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
-    gamma = _seed_rate(checked, math.prod(sides))
+    law = host_law(Rate(_seed_rate(checked, math.prod(sides))), None, False)
+    factor = scale(checked, product_dtype(x.dtype))
+    return choose(test_mode, x, _masked(key, x, law, factor, tuple(block.items()), shared))
+
+
+@functools.partial(jax.jit, static_argnames=("blocks", "shared"), inline=True)
+def _masked(
+    key: Any,
+    x: jax.Array,
+    law: Any,
+    factor: Any,
+    blocks: tuple[tuple[int, int], ...],
+    shared: tuple[int, ...],
+) -> jax.Array:
+    sides = dict(blocks)
 
     # prevent_cse=False lets XLA fuse the recomputed mask into the backward loop.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def masked(key: Any, x: jax.Array, factor: Any) -> jax.Array:
-        grown = tuple(n + block.get(d, 1) - 1 for d, n in enumerate(x.shape))
-        keep = keep_mask(key, grown, gamma, broadcast_dims=shared)
-        for d, side in block.items():
+    def masked(key: Any, x: jax.Array, law: Any, factor: Any) -> jax.Array:
+        grown = tuple(n + sides.get(d, 1) - 1 for d, n in enumerate(x.shape))
+        keep = mask_of(key, law, grown, shared)
+        for d, side in blocks:
             keep = _all_along(keep, d, side)
         return jnp.where(follow(keep, x), scaled(x, follow(factor, x)), jnp.zeros((), x.dtype))
 
-    return choose(test_mode, x, masked(key, x, scale(checked, product_dtype(x.dtype))))
+    return masked(key, x, law, factor)
 
 
 def _all_along(keep: jax.Array, d: int, side: int) -> jax.Array:

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,10 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Inexact
 
-from jaxdrop import _index
-from jaxdrop._check import check_input
+from jaxdrop._check import check_count, check_input, check_switch
 from jaxdrop._drop import host_law, masked_scale, named_sharding
 from jaxdrop._dropout import AnyKey, dropout
+from jaxdrop._index import Limbs, add, check_offsets, locate, times
 from jaxdrop._key import key_words
 from jaxdrop._mode import choose, resolve
 from jaxdrop._rate import check_rate, check_rate_shape
@@ -122,12 +121,13 @@ def drop_connect_dense(
             f"got x of shape {x.shape} and a kernel of shape {kernel.shape}; drop_connect_dense "
             "multiplies (..., inputs) by (inputs, outputs)"
         )
-    if len(index_offset) > 1 or (index_offset and not per_example):
+    per_example, offsets = check_switch(per_example, "per_example"), check_offsets(index_offset)
+    if len(offsets) > 1 or (offsets and not per_example):
         raise ValueError(
-            f"got index_offset={tuple(index_offset)!r} with {per_example=}; only per_example=True "
+            f"got index_offset={offsets!r} with {per_example=}; only per_example=True "
             "has masks to place, and it takes (first_example,)"
         )
-    chunk = _check_chunk(chunk)
+    chunk = check_count(chunk, "chunk", "how many examples to compute at a time")
     checked = check_rate(rate)
     check_rate_shape(checked, kernel.shape)
     key, test_mode = resolve(key, checked, deterministic, "drop_connect_dense")
@@ -136,44 +136,39 @@ def drop_connect_dense(
         return jnp.matmul(x, kernel)
     if not per_example:
         return jnp.matmul(x, dropout(key, kernel, rate, deterministic=test_mode))
-    block, base = _index.locate((rows, *kernel.shape), index_offset, None)
-    first = jnp.asarray(index_offset[0] if index_offset else 0, jnp.uint32)
+    block, base = locate((rows, *kernel.shape), offsets, None)
     law = host_law(checked, kernel.dtype, False)
-    y = _each(key, x, first, kernel, law, block.wide, min(chunk, rows))
+    y = _each(key, x, base, kernel, law, block.wide, min(chunk, rows))
     return y if test_mode is False else choose(test_mode, jnp.matmul(x, kernel), y)
-
-
-def _check_chunk(chunk: Any) -> int:
-    """Return the number of examples to compute at a time, or raise a sentence."""
-    if not hasattr(chunk, "__index__") or isinstance(chunk, bool) or operator.index(chunk) < 1:
-        raise ValueError(f"got {chunk=}, expected the number of examples to compute at a time")
-    return operator.index(chunk)
 
 
 @functools.partial(jax.jit, static_argnames=("wide", "chunk"), inline=True)
 def _each(
-    key: Any, x: jax.Array, first: jax.Array, kernel: jax.Array, law: Any, wide: bool, chunk: int
+    key: Any, x: jax.Array, base: Limbs, kernel: jax.Array, law: Any, wide: bool, chunk: int
 ) -> jax.Array:
     """Multiply every row of x by its own masked kernel."""
     leading = x.shape[:-1]
-    examples = first + jnp.arange(math.prod(leading), dtype=jnp.uint32).reshape(leading)
+    rows = jnp.arange(math.prod(leading), dtype=jnp.uint32)
+    # The index of the first weight of every row's kernel, in two words.
+    starts = add(base, times(rows, kernel.size, rows.size))
+    starts = (starts[0].reshape(leading), jnp.broadcast_to(starts[1], rows.shape).reshape(leading))
     loop = functools.partial(_loop, wide=wide, chunk=chunk)
     words = key_words(key)
     sharding = named_sharding(x)
     if sharding is None or all(axis is None for axis in sharding.spec[:-1]):
-        return loop(words, x, examples, kernel, law)
+        return loop(words, x, starts, kernel, law)
     # A loop cannot run over rows that are spread over devices: each device loops over its own.
     spread = PartitionSpec(*sharding.spec[:-1])
     names = {name for axes in spread for name in _names(axes)}
-    examples = jax.sharding.reshard(examples, sharding.update(spec=spread))
+    starts = jax.sharding.reshard(starts, sharding.update(spec=spread))
     split = named_sharding(kernel)
     if split is not None:  # an axis that splits the examples splits no kernel
         kept = (None if names & _names(axes) else axes for axes in split.spec)
         kernel = jax.sharding.reshard(kernel, split.update(spec=PartitionSpec(*kept)))
 
-    def local(words: Any, x: jax.Array, examples: jax.Array, kernel: jax.Array, law: Any) -> Any:
+    def local(words: Any, x: jax.Array, starts: Limbs, kernel: jax.Array, law: Any) -> Any:
         # Here and not in the loop: the kernel's gradient is then summed over devices only once.
-        return loop(words, x, examples, jax.lax.pcast(kernel, tuple(names), to="varying"), law)
+        return loop(words, x, starts, jax.lax.pcast(kernel, tuple(names), to="varying"), law)
 
     whole = PartitionSpec()
     return jax.shard_map(
@@ -182,7 +177,7 @@ def _each(
         in_specs=(whole, spread, spread, whole, whole),
         out_specs=spread,
         axis_names=names,
-    )(words, x, examples, kernel, law)
+    )(words, x, starts, kernel, law)
 
 
 def _names(axes: Any) -> set[str]:
@@ -193,7 +188,7 @@ def _names(axes: Any) -> set[str]:
 def _loop(
     words: Any,
     x: jax.Array,
-    examples: jax.Array,
+    starts: Limbs,
     kernel: jax.Array,
     law: Any,
     wide: bool,
@@ -201,15 +196,14 @@ def _loop(
 ) -> jax.Array:
     # Without the checkpoint, the backward pass would keep every example's masked kernel.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def one(words: Any, kernel: jax.Array, row: jax.Array, example: jax.Array) -> jax.Array:
-        block, base = _index.locate((1, *kernel.shape), (example,), None)
-        block = block._replace(wide=wide)
+    def one(words: Any, kernel: jax.Array, row: jax.Array, base: Limbs) -> jax.Array:
+        block = locate((1, *kernel.shape), (), None)[0]._replace(wide=wide)
         masked = masked_scale(kernel[None], words, base, law, block=block, scaled=True)
         return jnp.matmul(row, masked[0])
 
     y = jax.lax.map(
         lambda pair: one(words, kernel, *pair),
-        (x.reshape(examples.size, x.shape[-1]), examples.reshape(-1)),
+        (x.reshape(starts[0].size, x.shape[-1]), tuple(limb.reshape(-1) for limb in starts)),
         batch_size=None if chunk == 1 else chunk,
     )
     return y.reshape(*x.shape[:-1], kernel.shape[1])

@@ -9,9 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact, Key, UInt32
 
 from jaxdrop import _index, _rate
-from jaxdrop._check import check_deterministic, check_dims, check_input
+from jaxdrop._check import (
+    check_choice,
+    check_deterministic,
+    check_dims,
+    check_input,
+    check_shape,
+)
 from jaxdrop._drop import Law, draw_mask, host_law, law_of, lift, masked_scale, spread
-from jaxdrop._key import check_key, is_typed, key_data, key_words
+from jaxdrop._key import check_key, key_data, key_words, typed
 from jaxdrop._rate import Rate, check_rate, check_rate_shape
 from jaxdrop._scale import product_dtype, scaled
 
@@ -35,7 +41,7 @@ def keep_mask(
     ``mask[i] = random_bits(key, shape)[i] >= rate * 2**32``
 
     Args:
-      key: a random key of any implementation, or a legacy uint32 key.
+      key: a random key of any implementation, or a legacy uint32 key of 2 or 4 words.
       shape: shape of the array to be masked.
       rate: probability of dropping, as in ``dropout``.
       broadcast_dims: dimensions along which one decision is shared.
@@ -52,15 +58,15 @@ def keep_mask(
     >>> jaxdrop.keep_mask(jax.random.key(0), (2, 4), 0.5, broadcast_dims=(0,)).shape
     (2, 4)
     """
-    key = check_key(key, "keep_mask")
+    key, shape = check_key(key, "keep_mask"), check_shape(shape)
     drawn, block, base = _plan(shape, broadcast_dims, bits, index_offset, global_shape)
     checked = check_rate(rate)
     check_rate_shape(checked, drawn)
     if checked.never or checked.always:
-        return jnp.full(tuple(shape), checked.never)
+        return jnp.full(shape, checked.never)
     impl = _impl_of(key, bits)
     law = host_law(checked, None, impl is not None)
-    return _keep_mask(key, base, law, block, tuple(_index.size(n) for n in shape), impl)
+    return _keep_mask(key, base, law, block, shape, impl)
 
 
 def dropout(
@@ -83,8 +89,8 @@ def dropout(
     only four words made of the key are kept between the two.
 
     Args:
-      key: a random key of any implementation, or a legacy uint32 key. May be None when
-        deterministic is True, or rate is 0 or 1.
+      key: a random key of any implementation, or a legacy uint32 key of 2 words (threefry) or 4
+        (rbg). May be None when deterministic is True, or rate is 0 or 1.
       x: floating or complex array of any shape.
       rate: probability of dropping, 0 <= rate <= 1: a Python number, a traced scalar, or an array
         that broadcasts against x (per channel, for instance). A traced one is clipped to [0, 1].
@@ -122,8 +128,7 @@ def dropout(
     [0.0, 2.0]
     """
     x = check_input(x, "dropout")
-    if scale_at not in ("train", "test"):
-        raise ValueError(f"got {scale_at=}, expected 'train' or 'test'")
+    check_choice(scale_at, "scale_at", ("train", "test"))
     drawn, block, base = _plan(x.shape, broadcast_dims, bits, index_offset, global_shape)
     checked = check_rate(rate)
     check_rate_shape(checked, drawn)
@@ -145,6 +150,18 @@ def dropout(
     law = host_law(checked, x.dtype if in_training else None, impl is not None)
     y = _drop(key, x, base, law, in_training, block, impl)
     return y if test_mode is False else jnp.where(test_mode, at_test(), y)
+
+
+def mask_of(
+    key: Any, law: Law | Rate, shape: tuple[int, ...], shared: Sequence[int] = ()
+) -> jax.Array:
+    """``keep_mask`` inside of a compiled function, which a host rate enters as its law.
+
+    So it is exact, and programs do not differ by it.
+    """
+    drawn = tuple(1 if d in shared else n for d, n in enumerate(shape))
+    block, base = _index.locate(drawn, (), None)
+    return _keep_mask(key, base, law, block, shape, None)
 
 
 @functools.partial(jax.jit, static_argnames=("in_training", "block", "impl"), inline=True)
@@ -180,29 +197,33 @@ def _impl_of(key: Any, bits: str) -> Any:
     """The implementation of the key that bits="key" draws with; None for the fast generator."""
     if bits == "fast":
         return None
-    return jax.random.key_impl(key if is_typed(key) else jax.random.wrap_key_data(key))
+    return jax.random.key_impl(typed(key))
 
 
 def _plan(
-    shape: Sequence[int],
+    shape: tuple[int, ...],
     broadcast_dims: Sequence[int],
     bits: str,
     index_offset: Sequence[Any],
     global_shape: Sequence[int] | None,
 ) -> tuple[tuple[int, ...], _index.Block, _index.Limbs]:
     """Check the static arguments; return the shape that is drawn and where it lies."""
-    if bits not in ("fast", "key"):
-        raise ValueError(f"got {bits=}, expected 'fast' or 'key'")
-    if bits == "key" and (len(index_offset) or global_shape is not None):
+    check_choice(bits, "bits", ("fast", "key"))
+    offsets = _index.check_offsets(index_offset)
+    if bits == "key" and (offsets or global_shape is not None):
         raise ValueError(
-            "bits='key' draws with the key's own PRNG, which knows no index: leave index_offset "
-            "and global_shape out, or use bits='fast'"
+            f"got index_offset={offsets!r} and {global_shape=} with bits='key', which draws with "
+            "the key's own PRNG and knows no index: leave index_offset and global_shape out, or "
+            "use bits='fast'"
         )
-    shape = tuple(_index.size(n) for n in shape)
     shared = check_dims(broadcast_dims, len(shape))
+    if not shared:
+        return shape, *_index.locate(shape, offsets, global_shape)
     drawn = tuple(1 if d in shared else n for d, n in enumerate(shape))
-    if shared and len(index_offset) <= len(shape):
-        index_offset = tuple(0 if d in shared else o for d, o in enumerate(index_offset))
-    if shared and global_shape is not None and len(global_shape) == len(shape):
-        global_shape = tuple(1 if d in shared else n for d, n in enumerate(global_shape))
-    return drawn, *_index.locate(drawn, index_offset, global_shape)
+    if len(offsets) <= len(shape):
+        offsets = tuple(0 if d in shared else o for d, o in enumerate(offsets))
+    if global_shape is not None:
+        whole = check_shape(global_shape, "global_shape")
+        if len(whole) == len(shape):
+            global_shape = tuple(1 if d in shared else n for d, n in enumerate(whole))
+    return drawn, *_index.locate(drawn, offsets, global_shape)

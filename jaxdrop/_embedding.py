@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Integer
 
-from jaxdrop._check import check_input, check_integer
-from jaxdrop._dropout import AnyKey, dropout, keep_mask
+from jaxdrop._check import array_of, check_input, check_integer, check_sequence, known_values
+from jaxdrop._drop import host_law
+from jaxdrop._dropout import AnyKey, dropout, keep_mask, mask_of
 from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
@@ -35,7 +36,9 @@ def embedding_dropout(
       table: embedding table, one row per word.
       rate: probability of dropping a word of the vocabulary.
       ids: integer words to look up; None returns the table itself. With ids the rows are dropped
-        as they are read, and no second table is made.
+        as they are read, and no second table is made. Known ones are looked at (an array of jax is
+        waited for) and lie in 0 <= id < words. Under jit they cannot be: an id of ``words`` or more
+        reads the last row, one below 0 counts from the end.
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:
@@ -68,21 +71,31 @@ def embedding_dropout(
     key, test_mode = resolve(key, checked, deterministic, "embedding_dropout")
     if ids is None:
         return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
-    ids = _check_ids(ids, "ids", "embedding_dropout")
+    given, ids = ids, _check_ids(ids, "ids", "embedding_dropout")
     words = (table.shape[0], 1)
+    known = known_values(given)  # what is an array of NumPy is known inside of jit, too
+    if known is not None and known.size and (known.min() < 0 or known.max() >= table.shape[0]):
+        raise ValueError(
+            f"got ids from {known.min()} to {known.max()} for a table of {table.shape[0]} words, "
+            f"expected 0 <= id < {table.shape[0]}"
+        )
     check_rate_shape(checked, words)
     if test_mode is True:
         return _rows(table, ids)
     # One bool and one factor for each word stand for a table that is never made.
     factor = jnp.broadcast_to(scale(checked, product_dtype(table.dtype)), words)
+    y = _read(key, table, ids, host_law(checked, None, False), factor)
+    return y if test_mode is False else choose(test_mode, _rows(table, ids), y)
 
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def read(key: Any, table: jax.Array, ids: jax.Array) -> jax.Array:
-        rows = _rows(table, ids)
-        kept, scaled = (_rows(column, ids) for column in (keep_mask(key, words, rate), factor))
-        return keep_where(follow(kept, rows), rows, follow(scaled, rows))
 
-    return choose(test_mode, _rows(table, ids), read(key, table, ids))
+@functools.partial(jax.jit, inline=True)
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _read(key: Any, table: jax.Array, ids: jax.Array, law: Any, factor: jax.Array) -> jax.Array:
+    """Look up rows of words that are kept, each times the factor of its word."""
+    rows = _rows(table, ids)
+    mask = mask_of(key, law, factor.shape)
+    kept, scaled = (_rows(column, ids) for column in (mask, factor))
+    return keep_where(follow(kept, rows), rows, follow(scaled, rows))
 
 
 def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
@@ -140,8 +153,8 @@ def word_dropout(
     """
     tokens = _check_ids(tokens, "tokens", "word_dropout")
     instead = _check_token(unknown, "unknown", tokens.dtype)
-    if not np.iterable(protected):
-        raise TypeError(f"got {protected=}, expected a sequence of tokens, such as ({protected},)")
+    expected = "a sequence of tokens, such as (0,)"
+    protected = check_sequence(protected, "protected", expected)
     kept_tokens = [_check_token(t, "a protected token", tokens.dtype) for t in protected]
     checked = check_rate(rate)
     check_rate_shape(checked, tokens.shape)
@@ -163,17 +176,15 @@ def _check_token(token: Any, name: str, dtype: Any) -> jax.Array:
     number, limits = check_integer(token, name, "an integer, as the tokens are"), jnp.iinfo(dtype)
     if not limits.min <= number <= limits.max:
         raise ValueError(
-            f"got {name}={number} for tokens of dtype {dtype}, which holds {limits.min} to "
+            f"got {name}={number} for tokens of dtype {dtype}, expected {limits.min} to "
             f"{limits.max}"
         )
     return jnp.asarray(number, dtype)
 
 
 def _check_ids(ids: Any, name: str, caller: str) -> jax.Array:
-    array = ids if isinstance(ids, jax.Array) else np.asarray(ids)
+    takes = f"{caller} takes integer {name}, before the embedding"
+    array = array_of(np.asarray(ids) if type(ids) is int else ids, name, takes)
     if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(
-            f"got {name} of dtype {array.dtype}; {caller} takes integer {name}, before the "
-            "embedding"
-        )
-    return jnp.asarray(array)
+        raise TypeError(f"got {name} of dtype {array.dtype}; {takes}")
+    return array

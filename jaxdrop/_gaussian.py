@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
-from jaxdrop._check import check_broadcast, check_input
+from jaxdrop._check import check_broadcast, check_input, check_real_input, check_real_values
 from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
 from jaxdrop._mode import choose, resolve
@@ -101,12 +101,8 @@ def gaussian_noise(
     >>> f"{y.mean():.2f} {y.std():.2f}"
     '1.00 0.10'
     """
-    x = check_input(x, "gaussian_noise")
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise TypeError(
-            f"got x of dtype {x.dtype}; gaussian_noise takes a real array: add noise to real and "
-            "imaginary part, each with a key of its own"
-        )
+    way_out = "so add noise to real and imaginary part, each with a key of its own"
+    x = check_real_input(x, "gaussian_noise", "x", way_out)
     spread = _check_stddev(stddev)
     check_broadcast(np.shape(spread.value), x.shape, "stddev", f"x of shape {x.shape}")
     key, test_mode = resolve(key, spread, deterministic, "gaussian_noise")
@@ -154,14 +150,9 @@ def _center_and_std(rate: Rate) -> tuple[Any, Any]:
 def _check_stddev(stddev: Any) -> Rate:
     """A standard deviation is checked like a rate, save that it may exceed 1."""
     expected = "expected a finite stddev >= 0"
-    if isinstance(stddev, (bool, str)) or stddev is None:
-        raise TypeError(f"got {stddev=} of type {type(stddev).__name__}; {expected}")
-    if isinstance(stddev, jax.core.Tracer):
+    host = check_real_values(stddev, "stddev", expected)
+    if host is None:
         return Rate(jnp.maximum(jax.lax.stop_gradient(stddev), 0))
-    host = np.asarray(stddev)
-    if not (np.issubdtype(host.dtype, np.integer) or jnp.issubdtype(host.dtype, jnp.floating)):
-        raise TypeError(f"got {stddev=} of type {type(stddev).__name__}; {expected}")
-    host = host.astype(np.float64)
     bad = host[~((host >= 0) & np.isfinite(host))]
     if bad.size:
         raise ValueError(f"got stddev={float(bad.flat[0])!r}; {expected}")

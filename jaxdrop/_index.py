@@ -5,7 +5,6 @@ and added up. XLA computes it inside whatever loop needs it, on whatever shard.
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
+
+from jaxdrop._check import check_integer, check_sequence, check_shape, known_values
 
 Limbs = tuple[Any, Any]  # (low, high) uint32 words of one 64-bit number
 _WORD = 1 << 32
@@ -27,61 +28,95 @@ class Block(NamedTuple):
 
 
 def locate(
-    shape: Sequence[int], index_offset: Sequence[Any], global_shape: Sequence[int] | None
+    shape: tuple[int, ...], index_offset: Sequence[Any], global_shape: Sequence[int] | None
 ) -> tuple[Block, Limbs]:
-    """Check offset and global shape; return the block and the index of its first element."""
-    shape = tuple(size(n) for n in shape)
-    if isinstance(index_offset, str) or not isinstance(index_offset, Sequence):
-        raise TypeError(
-            f"got index_offset={index_offset!r}, expected a tuple with one integer per leading "
-            "dimension, for example (first_row,)"
-        )
-    if len(index_offset) > len(shape):
+    """Check offset and global shape; return the block and the index of its first element.
+
+    The shape is one that ``check_shape`` returned, or an array's.
+    """
+    offsets = check_offsets(index_offset)
+    if len(offsets) > len(shape):
         raise ValueError(
-            f"got {len(index_offset)} entries in index_offset for an array of shape {shape}; "
+            f"got {len(offsets)} entries in index_offset for an array of shape {shape}; "
             "give at most one per dimension"
         )
     if global_shape is None:
         whole = shape
-        if any(not (isinstance(o, int) and o == 0) for o in index_offset[1:]):
+        if any(not (isinstance(o, int) and o == 0) for o in offsets[1:]):
             raise ValueError(
-                f"got index_offset={tuple(index_offset)!r} without global_shape: an offset in a "
+                f"got index_offset={offsets!r} without global_shape: an offset in a "
                 "dimension other than the first needs the shape of the whole array"
             )
     else:
-        whole = tuple(size(n) for n in global_shape)
+        whole = check_shape(global_shape, "global_shape")
         if len(whole) != len(shape) or any(n > m for n, m in zip(shape, whole, strict=True)):
-            raise ValueError(f"a block of shape {shape} does not fit in {global_shape=}")
+            raise ValueError(
+                f"got {global_shape=}: a block of shape {shape} does not fit in it; expected the "
+                "shape of the whole array"
+            )
     strides = tuple(math.prod(whole[d + 1 :]) for d in range(len(whole)))
 
-    known, low_high = 0, []
-    for d, offset in enumerate(index_offset):
-        if isinstance(offset, (int, np.integer)):
+    known, traced = 0, []
+    for d, offset in enumerate(offsets):
+        if isinstance(offset, int):
             limit = None if global_shape is None else whole[d] - shape[d]
             if offset < 0 or (limit is not None and offset > limit):
                 raise ValueError(
                     f"got index_offset[{d}] = {offset}, expected 0 <= offset"
                     + ("" if limit is None else f" <= {limit} for a block in {global_shape=}")
                 )
-            known += int(offset) * strides[d]
+            known += offset * strides[d]
         else:
-            low_high.append(times(_scalar_offset(offset, d), strides[d]))
+            traced.append(_times_limbs(_limbs(offset), strides[d]))
+    symbolic = any(export.is_symbolic_dim(n) for n in whole)
     last = known + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    if any(export.is_symbolic_dim(n) for n in whole):
+    count = 1 if symbolic else math.prod(whole) if global_shape is not None else last + 1
+    if count > _WORD**2:
+        raise ValueError(
+            f"got shape {shape} with index_offset={offsets!r} and {global_shape=}: an array of "
+            f"{count} elements, expected 2**64 at most, which an index can tell apart"
+        )
+    if symbolic:
         wide = True  # for all that is known
-    elif global_shape is not None:
-        wide = math.prod(whole) > _WORD
     else:
-        wide = bool(low_high) or last >= _WORD
-    base: Limbs = (np.uint32(known % _WORD), np.uint32(known // _WORD % _WORD))
-    for limbs in low_high:
-        base = _add(base, limbs)
+        wide = count > _WORD or (global_shape is None and bool(traced))
+    base: Limbs = (np.uint32(known % _WORD), np.uint32(known // _WORD))
+    for limbs in traced:
+        base = add(base, limbs)
     return Block(shape, strides, wide), base
 
 
-def size(n: Any) -> Any:
-    """Return a dimension's size as an int; the symbolic ones of ``jax.export`` stay as they are."""
-    return n if export.is_symbolic_dim(n) else operator.index(n)
+def check_offsets(index_offset: Any) -> tuple[Any, ...]:
+    """Return each entry as a Python int, or as it is where it is traced; or raise a sentence."""
+    expected = "a tuple with one integer per leading dimension, for example (first_row,)"
+    entries = check_sequence(index_offset, "index_offset", expected)
+    return tuple(_offset(entry, d) for d, entry in enumerate(entries))
+
+
+def _offset(entry: Any, d: int) -> Any:
+    if isinstance(entry, jax.Array):
+        if entry.ndim or not jnp.issubdtype(entry.dtype, jnp.integer):
+            raise TypeError(
+                f"got index_offset[{d}] of dtype {entry.dtype} and shape {entry.shape}, expected "
+                "one integer"
+            )
+        if known_values(entry) is None:
+            return entry
+    return check_integer(entry, f"index_offset[{d}]", "one integer")
+
+
+def _limbs(offset: jax.Array) -> Limbs:
+    """The two words of a traced integer, which is taken to be 0 or more."""
+    if offset.dtype.itemsize < 8:
+        return offset.astype(jnp.uint32), np.uint32(0)
+    wide = offset.astype(jnp.uint64)
+    return wide.astype(jnp.uint32), (wide >> np.uint64(32)).astype(jnp.uint32)
+
+
+def _times_limbs(a: Limbs, by: int) -> Limbs:
+    """The product of a 64-bit number and a Python integer, mod 2**64."""
+    low, high = times(a[0], by)
+    return low, high + a[1] * np.uint32(by % _WORD)
 
 
 def weyl_index(
@@ -114,7 +149,7 @@ def high_index(block: Block, base: Limbs, sharding: Any = None) -> jax.Array | N
                 step = (step[0], step[1] + high * np.uint32(stride % _WORD))
             limbs = (jnp.broadcast_to(limb, low.shape) for limb in step)
             first, second = (_across(limb, block.shape, d, sharding) for limb in limbs)
-            total = _add(total, (first, second))
+            total = add(total, (first, second))
     return _fill(jnp.asarray(total[1]), block.shape, sharding)
 
 
@@ -141,16 +176,6 @@ def _fill(value: jax.Array, shape: tuple[int, ...], sharding: Any) -> jax.Array:
     return jax.lax.broadcast_in_dim(value, shape, (), out_sharding=sharding)
 
 
-def _scalar_offset(offset: Any, d: int) -> jax.Array:
-    array = jnp.asarray(offset)
-    if array.ndim != 0 or not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(
-            f"got index_offset[{d}] of dtype {array.dtype} and shape {array.shape}, "
-            "expected one integer"
-        )
-    return array.astype(jnp.uint32)
-
-
 def times(a: Any, by: int, count: int = _WORD) -> Limbs:
     """The 64-bit product of uint32 values below count and a Python integer (mod 2**64)."""
     low = a * np.uint32(by % _WORD)
@@ -166,6 +191,7 @@ def times(a: Any, by: int, count: int = _WORD) -> Limbs:
     return low, high + a * np.uint32(by // _WORD % _WORD)
 
 
-def _add(a: Limbs, b: Limbs) -> Limbs:
+def add(a: Limbs, b: Limbs) -> Limbs:
+    """The sum of two 64-bit numbers, mod 2**64."""
     low = jnp.asarray(a[0]) + b[0]
     return low, a[1] + b[1] + (low < b[0]).astype(jnp.uint32)

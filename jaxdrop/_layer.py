@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxdrop._dropout import Bits, ScaleAt, dropout
+from jaxdrop._key import is_typed
 from jaxdrop._layer_call import is_known_scalar, known_rate
 from jaxdrop._rate import check_rate
 
@@ -26,7 +27,8 @@ def apply_dropout(
     As in flax, a mode or rate that is a concrete array counts as the value it holds, and a number
     may stand for the mode.
     """
-    if isinstance(deterministic, (int, np.bool_)) or is_known_scalar(deterministic):
+    known = is_known_scalar(deterministic) and not is_typed(deterministic)
+    if isinstance(deterministic, (int, np.bool_)) or known:
         deterministic = bool(deterministic)
     rate = known_rate(rate)
     checked = check_rate(rate)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._check import check_deterministic
+from jaxdrop._check import check_deterministic, check_input, is_real
+from jaxdrop._key import is_deleted
 
 
 def call(
@@ -23,6 +23,18 @@ def call(
     rate, mode = known_rate(rate), known_mode(deterministic)
     key = None if is_idle(mode, rate) else draw_key()
     return function(key, inputs, rate, deterministic=mode, **options)
+
+
+def check_features(inputs: Any, layer: Any) -> jax.Array:
+    """Return the inputs of a layer that multiplies by their last dimension, or raise a sentence.
+
+    Integers are promoted by flax, as in its own layers.
+    """
+    name = type(layer).__name__
+    array = check_input(inputs, name, "inputs", integers=True)
+    if not array.ndim:
+        raise ValueError(f"got inputs of shape (), one number; {name} takes (..., features)")
+    return array
 
 
 def known_mode(deterministic: Any) -> Any:
@@ -46,7 +58,7 @@ def known_rate(rate: Any) -> Any:
         return tuple(map(known_rate, rate))
     if isinstance(rate, np.ndarray) and rate.ndim == 0:
         return rate[()]
-    if is_known_scalar(rate) and _is_real(rate.dtype) and float(rate) in (0.0, 1.0):
+    if is_known_scalar(rate) and is_real(rate.dtype) and float(rate) in (0.0, 1.0):
         return float(rate)
     return rate
 
@@ -63,11 +75,7 @@ def is_idle(mode: Any, *rates: Any) -> bool:
 def is_known_scalar(value: Any) -> bool:
     """Whether it is an array of one number that can be looked at before tracing."""
     known = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
-    return known and value.ndim == 0
-
-
-def _is_real(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    return known and value.ndim == 0 and not is_deleted(value)
 
 
 def _is_zero(rate: Any) -> bool:

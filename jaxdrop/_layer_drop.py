@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._check import check_input
+from jaxdrop._check import check_function, check_input
 from jaxdrop._dropout import AnyKey, keep_mask
 from jaxdrop._mode import resolve
 from jaxdrop._rate import check_rate
@@ -55,11 +55,7 @@ def layer_drop(
     (3,)
     """
     x, run = decide(key, x, rate, deterministic)
-    if not callable(layer):
-        raise TypeError(
-            f"got layer={layer!r:.60} of type {type(layer).__name__}; layer_drop takes a function "
-            "from x to an array like it"
-        )
+    check_function(layer, "layer", "layer_drop takes a function from x to an array like it")
     check_output(jax.eval_shape(layer, x), x)
     if isinstance(run, bool):
         return layer(x) if run else x

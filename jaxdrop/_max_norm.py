@@ -1,15 +1,13 @@
 """max_norm: bound the incoming weights of every unit, as an optax transformation."""
 
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from jaxdrop._check import check_dims
+from jaxdrop._check import check_dims, check_function, check_number
 
 
 def has_inputs(parameter: jax.Array) -> bool:
@@ -63,8 +61,11 @@ def max_norm(
     >>> jnp.linalg.norm(optax.apply_updates(params, updates)["kernel"], axis=0).tolist()
     [2.0, 2.0]
     """
-    _check_bound(c)
+    check_number(c, "c", "a norm above 0, such as 3.0", lambda c: c > 0)
     chosen = has_inputs if where is None else where
+    check_function(chosen, "where", "max_norm takes a function of a parameter")
+    if axis is not None:  # whether the dimensions exist, a parameter says
+        check_dims((axis,) if isinstance(axis, int) else axis, 64, "axis")
 
     def init(params: Any) -> optax.EmptyState:
         del params
@@ -91,17 +92,6 @@ def max_norm(
         return jax.tree.map(bound, updates, params, is_leaf=lambda step: step is None), state
 
     return optax.GradientTransformation(init, update)
-
-
-def _check_bound(c: Any) -> None:
-    expected = "expected a norm above 0, such as 3.0"
-    if isinstance(c, jax.core.Tracer):
-        return
-    scalar = isinstance(c, (jax.Array, np.ndarray)) and np.ndim(c) == 0
-    if isinstance(c, bool) or not (isinstance(c, numbers.Real) or scalar):
-        raise TypeError(f"got c={c!r:.60} of type {type(c).__name__}, {expected}")
-    if not c > 0:
-        raise ValueError(f"got {c=}, {expected}")
 
 
 def _inputs(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from jaxdrop._bits import random_bits
-from jaxdrop._check import check_input, check_integer
+from jaxdrop._check import check_input, check_integer, check_shape
 from jaxdrop._dropout import AnyKey
 from jaxdrop._mode import resolve
 from jaxdrop._rate import check_rate
@@ -89,14 +89,15 @@ def patch_indices(
     >>> jaxdrop.patch_indices(jax.random.key(0), (2, 9), 0.0).shape
     (2, 9)
     """
-    if not isinstance(deterministic, bool):
+    if not isinstance(deterministic, (bool, np.bool_)):
         raise TypeError(
             f"got deterministic={deterministic!r:.60}; patch_dropout takes a Python bool, since "
             "the shape of its result follows from it"
         )
-    if not np.iterable(shape) or len(shape) != 2:
+    sizes = check_shape(shape)
+    if len(sizes) != 2:
         raise ValueError(f"got {shape=}; patch_indices takes (batch, tokens)")
-    batch, tokens = shape
+    batch, tokens = sizes
     first = check_integer(prefix, "prefix", "the number of leading tokens to keep")
     if not 0 <= first <= tokens:
         raise ValueError(f"got {prefix=} for {tokens} tokens, expected 0 <= prefix <= tokens")

@@ -1,11 +1,13 @@
 """r_drop_loss: make two passes with different masks agree (Liang et al. 2021)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Integer
 
-from jaxdrop._check import check_input
+from jaxdrop._check import as_array, check_number, check_real_input, known_values
 
 
 def symmetric_kl(
@@ -47,7 +49,8 @@ def r_drop_loss(
       other: of a pass over the same examples with another key.
       labels: class numbers. A negative one, such as -1 or -100, marks padding: its row has loss
         0 and gradient 0, distance included, whatever its logits are.
-      weight: of the distance; the paper uses 1 to 5 for translation, 0.1 to 1 for fine-tuning.
+      weight: of the distance, 0 or more; the paper uses 1 to 5 for translation, 0.1 to 1 for
+        fine-tuning.
 
     Returns:
       One loss per example; take the mean, with padding ``loss.sum() / (labels >= 0).sum()``. With
@@ -70,26 +73,27 @@ def r_drop_loss(
     (2,)
     """
     logits, other = _check_passes(logits, other, "r_drop_loss")
+    expected = "a finite weight of 0 or more, one number"
+    check_number(weight, "weight", expected, lambda w: 0 <= w < math.inf)
     if not isinstance(labels, (jax.Array, np.ndarray)):
         raise TypeError(
             f"got labels={labels!r:.60} of type {type(labels).__name__}, expected an array of "
             "class numbers"
         )
-    labels = jnp.asarray(labels)
+    given = labels
+    labels = as_array(labels, "labels", "r_drop_loss takes an array of class numbers")
     if labels.shape != logits.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
             f"got labels of shape {labels.shape} and dtype {labels.dtype} for logits of shape "
             f"{logits.shape}; expected one class number for each row"
         )
     classes = logits.shape[-1]
-    if not isinstance(labels, jax.core.Tracer) and labels.size:
-        with jax.ensure_compile_time_eval():  # a constant inside of jit too
-            highest = int(labels.max())
-        if highest >= classes:
-            raise ValueError(
-                f"got the label {highest} for logits of {classes} classes, expected 0 to "
-                f"{classes - 1}, or a negative number for padding"
-            )
+    known = known_values(given)  # what is an array of NumPy is known inside of jit, too
+    if known is not None and known.size and known.max() >= classes:
+        raise ValueError(
+            f"got the label {known.max()} for logits of {classes} classes, expected 0 to "
+            f"{classes - 1}, or a negative number for padding"
+        )
     padding = labels < 0
     # Taken out before anything is computed, so that no gradient of theirs is NaN.
     logits, other = (jnp.where(padding[..., None], 0, each) for each in (logits, other))
@@ -100,7 +104,9 @@ def r_drop_loss(
 
 def _check_passes(logits: object, other: object, caller: str) -> tuple[jax.Array, jax.Array]:
     """Return two passes as arrays, or raise a sentence if they are not of one batch."""
-    first, second = check_input(logits, caller, "logits"), check_input(other, caller, "other")
+    why = "since it computes probabilities"
+    first = check_real_input(logits, caller, "logits", why)
+    second = check_real_input(other, caller, "other", why)
     if first.shape != second.shape:
         raise ValueError(
             f"got logits of shapes {first.shape} and {second.shape}; give two passes over the same "

@@ -1,14 +1,13 @@
 """Rates: checking one, and turning it into an exact integer threshold and a scale."""
 
 import math
-import numbers
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._check import check_broadcast
+from jaxdrop._check import check_broadcast, check_number, check_real_values
 
 _TWO32 = 4294967296.0
 _ROUNDING = 1e-12  # 0.3 - 0.1 * 3 is -5.6e-17, and meant as 0
@@ -38,21 +37,9 @@ def check_rate(rate: Any, name: str = "rate") -> Rate:
     What is outside by no more than rounding stands for 0 or 1.
     """
     expected = f"expected 0 <= {name} <= 1, the probability of dropping an element"
-    if isinstance(rate, (bool, np.bool_, str)) or rate is None:
-        raise TypeError(f"got {name}={rate!r} of type {type(rate).__name__}; {expected}")
-    if isinstance(rate, jax.core.Tracer):
-        if not _is_real(rate.dtype):
-            raise TypeError(f"got a {name} of dtype {rate.dtype}; {expected}")
+    host = check_real_values(rate, name, expected)
+    if host is None:
         return Rate(jnp.clip(_as_float(jnp.asarray(jax.lax.stop_gradient(rate))), 0.0, 1.0))
-    if isinstance(rate, numbers.Real) or (isinstance(rate, np.ndarray) and rate.ndim == 0):
-        host: Any = np.asarray(rate)
-    elif isinstance(rate, (np.ndarray, jax.Array)):
-        host = np.asarray(rate)
-    else:
-        raise TypeError(f"got {name}={rate!r} of type {type(rate).__name__}; {expected}")
-    if not _is_real(host.dtype):
-        raise TypeError(f"got a {name} of dtype {host.dtype}; {expected}")
-    host = host.astype(np.float64)
     bad = host[~((host >= -_ROUNDING) & (host <= 1 + _ROUNDING))]
     if bad.size:
         raise ValueError(f"got {name}={float(bad.flat[0])!r}; {expected}")
@@ -70,13 +57,9 @@ def check_rate_shape(rate: Rate, drawn: tuple[int, ...]) -> None:
 
 def start_logit(init_rate: float) -> float:
     """Return ``log(init_rate / (1 - init_rate))``, where a learned rate starts, or raise."""
-    if not 0 < init_rate < 1:
-        raise ValueError(f"got {init_rate=}, expected 0 < init_rate < 1")
+    expected = "0 < init_rate < 1"
+    check_number(init_rate, "init_rate", expected, lambda p: 0 < p < 1, traced=False)
     return math.log(init_rate) - math.log1p(-init_rate)
-
-
-def _is_real(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 
 def _as_float(rate: jax.Array) -> jax.Array:

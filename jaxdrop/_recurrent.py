@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from jaxdrop._check import check_input
+from jaxdrop._check import check_function, check_input
 from jaxdrop._dropout import AnyKey, dropout
-from jaxdrop._key import Words, check_key, key_words
+from jaxdrop._key import Words, check_key, key_words, typed
 from jaxdrop._mode import resolve, resolve_key
 from jaxdrop._rate import check_rate
 from jaxdrop._zoneout import zoneout
@@ -105,11 +105,7 @@ def recurrent_cell(
     >>> every.shape
     (7, 4)
     """
-    if not callable(cell):
-        raise TypeError(
-            f"got cell={cell!r:.60} of type {type(cell).__name__}; recurrent_cell takes a function "
-            "(carry, x) -> (carry, y)"
-        )
+    check_function(cell, "cell", "recurrent_cell takes a function (carry, x) -> (carry, y)")
     for checked in (check_rate(rate), check_rate(input_rate, "input_rate")):
         key, _ = resolve_key(key, checked, deterministic, "recurrent_cell")
     input_key, hidden_key, _ = recurrent_keys(key, "recurrent_cell")
@@ -125,7 +121,7 @@ def recurrent_keys(key: AnyKey | None, caller: str = "recurrent dropout") -> tup
     """Derive the words of the masks of inputs, hidden state and candidate from a sequence's key."""
     if key is None:
         return None, None, None
-    key = check_key(key, caller)
+    key = typed(check_key(key, caller))
     inputs, hidden, candidate = (Words(key_words(jax.random.fold_in(key, i))) for i in range(3))
     return inputs, hidden, candidate
 
@@ -141,6 +137,8 @@ def zoneout_carry(
             f"got {len(rates)} rates for a carry of {len(entries)} entries; give one number, or "
             "one for each entry"
         )
+    if key is not None:
+        key = typed(check_key(key, "zoneout"))
     zoned = tuple(
         zoneout(
             None if key is None else jax.random.fold_in(key, i),

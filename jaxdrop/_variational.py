@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._check import check_deterministic, check_input
+from jaxdrop._check import check_deterministic, check_function, check_real_input
 from jaxdrop._dropout import AnyKey
 from jaxdrop._follow import follow
 from jaxdrop._gaussian import noise_dtype
 from jaxdrop._key import check_key
 from jaxdrop._normal import standard_normal
-from jaxdrop._variational_kl import PRUNE_AT, prune
+from jaxdrop._variational_kl import PRUNE_AT, check_threshold, prune
 
 
 def variational_dense(
@@ -61,13 +61,13 @@ def variational_dense(
     >>> jaxdrop.variational_dense(jax.random.key(0), x, m, s).shape
     (4, 2)
     """
-    inputs, shape = jnp.shape(x)[-1:], jnp.shape(kernel)
-    if len(shape) != 2 or inputs != shape[:1]:
+    x, kernel, log_sigma2 = check_weights(x, kernel, log_sigma2, "variational_dense")
+    if kernel.ndim != 2 or x.shape[-1:] != kernel.shape[:1]:
         raise ValueError(
-            f"got x of shape {jnp.shape(x)} and a kernel of shape {shape}; variational_dense "
+            f"got x of shape {x.shape} and a kernel of shape {kernel.shape}; variational_dense "
             "multiplies (..., inputs) by (inputs, outputs)"
         )
-    arrays = check_weights(x, kernel, log_sigma2, "variational_dense")
+    arrays = (x, kernel, log_sigma2)
     return sample(key, arrays, jnp.matmul, deterministic, threshold, "variational_dense")
 
 
@@ -94,11 +94,7 @@ def variational_linear(
     >>> jaxdrop.variational_linear(jax.random.key(0), x, m, jnp.full_like(m, -10.0), conv).shape
     (2, 8, 4)
     """
-    if not callable(linear):
-        raise TypeError(
-            f"got linear={linear!r:.60} of type {type(linear).__name__}; variational_linear takes "
-            "a function of x and a kernel"
-        )
+    check_function(linear, "linear", "variational_linear takes a function of x and a kernel")
     arrays = check_weights(x, kernel, log_sigma2, "variational_linear")
     return sample(key, arrays, linear, deterministic, threshold, "variational_linear")
 
@@ -107,13 +103,10 @@ def check_weights(
     x: Any, kernel: Any, log_sigma2: Any, caller: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the three as real arrays, or raise a sentence."""
-    x, kernel = check_input(x, caller), check_input(kernel, caller, "kernel")
-    log_sigma2 = check_input(log_sigma2, caller, "log_sigma2")
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise TypeError(
-            f"got x of dtype {x.dtype}; {caller} takes a real array, since its noise is real: call "
-            "it for real and imaginary part, each with a key of its own"
-        )
+    why = "since its noise is real: call it for real and imaginary part, each with its own key"
+    x = check_real_input(x, caller, "x", why)
+    kernel = check_real_input(kernel, caller, "kernel", why)
+    log_sigma2 = check_real_input(log_sigma2, caller, "log_sigma2", why)
     if log_sigma2.shape != kernel.shape:
         raise ValueError(
             f"got log_sigma2 of shape {log_sigma2.shape} for a kernel of shape {kernel.shape}; "
@@ -133,6 +126,7 @@ def sample(
     """Sample the outputs of ``linear``, or in test mode compute them from the pruned means."""
     x, kernel, log_sigma2 = arrays
     test_mode = check_deterministic(deterministic)
+    check_threshold(threshold)
     if test_mode is True:
         return linear(x, prune(kernel, log_sigma2, threshold=threshold))
     key = check_key(key, caller)
@@ -145,6 +139,7 @@ def sample(
     return jnp.where(test_mode, linear(x, prune(kernel, log_sigma2, threshold=threshold)), y)
 
 
+@functools.partial(jax.jit, inline=True)
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def add_noise(key: Any, mean: jax.Array, deviation: jax.Array) -> jax.Array:
     """``mean + deviation e``; the backward pass draws e again instead of storing it."""

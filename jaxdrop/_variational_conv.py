@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from jaxdrop._axes import check_sides
+from jaxdrop._check import check_count, check_integer, check_sequence
 from jaxdrop._dropout import AnyKey
 from jaxdrop._variational import check_weights, sample
 from jaxdrop._variational_kl import PRUNE_AT, log_alpha, pruned, variational_kl
@@ -50,13 +52,16 @@ def variational_conv(
     (2, 8, 8, 4)
     """
     x, kernel, log_sigma2 = check_weights(x, kernel, log_sigma2, "variational_conv")
-    rank, groups = x.ndim - 2, feature_group_count
+    rank, groups = x.ndim - 2, check_groups(feature_group_count)
     if rank < 1 or kernel.ndim != x.ndim or x.shape[-1] != kernel.shape[-2] * groups:
         raise ValueError(
             f"got x of shape {x.shape} and a kernel of shape {kernel.shape}; variational_conv "
             "expects (batch, *spatial, inputs) and (*window, inputs / feature_group_count, "
             f"outputs), with {feature_group_count=}"
         )
+    stride = check_sides(strides, rank, "strides", "variational_conv", 1)
+    dilation = check_sides(kernel_dilation, rank, "kernel_dilation", "variational_conv", 1)
+    pads = _check_padding(padding, rank)
     spatial = tuple(range(1, rank + 1))
     layout = jax.lax.ConvDimensionNumbers(
         (0, rank + 1, *spatial), (rank + 1, rank, *range(rank)), (0, rank + 1, *spatial)
@@ -66,20 +71,49 @@ def variational_conv(
         return jax.lax.conv_general_dilated(
             x,
             kernel,
-            _each(strides, rank),
-            padding,
-            rhs_dilation=_each(kernel_dilation, rank),
+            stride,
+            pads,
+            rhs_dilation=dilation,
             dimension_numbers=layout,
-            feature_group_count=feature_group_count,
+            feature_group_count=groups,
         )
 
     arrays = (x, kernel, log_sigma2)
     return sample(key, arrays, convolve, deterministic, threshold, "variational_conv")
 
 
-def _each(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
-    """One number stands for all spatial dimensions."""
-    return tuple(value) if np.iterable(value) else (value,) * rank
+def kernel_shape(
+    window: Any, inputs: int, outputs: int, feature_group_count: Any
+) -> tuple[int, ...]:
+    """Return the shape of a layer's kernel; a window of one dimension may be an integer."""
+    sides = check_sides(window, np.size(window) or 1, "kernel_size", "VariationalConv", 1)
+    groups = check_groups(feature_group_count)
+    if inputs % groups or outputs % groups:
+        raise ValueError(
+            f"got {feature_group_count=} for {inputs} input and {outputs} output channels, "
+            "expected a number that divides both"
+        )
+    return (*sides, inputs // groups, outputs)
+
+
+def check_groups(feature_group_count: Any) -> int:
+    return check_count(feature_group_count, "feature_group_count", "how many groups of channels")
+
+
+def _check_padding(padding: Any, rank: int) -> Any:
+    expected = "'SAME', 'SAME_LOWER', 'VALID', or a pair (low, high) for each spatial dimension"
+    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", "VALID"):
+        return padding
+    pairs = tuple(
+        tuple(
+            check_integer(side, "an entry of padding", "an integer")
+            for side in check_sequence(pair, "an entry of padding", expected)
+        )
+        for pair in check_sequence(padding, "padding", expected)
+    )
+    if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"got {padding=} for {rank} spatial dimensions, expected {expected}")
+    return pairs
 
 
 def variational_loss(params: Any) -> Float[Array, ""]:
@@ -115,15 +149,20 @@ def variational_sparsity(params: Any, *, threshold: float = PRUNE_AT) -> dict[st
 
 
 def _layers(params: Any, path: tuple[str, ...] = ()) -> dict[str, tuple[jax.Array, jax.Array]]:
+    if not hasattr(params, "items"):
+        raise TypeError(
+            f"got params={params!r:.60} of type {type(params).__name__}, expected a dict of "
+            "parameters, such as a Linen model's or nnx.to_pure_dict of an NNX model's nnx.Param"
+        )
     found = {}
-    if "log_sigma2" in params:
+    if "log_sigma2" in params and "kernel" in params:
         found["/".join(path)] = (params["kernel"], params["log_sigma2"])
     for name, child in params.items():
         if hasattr(child, "items"):
             found |= _layers(child, (*path, str(name)))
     if not path and not found:
         raise ValueError(
-            "found no layer with kernel and log_sigma2 in the tree; give the parameters of a model "
-            "with VariationalDense or VariationalConv in it"
+            f"found no layer with kernel and log_sigma2 in params={params!r:.60}; give the "
+            "parameters of a model with VariationalDense or VariationalConv in it"
         )
     return found

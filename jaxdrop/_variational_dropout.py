@@ -1,6 +1,5 @@
 """variational_dropout: Gaussian dropout whose variance is learned (Kingma et al. 2015)."""
 
-import numbers
 from typing import Any
 
 import jax
@@ -8,7 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from jaxdrop._check import check_broadcast, check_deterministic, check_input
+from jaxdrop._check import (
+    check_broadcast,
+    check_deterministic,
+    check_input,
+    check_real_values,
+)
 from jaxdrop._dropout import AnyKey
 from jaxdrop._gaussian import multiply_noise, noise_dtype
 from jaxdrop._key import check_key
@@ -67,13 +71,9 @@ def variational_dropout(
 def _check_log_alpha(value: Any, x: jax.Array) -> jax.Array:
     """Return it in the dtype of the noise, or raise a sentence."""
     expected = "expected the logarithm of the noise's variance: a number, or an array of floats"
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real and not isinstance(value, (jax.Array, np.ndarray)):
-        raise TypeError(f"got log_alpha={value!r:.60} of type {type(value).__name__}; {expected}")
-    array = jnp.asarray(value)
-    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
-        raise TypeError(f"got log_alpha of dtype {array.dtype}; {expected}")
-    if not isinstance(array, jax.core.Tracer) and np.isnan(np.asarray(array, np.float64)).any():
+    host = check_real_values(value, "log_alpha", expected)
+    if host is not None and np.isnan(host).any():
         raise ValueError(f"got log_alpha=nan; {expected}")
+    array = jnp.asarray(value)
     check_broadcast(array.shape, x.shape, "log_alpha", f"x of shape {x.shape}")
     return array.astype(noise_dtype(x))

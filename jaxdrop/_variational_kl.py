@@ -1,17 +1,19 @@
 """The price of variational dropout in nats, and which weights it has turned into noise."""
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact
 
-from jaxdrop._check import check_input
+from jaxdrop._check import check_choice, check_number, check_real_input
 from jaxdrop._gaussian import noise_dtype
 
 # Molchanov et al. 2017, equation 14, and Kingma et al. 2015, appendix C.
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
 C1, C2, C3 = 1.16145124, -1.50204118, 0.58629921
+_WHY = "since its weights are"
 PRUNE_AT = 3.0  # of log alpha: the binary dropout rate alpha / (1 + alpha) is above 0.95
 
 
@@ -30,6 +32,13 @@ def log_alpha(
     >>> jaxdrop.log_alpha(jnp.ones(2), jnp.array([-2.0, 3.0])).tolist()
     [-2.0, 3.0]
     """
+    kernel = check_real_input(kernel, "log_alpha", "kernel", _WHY)
+    log_sigma2 = check_real_input(log_sigma2, "log_alpha", "log_sigma2", _WHY)
+    if log_sigma2.shape != kernel.shape:
+        raise ValueError(
+            f"got log_sigma2 of shape {log_sigma2.shape} for a kernel of shape {kernel.shape}; "
+            "log_alpha takes one variance for every weight"
+        )
     wide = noise_dtype(kernel)
     square = jnp.square(kernel.astype(wide)) + 1e-8
     return jnp.clip(log_sigma2.astype(wide) - jnp.log(square), -8.0, 8.0)
@@ -60,14 +69,13 @@ def variational_kl(
     >>> float(jaxdrop.variational_kl(jnp.array(8.0))) < 0.001
     True
     """
-    a = check_input(log_alpha, "variational_kl", "log_alpha")
+    check_choice(prior, "prior", ("molchanov", "kingma"))
+    a = check_real_input(log_alpha, "variational_kl", "log_alpha", _WHY)
     a = a.astype(noise_dtype(a))
     if prior == "molchanov":
         return jnp.sum(K1 - K1 * jax.nn.sigmoid(K2 + K3 * a) + 0.5 * jax.nn.softplus(-a))
-    if prior == "kingma":
-        alpha = jnp.exp(jnp.minimum(a, 0))
-        return -jnp.sum(0.5 * jnp.minimum(a, 0) + alpha * (C1 + alpha * (C2 + alpha * C3)))
-    raise ValueError(f"got {prior=}, expected 'molchanov' or 'kingma'")
+    alpha = jnp.exp(jnp.minimum(a, 0))
+    return -jnp.sum(0.5 * jnp.minimum(a, 0) + alpha * (C1 + alpha * (C2 + alpha * C3)))
 
 
 def prune(
@@ -83,6 +91,7 @@ def prune(
     [1.0, 0.0]
     """
     noise = pruned(kernel, log_sigma2, threshold=threshold)
+    kernel = jnp.asarray(kernel)
     return jnp.where(noise, jnp.zeros((), kernel.dtype), kernel)
 
 
@@ -93,4 +102,17 @@ def pruned(
     threshold: float = PRUNE_AT,
 ) -> Bool[Array, "..."]:
     """Say which weights ``prune`` removes; the mean of it is the sparsity."""
+    check_threshold(threshold)
     return log_alpha(kernel, log_sigma2) >= threshold
+
+
+def check_start(init_log_sigma2: Any) -> Any:
+    """Return where a layer's log_sigma2 starts, or raise a sentence."""
+    expected = "a finite number, the logarithm of a variance, such as -10.0"
+    return check_number(init_log_sigma2, "init_log_sigma2", expected, math.isfinite, traced=False)
+
+
+def check_threshold(threshold: Any) -> None:
+    """Raise a sentence if threshold is none: against a NaN, no weight would ever be noise."""
+    expected = f"a number that log alpha is compared with, such as {PRUNE_AT}"
+    check_number(threshold, "threshold", expected, lambda t: not math.isnan(t))

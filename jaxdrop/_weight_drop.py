@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 
-from jaxdrop._check import check_input
+from jaxdrop._check import check_function, check_input, check_sequence
 from jaxdrop._dropout import AnyKey, dropout
+from jaxdrop._key import typed
 from jaxdrop._mode import resolve_key
 from jaxdrop._rate import check_rate
 
@@ -24,7 +25,8 @@ def is_recurrent_kernel(path: tuple[str, ...]) -> bool:
     >>> jaxdrop.is_recurrent_kernel(("cell", "if", "kernel"))
     False
     """
-    names = [name for name in path if name != "value"]  # an NNX variable ends in its value
+    names = check_sequence(path, "path", "a tuple of names, such as ('cell', 'hf', 'kernel')")
+    names = tuple(name for name in names if name != "value")  # an NNX variable ends in its value
     return len(names) >= 2 and names[-1] == "kernel" and names[-2] in RECURRENT_LAYERS
 
 
@@ -70,7 +72,12 @@ def weight_drop(
     >>> model.apply({"params": dropped}, x).shape
     (2, 5, 4)
     """
+    check_function(where, "where", "weight_drop takes a function of a parameter's path")
     leaves, structure = jax.tree_util.tree_flatten_with_path(x)
+    if not leaves:
+        raise TypeError(
+            f"got x={x!r:.60} of type {type(x).__name__}; weight_drop takes a tree of parameters"
+        )
     named = [(tuple(_name(part) for part in path), leaf) for path, leaf in leaves]
     chosen = [not path or where(path) for path, _ in named]
     if not any(chosen):
@@ -99,4 +106,4 @@ def _name(part: Any) -> str:
 
 
 def _path_key(key: jax.Array, path: tuple[str, ...]) -> jax.Array:
-    return jax.random.fold_in(key, zlib.crc32("/".join(path).encode())) if path else key
+    return jax.random.fold_in(typed(key), zlib.crc32("/".join(path).encode())) if path else key

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from jaxdrop._check import check_dims, check_input
-from jaxdrop._dropout import AnyKey, keep_mask
+from jaxdrop._drop import host_law, lift
+from jaxdrop._dropout import AnyKey, mask_of
 from jaxdrop._follow import follow
 from jaxdrop._keep import keep_where
 from jaxdrop._mode import choose, resolve
@@ -70,9 +71,7 @@ def zoneout(
     key, test_mode = resolve(key, checked, deterministic, "zoneout")
     if checked.never:
         return x
-    kept = jnp.asarray(keep_probability(checked, product_dtype(x.dtype)))
-    if kept.ndim:
-        kept = kept.reshape((1,) * (x.ndim - kept.ndim) + kept.shape)
+    kept = lift(jnp.asarray(keep_probability(checked, product_dtype(x.dtype))), x.ndim)
 
     def expected() -> jax.Array:
         new, old = (a.astype(kept.dtype) for a in (x, previous))
@@ -80,12 +79,18 @@ def zoneout(
 
     if test_mode is True:
         return expected()
+    y = _take(key, x, previous, host_law(checked, None, False), tuple(sorted(shared)))
+    return y if test_mode is False else choose(test_mode, expected(), y)
 
+
+@functools.partial(jax.jit, static_argnames="shared", inline=True)
+def _take(
+    key: Any, x: jax.Array, previous: jax.Array, law: Any, shared: tuple[int, ...]
+) -> jax.Array:
     # Under lax.scan, plain code would store one mask per time step for the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def take(key: jax.Array, x: jax.Array, previous: jax.Array) -> jax.Array:
-        mask = follow(keep_mask(key, x.shape, rate, broadcast_dims=broadcast_dims), x)
+    def take(key: Any, x: jax.Array, previous: jax.Array, law: Any) -> jax.Array:
+        mask = follow(mask_of(key, law, x.shape, shared), x)
         return keep_where(mask, x) + keep_where(~mask, previous)
 
-    y = take(key, x, previous)
-    return y if test_mode is False else choose(test_mode, expected(), y)
+    return take(key, x, previous, law)

@@ -100,11 +100,11 @@ def test_a_rate_that_varies_along_a_shared_dimension():
         ({"deterministic": "no"}, TypeError, "got deterministic='no' of type str"),
         ({"deterministic": None}, TypeError, "got deterministic=None"),
         ({"bits": "key", "index_offset": (3,)}, ValueError, "leave index_offset"),
-        ({"index_offset": 3}, TypeError, "got index_offset=3, expected a tuple"),
+        ({"index_offset": 3}, TypeError, "got index_offset=3 of type int, expected a tuple"),
         ({"index_offset": (-1,)}, ValueError, r"index_offset\[0\] = -1, expected 0 <= offset"),
         ({"index_offset": (0, 1)}, ValueError, "without global_shape"),
         ({"index_offset": (0, 0, 0)}, ValueError, "3 entries in index_offset"),
-        ({"index_offset": (1.5,)}, TypeError, r"index_offset\[0\] of dtype float32"),
+        ({"index_offset": (1.5,)}, TypeError, r"index_offset\[0\]=1\.5 of type float, expected"),
         ({"global_shape": (2, 2)}, ValueError, r"block of shape \(2, 3\) does not fit"),
         ({"global_shape": (6,)}, ValueError, r"block of shape \(2, 3\) does not fit"),
         (

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "jaxdrop"
-DRAWING = {"_mix", "_index", "_key", "_bits", "_prng", "_varying"}
+DRAWING = {"_mix", "_index", "_key", "_bits", "_prng", "_varying", "_check"}
 FORBIDDEN = {"bernoulli", "uniform", "normal", "bits", "randint", "choice", "categorical"}
 
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
+from jaxdrop._check import check_count, check_switch
 from jaxdrop._drop_connect import CHUNK, drop_connect_dense
-from jaxdrop._layer_call import call
+from jaxdrop._layer_call import call, check_features
 
 
 class DropConnectDense(nn.Module):
@@ -57,11 +58,13 @@ class DropConnectDense(nn.Module):
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
-        shape = (jnp.shape(inputs)[-1], self.features)
+        inputs = check_features(inputs, self)
+        outputs = check_count(self.features, "features", "how many outputs there are")
+        shape = (inputs.shape[-1], outputs)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        if check_switch(self.use_bias, "use_bias"):
+            bias = self.param("bias", self.bias_init, (outputs,), self.param_dtype)
         inputs, kernel, bias = promote_dtype(inputs, kernel, bias, dtype=self.dtype)
         y = call(
             drop_connect_dense,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._check import check_function
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
 from jaxdrop._varying import as_varying_as, varies_over
@@ -69,6 +70,7 @@ class LayerDrop(nn.Module):
             nothing.
         """
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        check_function(self.layer, "layer", "LayerDrop takes a module from an array to one like it")
         if layer_deterministic is not None:
             kwargs["deterministic"] = layer_deterministic
 

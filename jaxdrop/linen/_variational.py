@@ -7,14 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
-from jaxdrop._layer_call import is_idle, known_mode
+from jaxdrop._check import check_count, check_switch
+from jaxdrop._layer_call import check_features, is_idle, known_mode
 from jaxdrop._variational import variational_dense
-from jaxdrop._variational_conv import variational_conv
-from jaxdrop._variational_kl import PRUNE_AT
+from jaxdrop._variational_conv import kernel_shape, variational_conv
+from jaxdrop._variational_kl import PRUNE_AT, check_start
 
 
 class VariationalDense(nn.Module):
@@ -60,7 +60,8 @@ class VariationalDense(nn.Module):
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
-        shape = (jnp.shape(inputs)[-1], self.features)
+        inputs = check_features(inputs, self)
+        shape = (inputs.shape[-1], check_count(self.features, "features", "how many outputs"))
         return _apply(self, variational_dense, shape, inputs, mode, rng)
 
 
@@ -106,9 +107,9 @@ class VariationalConv(nn.Module):
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         mode = nn.merge_param("deterministic", self.deterministic, deterministic)
-        channels = jnp.shape(inputs)[-1] // self.feature_group_count
-        window = self.kernel_size if np.iterable(self.kernel_size) else (self.kernel_size,)
-        shape = (*window, channels, self.features)
+        inputs = check_features(inputs, self)
+        outputs = check_count(self.features, "features", "how many output channels")
+        shape = kernel_shape(self.kernel_size, inputs.shape[-1], outputs, self.feature_group_count)
         convolve = functools.partial(
             variational_conv,
             strides=self.strides,
@@ -122,11 +123,11 @@ class VariationalConv(nn.Module):
 def _apply(layer: Any, linear: Any, shape: Sequence[int], x: Any, mode: Any, rng: Any) -> jax.Array:
     """Make the layer's parameters, and a key in training, and call ``linear`` with them."""
     kernel = layer.param("kernel", layer.kernel_init, shape, layer.param_dtype)
-    start = nn.initializers.constant(layer.init_log_sigma2)
+    start = nn.initializers.constant(check_start(layer.init_log_sigma2))
     log_sigma2 = layer.param("log_sigma2", start, shape, layer.param_dtype)
     bias = None
-    if layer.use_bias:
-        bias = layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype)
+    if check_switch(layer.use_bias, "use_bias"):
+        bias = layer.param("bias", layer.bias_init, shape[-1:], layer.param_dtype)
     x, kernel, log_sigma2, bias = promote_dtype(x, kernel, log_sigma2, bias, dtype=layer.dtype)
     mode = known_mode(mode)
     if rng is None and not is_idle(mode):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._check import check_input, check_switch
 from jaxdrop._layer_call import is_idle, known_mode
 from jaxdrop._rate import start_logit
 from jaxdrop._variational_dropout import variational_dropout
@@ -56,7 +57,8 @@ class VariationalDropout(nn.Module):
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
         start = min(start_logit(self.init_rate), 0.0)
-        shape = () if self.shared else jnp.shape(inputs)[-1:]
+        inputs = check_input(inputs, "VariationalDropout", "inputs")
+        shape = () if check_switch(self.shared, "shared") else inputs.shape[-1:]
         log_alpha = self.param("log_alpha", nn.initializers.constant(start), shape, jnp.float32)
         if rng is None and not is_idle(mode):
             rng = self.make_rng(self.rng_collection)

@@ -1,12 +1,12 @@
 """Whether a classifier that is 80% sure is right 80% of the time."""
 
-import operator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxdrop._check import check_count
 from jaxdrop.mc._probabilities import check_labels, check_probabilities
 
 Probabilities = Float[Array, "batch classes"]
@@ -58,8 +58,7 @@ def _bars(probabilities: Any, labels: Any, bins: int) -> Reliability:
     """Return the diagram with means of 0 where a bin is empty."""
     p = check_probabilities(probabilities, 2)
     labels = check_labels(labels, p)
-    if isinstance(bins, bool) or operator.index(bins) < 1:
-        raise ValueError(f"got {bins=}, expected a whole number of at least 1")
+    bins = check_count(bins, "bins", "how many bins of equal width")
     confidence = p.max(-1).ravel()
     right = (p.argmax(-1) == labels).astype(p.dtype).ravel()
     bin_of = jnp.ceil(confidence * jnp.asarray(bins, p.dtype)).astype(jnp.int32) - 1

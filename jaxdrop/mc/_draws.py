@@ -1,6 +1,5 @@
 """What mc_predict and mc_moments share: checked arguments, one traced draw, and who draws which."""
 
-import operator
 import warnings
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -13,7 +12,8 @@ from flax import linen as nn
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxdrop._key import check_key
+from jaxdrop._check import check_count, check_switch
+from jaxdrop._key import check_key, typed
 from jaxdrop.mc._sampler import sampler
 from jaxdrop.surgery._interposed import interposed
 
@@ -38,11 +38,11 @@ def prepare(
     caller: str,
 ) -> tuple[Any, jax.Array, Plan]:
     """Check the arguments; return the function as a tree of arrays, the key, and the plan."""
-    key = check_key(key, caller)
-    total = _count(num_samples, "num_samples", f"the number of samples that {caller} draws")
+    key = typed(check_key(key, caller))
+    total = check_count(num_samples, "num_samples", f"the number of samples that {caller} draws")
     chunk = total
     if chunk_size is not None:
-        chunk = min(total, _count(chunk_size, "chunk_size", "samples computed at a time"))
+        chunk = min(total, check_count(chunk_size, "chunk_size", "samples computed at a time"))
     if sharding is not None:
         devices = _shards(sharding)
         if total % devices:
@@ -59,7 +59,8 @@ def prepare(
         )
     if not isinstance(apply_fn, jax.tree_util.Partial):
         apply_fn = jax.tree_util.Partial(apply_fn)
-    return apply_fn, key, Plan(total, chunk, bool(share_masks), sharding, interposed())
+    share = check_switch(share_masks, "share_masks")
+    return apply_fn, key, Plan(total, chunk, share, sharding, interposed())
 
 
 def one_draw(apply_fn: Any, key: jax.Array, x: Any, share_masks: bool) -> Callable[[Any], Any]:
@@ -158,20 +159,12 @@ def in_chunks(
     return lambda i: some(first + i * np.uint32(chunk), chunk), whole, rest if left else None
 
 
-def _count(value: Any, name: str, meaning: str) -> int:
-    expected = f"expected a whole number of at least 1, {meaning}"
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"got {name}={value!r}; {expected}") from None
-    if number < 1:
-        raise ValueError(f"got {name}={number}; {expected}")
-    return number
-
-
-def _shards(sharding: NamedSharding) -> int:
+def _shards(sharding: Any) -> int:
+    if not isinstance(sharding, NamedSharding):
+        raise TypeError(
+            f"got sharding={sharding!r:.60} of type {type(sharding).__name__}, expected a "
+            "NamedSharding, for example NamedSharding(mesh, PartitionSpec('samples'))"
+        )
     axis = sharding.spec[0] if len(sharding.spec) == 1 else None
     if axis is None:
         raise ValueError(

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxdrop._check import array_of, is_real
+
 
 def auroc(inside: Any, outside: Any) -> float:
     """Compute the area under the ROC curve of a score that should be larger outside.
@@ -34,11 +36,21 @@ def auroc(inside: Any, outside: Any) -> float:
         from sklearn.metrics import roc_auc_score
     except ImportError as error:
         raise ImportError("auroc is scikit-learn's; type: pip install scikit-learn") from error
-    scores = [np.asarray(s, np.float64).ravel() for s in (inside, outside)]
-    for name, s in zip(("inside", "outside"), scores, strict=True):
-        if not s.size or np.isnan(s).any():
-            raise ValueError(f"got {s.size} scores {name}, {np.isnan(s).sum()} of them NaN")
+    scores = [_scores(inside, "inside"), _scores(outside, "outside")]
     labels = np.repeat([0, 1], [len(s) for s in scores])
     # Ranks are enough, and finite where a score is infinite, which scikit-learn refuses.
     _, ranks = np.unique(np.concatenate(scores), return_inverse=True)
     return float(roc_auc_score(labels, ranks))
+
+
+def _scores(scores: Any, name: str) -> np.ndarray:
+    expected = "expected real numbers, one at least and none of them NaN"
+    dtype = array_of(scores, name, expected).dtype
+    if not is_real(dtype):
+        raise TypeError(f"got {name} of dtype {dtype}; {expected}")
+    host = np.asarray(scores, np.float64).ravel()
+    if not host.size or np.isnan(host).any():
+        raise ValueError(
+            f"got {host.size} scores {name}, {np.isnan(host).sum()} of them NaN; {expected}"
+        )
+    return host

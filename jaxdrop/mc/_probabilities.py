@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._check import array_of, known_values
+
 TOLERANCE = 1e-2  # of a row's sum; bfloat16 has 8 bits
 
 
@@ -19,16 +21,17 @@ def check_probabilities(probabilities: Any, rank: int) -> jax.Array:
       probabilities: classes along the last axis.
       rank: how many dimensions there are at least: 2 for [batch, classes], 3 with samples first.
     """
-    array = jnp.asarray(probabilities)
     axes = ("[samples, batch, classes]", "[batch, classes]")[rank == 2]
+    array = array_of(probabilities, "probabilities", f"expected a floating array {axes}")
     if array.ndim < rank or not jnp.issubdtype(array.dtype, jnp.floating) or not array.size:
         raise ValueError(
             f"got probabilities of shape {array.shape} and dtype {array.dtype}, expected a "
             f"floating array {axes}"
         )
-    if isinstance(array, jax.core.Tracer):
+    known = known_values(probabilities)
+    if known is None:
         return widened(array)
-    host = np.asarray(array).astype(np.float64)
+    host = known.astype(np.float64)
     sums = host.sum(-1)
     if host.min() < 0 or np.isnan(sums).any() or np.abs(sums - 1).max() > TOLERANCE:
         worst = sums.flat[np.nan_to_num(np.abs(sums - 1), nan=np.inf).argmax()]
@@ -46,16 +49,16 @@ def widened(array: jax.Array) -> jax.Array:
 
 def check_labels(labels: Any, probabilities: jax.Array) -> jax.Array:
     """Return the labels, one class number for each row of [batch, classes] probabilities."""
-    array = jnp.asarray(labels)
+    array = array_of(labels, "labels", "expected integers, one for each row")
     expected, classes = probabilities.shape[:-1], probabilities.shape[-1]
     if array.shape != expected or not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(
             f"got labels of shape {array.shape} and dtype {array.dtype}, expected integers of "
             f"shape {expected}, one for each row"
         )
-    if not isinstance(array, jax.core.Tracer) and array.size:
-        with jax.ensure_compile_time_eval():  # a constant inside of jit too
-            low, high = int(array.min()), int(array.max())
+    known = known_values(labels)
+    if known is not None and known.size:
+        low, high = int(known.min()), int(known.max())
         if low < 0 or high >= classes:
             raise ValueError(
                 f"got labels from {low} to {high}, expected class numbers 0 to {classes - 1}"

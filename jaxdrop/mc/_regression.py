@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxdrop._check import array_of, check_number, is_real
 from jaxdrop.mc._moments import Moments
 from jaxdrop.mc._probabilities import widened
 
@@ -67,7 +68,9 @@ def regression_log_likelihood(
     -0.9189
     """
     samples = widened(check_samples(samples, 1))
-    y = jnp.asarray(y)
+    y = array_of(y, "y", "expected an array shaped like one prediction")
+    if not is_real(y.dtype):
+        raise TypeError(f"got y of dtype {y.dtype}, expected observations: a real array")
     if y.shape != samples.shape[1:]:
         raise ValueError(
             f"got y of shape {y.shape} and samples of shape {samples.shape}; expected y to be "
@@ -83,18 +86,17 @@ def regression_log_likelihood(
 
 def check_samples(samples: Any, rank: int) -> jax.Array:
     """Return the samples as an array, or say what is missing."""
-    array = jnp.asarray(samples)
+    array = array_of(samples, "samples", "expected a floating array, samples first")
     if array.ndim < rank or not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
             f"got samples of shape {array.shape} and dtype {array.dtype}, expected a floating "
             f"array of at least {rank} dimensions, samples first"
         )
     if array.shape[0] == 0:
-        raise ValueError(f"got samples of shape {array.shape}: there is no sample in it")
+        raise ValueError(f"got samples of shape {array.shape}, expected one sample at least")
     return array
 
 
 def _check_tau(tau: Any) -> Any:
-    if not isinstance(tau, jax.core.Tracer) and not float(tau) > 0:
-        raise ValueError(f"got tau={tau}, expected a precision above 0, one over a variance")
-    return tau
+    expected = "a finite precision above 0, one over a variance"
+    return check_number(tau, "tau", expected, lambda t: 0 < t < math.inf)

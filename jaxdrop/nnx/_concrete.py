@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._check import check_sequence
 from jaxdrop._concrete import concrete_dropout
 from jaxdrop._layer_call import call
 from jaxdrop._rate import start_logit
@@ -50,7 +51,7 @@ class ConcreteDropout(Mode, nnx.Module):
         start = start_logit(init_rate)
         self.logit = nnx.Param(jnp.asarray(start, jnp.float32))
         self.temperature = temperature
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = check_sequence(broadcast_dims, "broadcast_dims", "a sequence")
         self._keep_stream(deterministic, rng_collection, rngs)
 
     @property

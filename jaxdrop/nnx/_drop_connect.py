@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
+from jaxdrop._check import check_count, check_switch
 from jaxdrop._drop_connect import CHUNK, drop_connect_dense
-from jaxdrop._layer_call import call
+from jaxdrop._layer_call import call, check_features
 from jaxdrop.nnx._rate import held, value_of
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of
+from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, check_rngs, draw, mode_of
 
 
 class DropConnectDense(Mode, nnx.Module):
@@ -57,10 +58,14 @@ class DropConnectDense(Mode, nnx.Module):
         bias_init: Any = BIAS_INIT,
         rngs: nnx.Rngs,
     ):
-        shape = (in_features, out_features)
+        shape = (
+            check_count(in_features, "in_features", "how many inputs there are"),
+            check_count(out_features, "out_features", "how many outputs there are"),
+        )
+        check_rngs(rngs)
         self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
         self.bias = nnx.data(None)
-        if use_bias:
+        if check_switch(use_bias, "use_bias"):
             self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
         self.rate = held(rate)
         self.per_example = per_example
@@ -71,6 +76,7 @@ class DropConnectDense(Mode, nnx.Module):
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
         mode = mode_of(self, deterministic)
+        inputs = check_features(inputs, self)
         bias = None if self.bias is None else self.bias[...]
         inputs, kernel, bias = promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
         y = call(

@@ -27,6 +27,11 @@ class Dropout(FlaxDropout):
     filters on ``flax.nnx.Dropout`` and checkpoints made with it go on working. A rate and a mode
     may also be traced; a rate may be an ``nnx.Variable``.
 
+    Not for several threads at once: a call reads the stream's count and then advances it, so that
+    threads that share a layer, or share its model, can draw the same mask, as with flax's. Give
+    each its own (``nnx.clone(model)``, then ``nnx.reseed`` with a key of the thread), or a key in
+    the call: ``layer(x, rngs=key)`` leaves the stream alone.
+
     Args:
       rate: probability of dropping, as in ``jaxdrop.dropout``.
       broadcast_dims: dimensions along which one decision is shared.

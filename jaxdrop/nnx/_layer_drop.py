@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._check import check_function
 from jaxdrop._layer_call import call
 from jaxdrop._layer_drop import check_output, decide
 from jaxdrop._varying import as_varying_as, varies_over
@@ -53,6 +54,7 @@ class LayerDrop(Mode, nnx.Module):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
+        check_function(layer, "layer", "LayerDrop takes a module from an array to one like it")
         self.layer = layer
         self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)

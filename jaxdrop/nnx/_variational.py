@@ -5,15 +5,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
-from jaxdrop._layer_call import is_idle, known_mode
+from jaxdrop._check import check_count, check_switch
+from jaxdrop._layer_call import check_features, is_idle, known_mode
 from jaxdrop._variational import variational_dense
-from jaxdrop._variational_conv import variational_conv
-from jaxdrop._variational_kl import PRUNE_AT
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, draw, mode_of
+from jaxdrop._variational_conv import kernel_shape, variational_conv
+from jaxdrop._variational_kl import PRUNE_AT, check_start
+from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, check_rngs, draw, mode_of
 
 
 class _Variational(Mode, nnx.Module):
@@ -34,10 +34,12 @@ class _Variational(Mode, nnx.Module):
         bias_init: Any,
         rngs: nnx.Rngs,
     ):
+        check_rngs(rngs)
+        start = check_start(init_log_sigma2)
         self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
-        self.log_sigma2 = nnx.Param(jnp.full(shape, init_log_sigma2, param_dtype))
+        self.log_sigma2 = nnx.Param(jnp.full(shape, start, param_dtype))
         self.bias = nnx.data(None)
-        if use_bias:
+        if check_switch(use_bias, "use_bias"):
             self.bias = nnx.Param(bias_init(rngs.params(), shape[-1:], param_dtype))
         self.threshold = threshold
         self.dtype = dtype
@@ -46,6 +48,7 @@ class _Variational(Mode, nnx.Module):
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
         mode = known_mode(mode_of(self, deterministic))
+        inputs = check_features(inputs, self)
         bias = None if self.bias is None else self.bias[...]
         inputs, kernel, log_sigma2, bias = promote_dtype(
             (inputs, self.kernel[...], self.log_sigma2[...], bias), dtype=self.dtype
@@ -100,7 +103,10 @@ class VariationalDense(_Variational):
         rngs: nnx.Rngs,
     ):
         super().__init__(
-            (in_features, out_features),
+            (
+                check_count(in_features, "in_features", "how many inputs there are"),
+                check_count(out_features, "out_features", "how many outputs there are"),
+            ),
             deterministic=deterministic,
             threshold=threshold,
             init_log_sigma2=init_log_sigma2,
@@ -160,9 +166,13 @@ class VariationalConv(_Variational):
         bias_init: Any = BIAS_INIT,
         rngs: nnx.Rngs,
     ):
-        window = kernel_size if np.iterable(kernel_size) else (kernel_size,)
         super().__init__(
-            (*window, in_features // feature_group_count, out_features),
+            kernel_shape(
+                kernel_size,
+                check_count(in_features, "in_features", "how many input channels"),
+                check_count(out_features, "out_features", "how many output channels"),
+                feature_group_count,
+            ),
             deterministic=deterministic,
             threshold=threshold,
             init_log_sigma2=init_log_sigma2,

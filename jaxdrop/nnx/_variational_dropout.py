@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._check import check_integer
+from jaxdrop._check import check_count
 from jaxdrop._layer_call import is_idle, known_mode
 from jaxdrop._rate import start_logit
 from jaxdrop._variational_dropout import variational_dropout
@@ -55,7 +55,7 @@ class VariationalDropout(Mode, nnx.Module):
     ):
         start = min(start_logit(init_rate), 0.0)
         expected = "the size of the last axis, or None; init_rate comes after it"
-        shape = () if features is None else (check_integer(features, "features", expected),)
+        shape = () if features is None else (check_count(features, "features", expected),)
         self.log_alpha = nnx.Param(jnp.full(shape, start, jnp.float32))
         self._keep_stream(deterministic, rng_collection, rngs)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from flax import nnx
 
+from jaxdrop._check import check_function
 from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._kinds import is_dropout, kind_of
 
@@ -15,6 +16,11 @@ Where = Callable[[Path, Any], bool]
 def everywhere(path: Path, module: Any) -> bool:
     """Choose every module."""
     return True
+
+
+def check_where(where: Any) -> None:
+    """Raise a sentence if this cannot choose modules."""
+    check_function(where, "where", "surgery takes a predicate, a function of (path, module)")
 
 
 def find_dropouts(model: nnx.Module, where: Where = everywhere) -> Iterator[tuple[Path, Any]]:
@@ -35,6 +41,7 @@ def find_dropouts(model: nnx.Module, where: Where = everywhere) -> Iterator[tupl
     >>> [path for path, _ in surgery.find_dropouts(model)]
     [('layers', 1)]
     """
+    check_where(where)
     if not isinstance(model, nnx.Module):
         raise TypeError(
             f"got {type(model).__name__}, expected a flax.nnx module; for Linen there are "
@@ -47,6 +54,7 @@ def find_dropouts(model: nnx.Module, where: Where = everywhere) -> Iterator[tupl
 
 def choose_dropouts(model: nnx.Module, where: Where) -> list[tuple[Path, Any]]:
     """Return what ``find_dropouts`` finds; that it finds nothing is an error."""
+    check_where(where)
     found = list(find_dropouts(model))
     chosen = [(path, module) for path, module in found if where(path, module)]
     if not chosen:

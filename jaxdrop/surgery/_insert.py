@@ -8,7 +8,7 @@ from flax import nnx
 from jaxdrop._rate import check_rate
 from jaxdrop.nnx import Dropout
 from jaxdrop.surgery._chosen import nothing_chosen
-from jaxdrop.surgery._find import Where
+from jaxdrop.surgery._find import Where, check_where
 from jaxdrop.surgery._first import change_first
 from jaxdrop.surgery._kinds import is_layer, kind_of
 from jaxdrop.surgery._made_class import made_class
@@ -53,6 +53,7 @@ def insert(
     ((1, 3), 0.5)
     """
     check_rate(rate)
+    check_where(where)
     if not isinstance(model, nnx.Module):
         raise TypeError(f"got {type(model).__name__}, expected a flax.nnx module")
     chosen = [

@@ -9,14 +9,14 @@ from typing import Any
 from flax import linen as nn
 
 import jaxdrop.linen
-from jaxdrop._check import check_deterministic
+from jaxdrop._check import check_choice, check_deterministic
 from jaxdrop._dropout import Bits, dropout
 from jaxdrop._layer import apply_dropout
 from jaxdrop._rate import check_rate
 from jaxdrop.linen._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention
 from jaxdrop.surgery._chosen import nothing_chosen
-from jaxdrop.surgery._find import Path, Where, everywhere
+from jaxdrop.surgery._find import Path, Where, check_where, everywhere
 from jaxdrop.surgery._first import change_first
 from jaxdrop.surgery._interposed import inner_call, interceptors
 from jaxdrop.surgery._kinds import is_attention, is_dropout, is_layer, kind_of, rate_name
@@ -52,8 +52,8 @@ def replaced(rate: Any = None, where: Where = everywhere, *, bits: Bits = "fast"
     >>> float(y.sum())
     0.0
     """
-    if bits not in ("fast", "key"):
-        raise ValueError(f"got {bits=}, expected 'fast' or 'key'")
+    check_choice(bits, "bits", ("fast", "key"))
+    check_where(where)
     if rate is not None and not callable(rate):
         check_rate(rate)
     with _intercepting(_Replaced(rate, where, bits), "dropout"):
@@ -89,6 +89,7 @@ def inserted(
     0.0
     """
     check_rate(rate)
+    check_where(where)
     mode = check_deterministic(deterministic)
     if mode is True:
         yield

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxdrop._check import check_function
 from jaxdrop.testing._input import swapped, works_swapped
 
 
@@ -49,6 +50,7 @@ def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> No
     ...     return net(x)
     >>> assert_deterministic_eval(apply_fn, x)
     """
+    check_function(apply_fn, "apply_fn", "assert_deterministic_eval takes a function of (key, x)")
     try:
         expected = _leaves(apply_fn(None, x))
     except Exception as error:  # whatever the model raises, the finding is the same

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxdrop._check import check_function
+from jaxdrop._key import check_key
 from jaxdrop.testing._input import check_key_first, check_nonzero, key_first
 
 
@@ -32,8 +34,10 @@ def assert_gradient_uses_mask(
     >>> fn = lambda key, x: jaxdrop.dropout(key, x, 0.5)
     >>> assert_gradient_uses_mask(fn, jax.random.key(0), jnp.linspace(1.0, 2.0, 100))
     """
+    check_function(fn, "fn", "assert_gradient_uses_mask takes a function of (key, x)")
     check_key_first(key, x, "assert_gradient_uses_mask")
     x = check_nonzero(x, "assert_gradient_uses_mask")
+    key = check_key(key, "assert_gradient_uses_mask")
     with key_first(fn, x, "fn"):
         y_device, vjp = jax.vjp(lambda v: fn(key, v), x)
     if y_device.shape != x.shape:

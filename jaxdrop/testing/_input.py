@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._check import as_array
+
 
 def check_nonzero(x: Any, caller: str) -> jax.Array:
     """Return x as an array, or raise a sentence if a zero in y would not mean dropped."""
-    array = jnp.asarray(x)
+    array = as_array(x, "x", f"{caller} takes a floating array")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"got x of dtype {array.dtype}; {caller} takes a floating array")
     host = np.asarray(array).astype(np.float64)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from jaxdrop._check import check_number
+
 
 def binomial_p_value(kept: Any, total: Any, keep: Any) -> np.ndarray:
     """Return min(1, 2 min(P(K <= kept), P(K >= kept))) for K ~ Binomial(total, keep).
@@ -36,5 +38,5 @@ def in_words(p_value: float) -> str:
 
 
 def check_false_alarm(false_alarm: float) -> None:
-    if not 0 < false_alarm < 1:
-        raise ValueError(f"got {false_alarm=}, expected a probability between 0 and 1")
+    expected = "a probability between 0 and 1"
+    check_number(false_alarm, "false_alarm", expected, lambda p: 0 < p < 1, traced=False)

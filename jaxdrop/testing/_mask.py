@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Array, Bool
 
+from jaxdrop._check import array_of
 from jaxdrop._rate import check_rate
 from jaxdrop.testing._law import binomial_p_value, check_false_alarm, in_words, overlap_p_value
 
@@ -35,6 +37,8 @@ def assert_mask_rate(mask: Bool[Array, "..."], rate: float, *, false_alarm: floa
     check_false_alarm(false_alarm)
     array = _as_mask(mask, "mask")
     checked = check_rate(rate)
+    if isinstance(checked.value, jax.core.Tracer):
+        raise TypeError(f"got rate={rate!r:.60}, expected a number that is known here")
     if np.ndim(checked.value):
         raise ValueError(f"got a rate of shape {np.shape(checked.value)}, expected one number")
     keep = 1.0 - float(checked.value)
@@ -117,10 +121,10 @@ def assert_independent_masks(
 
 
 def _as_mask(mask: Any, name: str) -> np.ndarray:
-    array = np.asarray(mask)
-    if array.dtype != np.bool_:
-        raise TypeError(
-            f"got {name} of dtype {array.dtype}, expected a bool array that is True where an "
-            "element is kept"
-        )
-    return array
+    expected = "expected a bool array that is True where an element is kept"
+    dtype = array_of(mask, name, expected).dtype
+    if isinstance(mask, jax.core.Tracer):
+        raise TypeError(f"got {name} of type {type(mask).__name__}, not known here; {expected}")
+    if dtype != np.bool_:
+        raise TypeError(f"got {name} of dtype {dtype}, {expected}")
+    return np.asarray(mask)

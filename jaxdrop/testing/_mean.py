@@ -1,5 +1,6 @@
 """Assertion that a random layer leaves the mean of its input alone."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxdrop._check import check_count, check_function, check_number, check_sequence
+from jaxdrop._key import check_key, typed
 from jaxdrop.testing._input import check_key_first, check_nonzero, key_first
 from jaxdrop.testing._law import binomial_p_value, check_false_alarm, in_words
 
@@ -54,8 +57,13 @@ def assert_mean_preserved(
     >>> fn = lambda key, x: jaxdrop.dropout(key, x, 0.5)
     >>> assert_mean_preserved(fn, jax.random.key(0), jnp.linspace(1.0, 2.0, 100))
     """
+    check_function(fn, "fn", "assert_mean_preserved takes a function of (key, x)")
     check_false_alarm(false_alarm)
+    num_samples = check_count(num_samples, "num_samples", "how many keys")
     check_key_first(key, x, "assert_mean_preserved")
+    key = typed(check_key(key, "assert_mean_preserved"))
+    if support is not None:
+        _check_support(support)
     x = check_nonzero(x, "assert_mean_preserved")
     eps = float(jnp.finfo(x.dtype).eps)
     budget = false_alarm / x.size
@@ -74,6 +82,15 @@ def assert_mean_preserved(
             f"the probability of a deviation this large is {in_words(p_values[i])}, the limit "
             f"{budget:.2g} ({false_alarm=} shared among {x.size} elements)"
         )
+
+
+def _check_support(support: Any) -> None:
+    expected = "two finite numbers (lo, hi) with lo < hi"
+    bounds = check_sequence(support, "support", expected)
+    for bound in bounds:
+        check_number(bound, "a bound in support", expected, math.isfinite, traced=False)
+    if len(bounds) != 2 or not bounds[0] < bounds[1]:
+        raise ValueError(f"got {support=}, expected {expected}")
 
 
 def _sample(fn: Callable[[Any, Any], Any], key: Any, x: jax.Array, num_samples: int) -> np.ndarray:

@@ -9,10 +9,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxdrop._check import check_mapping
 from jaxdrop.training._donation import Donating
 from jaxdrop.training._rows import Rows
 from jaxdrop.training._serialization import is_key
-from jaxdrop.training._state import TrainState
+from jaxdrop.training._state import TrainState, check_state
 
 S = TypeVar("S", bound=TrainState)
 DATA = "data"
@@ -45,7 +46,10 @@ def shard_state(state: S, mesh: Mesh, rules: Mapping[str, P] | None = None) -> S
     >>> state.opt_state[0].mu["kernel"].sharding.spec == P(None, "model")
     True
     """
-    rules = dict(rules or {})
+    check_state(state, "shard_state")
+    check_kind(mesh)
+    expected = "a dict from regular expressions to PartitionSpecs"
+    rules = {} if rules is None else dict(check_mapping(rules, "rules", expected))
     unused = set(rules)
 
     def place(path: Any, leaf: Any) -> NamedSharding:
@@ -145,6 +149,15 @@ def keep_places(
         return step
     places = jax.tree.map(lambda leaf: leaf.sharding, state)
     return Donating(step, out_shardings=(places, NamedSharding(mesh, P())))
+
+
+def check_kind(mesh: Any) -> None:
+    """Raise a sentence if this is no mesh of devices."""
+    if not isinstance(mesh, Mesh):
+        raise TypeError(
+            f"got mesh={mesh!r:.60} of type {type(mesh).__name__}, expected a jax.sharding.Mesh, "
+            "such as jax.make_mesh((jax.device_count(),), ('data',))"
+        )
 
 
 def check_mesh(mesh: Mesh | None, batch_size: int) -> None:

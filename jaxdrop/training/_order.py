@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from jaxdrop._bits import random_bits
+from jaxdrop._check import check_count
 
 _TAG = 0x6F726472  # "ordr": keeps these keys apart from a dropout key of the same seed
 
@@ -15,7 +16,7 @@ def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
 
     Args:
       seed: the run's seed, 0 <= seed < 2**32.
-      epoch: number of the epoch, from 0.
+      epoch: number of the epoch, 0 <= epoch < 2**32.
       rows: how many there are, at least 1.
 
     Returns:
@@ -23,10 +24,17 @@ def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
       arguments: not on the batch size, the devices, or how a run was cut. Rows that draw the same
       32 bits, which a pair does in one case of 2**32, stay in their order.
 
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
     >>> import jaxdrop.training as jt
     >>> sorted(jt.epoch_order(0, 3, 5).tolist())
     [0, 1, 2, 3, 4]
     """
+    for name, value in (("seed", seed), ("epoch", epoch)):
+        if check_count(value, name, "below 2**32", at_least=0) >= 2**32:
+            raise ValueError(f"got {name}={value}, expected a whole number below 2**32")
+    check_count(rows, "rows", "how many there are")
     # On a device of this process, whatever mesh surrounds the call.
     with jax.default_device(jax.local_devices()[0]):
         key = jax.random.fold_in(jax.random.key(seed), np.uint32(_TAG))

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 
+from jaxdrop._check import check_function, check_switch
 from jaxdrop.training._donation import Donating
 from jaxdrop.training._loss import call_loss, takes_step
 from jaxdrop.training._state import TrainState, check_state
@@ -79,6 +80,8 @@ def make_train_step(
     1
     """
 
+    check_function(loss_fn, "loss_fn", "make_train_step takes a function (variables, batch, key)")
+    donate = check_switch(donate, "donate")
     with_step = takes_step(loss_fn)
 
     def train_step(state: S, batch: Any) -> tuple[S, dict[str, jax.Array]]:
@@ -119,6 +122,8 @@ def make_eval_step(metric_fn: Callable[..., Any]) -> Callable[[TrainState, Any],
     >>> int(evaluate(state, x))
     8
     """
+
+    check_function(metric_fn, "metric_fn", "make_eval_step takes a function (variables, batch)")
 
     def evaluate(state: TrainState, batch: Any) -> Any:
         check_state(state, "the function of make_eval_step")

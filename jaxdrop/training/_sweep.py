@@ -8,9 +8,11 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from jaxdrop._check import check_choice, check_count, check_function, check_mapping
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._folder import run_folder
 from jaxdrop.training._lock import held
+from jaxdrop.training._mesh import check_kind
 from jaxdrop.training._sweep_folder import SweepFolder
 from jaxdrop.training._sweep_grid import Grid
 from jaxdrop.training._sweep_identity import identity
@@ -85,7 +87,15 @@ def sweep(
     >>> jt.sweep(make_train(10), axes, shared={"x": jnp.ones(100)}).shape
     (3, 2)
     """
-    grid, shared = Grid(axes), dict(shared or {})
+    check_function(train, "train", "sweep takes a function from named arguments to arrays")
+    check_function(on_chunk, "on_chunk", "sweep takes a function of (runs, way)")
+    if trial is not None:
+        check_function(trial, "trial", "sweep takes a train of a few steps")
+    if mesh is not None:
+        check_kind(mesh)
+    expected = "a dict from names of arguments to what all runs have in common"
+    grid = Grid(axes)
+    shared = {} if shared is None else dict(check_mapping(shared, "shared", expected))
     both = sorted(set(axes) & set(shared))
     if both:
         raise ValueError(f"got {both} both in axes and in shared; expected each argument once")
@@ -154,12 +164,11 @@ def sweep(
 
 
 def _check(vectorize: str, trial: Any, chunk: Any) -> None:
-    if vectorize not in ("vmap", "map", "auto"):
-        raise ValueError(f"got {vectorize=}, expected 'vmap', 'map' or 'auto'")
+    check_choice(vectorize, "vectorize", ("vmap", "map", "auto"))
     if vectorize == "auto" and trial is None:
         raise ValueError(
             "vectorize='auto' times a short training both ways: pass trial=, a train of a few "
             "steps with the same arguments, or choose 'vmap' or 'map'"
         )
-    if chunk is not None and (type(chunk) is not int or chunk < 1):
-        raise ValueError(f"got {chunk=}, expected how many runs share the memory, at least 1")
+    if chunk is not None:
+        check_count(chunk, "chunk", "how many runs share the memory")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdrop._check import array_of, check_mapping
 from jaxdrop.training._sweep_identity import array_digest
 
 
@@ -20,12 +21,17 @@ class Grid:
     """
 
     def __init__(self, axes: Mapping[str, Any]):
-        if not axes:
-            raise ValueError("got no axes; expected one at least, such as {'rate': [0.0, 0.5]}")
+        expected = "a dict such as {'rate': [0.0, 0.5]}"
+        if not check_mapping(axes, "axes", expected):
+            raise ValueError(f"got no axes, {axes=}; expected one at least: {expected}")
         self._values: dict[str, np.ndarray] = {}
         self._impl: dict[str, Any] = {}  # of the axes that are typed keys
         for name, values in axes.items():
-            array = jnp.asarray(values)
+            array: Any = values
+            if not isinstance(values, jax.Array):
+                listed = isinstance(values, (list, tuple))
+                array = values if listed else np.asarray(values)
+                array = array_of(array, f"axis {name!r}", "expected an array or a list of numbers")
             if array.ndim < 1 or array.shape[0] < 1:
                 raise ValueError(
                     f"got axis {name!r} of shape {array.shape}; expected one value at least, along "

@@ -43,9 +43,9 @@ class Member:
     """One member of the family, as the shared suite sees it.
 
     Attributes:
-      name: the function's name, which its error sentences mention.
-      apply: ``apply(key, x, rate, deterministic=False) -> y``, other options fixed to an example.
+      name: of the function in jaxdrop, which its error sentences mention.
       law: law of one output element; None where a test of the member's own states it.
+      options: ``options(x)``, what else the function is called with, an example of each.
       shape: shape of the example input.
       shared: dimensions along which elements share one decision; None where decisions are
         neither independent nor shared along whole dimensions (blocks).
@@ -57,8 +57,8 @@ class Member:
       diagonal: y[i] depends on x[i] alone.
       lean: nothing of x's size is kept for the backward pass.
       affine: y is affine in x; else it is only differentiable.
-      rated: it has a rate; else its noise is learned, ``apply`` passes the rate over, and in
-        training it needs a key in any case.
+      rated: it has a rate, which comes after x; else its noise is learned, ``apply`` passes the
+        rate over, and in training it needs a key in any case.
       traced_rate, traced_mode: the rate, and deterministic, may be traced.
       batch_first: the leading dimension is a batch whose rows do not move when it grows.
       complex_input: complex x is accepted.
@@ -67,8 +67,8 @@ class Member:
     """
 
     name: str
-    apply: Callable[..., jax.Array]
     law: TwoPoint | Normal | None
+    options: Callable[[Any], dict[str, Any]] = lambda x: {}
     shape: tuple[int, ...] = (4, 3, 5)
     shared: tuple[int, ...] | None = ()
     unbiased: bool = True
@@ -86,6 +86,15 @@ class Member:
     complex_input: bool = True
     integer_input: bool = False
     integers: bool = False
+
+    @property
+    def function(self) -> Callable[..., jax.Array]:
+        return getattr(jaxdrop, self.name)
+
+    def apply(self, key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
+        """Call the function with its options."""
+        args = (key, x, rate) if self.rated else (key, x)
+        return self.function(*args, **self.options(x), deterministic=deterministic)
 
     def in_test_mode(self, x: Any, rate: float) -> Any:
         if not self.expectation:
@@ -120,47 +129,36 @@ SATURATING = TwoPoint(
 )
 
 
-def _drop_block(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-    return jaxdrop.drop_block(key, x, rate, block_size=3, deterministic=deterministic)
-
-
-def _word_dropout(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-    return jaxdrop.word_dropout(key, x, rate, unknown=0, deterministic=deterministic)
-
-
-def _cutout(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-    return jaxdrop.cutout(key, x, rate, size=2, deterministic=deterministic)
-
-
-def _layer_drop(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-    return jaxdrop.layer_drop(key, x, rate, lambda h: h + h, deterministic=deterministic)
-
-
-def _embedding_lookup(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-    ids = np.arange(x.shape[0])
-    return jaxdrop.embedding_dropout(key, x, rate, ids, deterministic=deterministic)
+def double(x: Any) -> jax.Array:
+    """A layer for layer_drop; made anew in each call, it would be traced anew."""
+    return x + x
 
 
 members: list[Member] = [
-    Member("dropout", jaxdrop.dropout, INVERTED),
-    Member("spatial_dropout", jaxdrop.spatial_dropout, INVERTED, shared=(1,)),
-    Member("locked_dropout", jaxdrop.locked_dropout, INVERTED, shared=(1,)),
-    Member("drop_path", jaxdrop.drop_path, INVERTED, shared=(1, 2)),
-    Member("embedding_dropout", jaxdrop.embedding_dropout, INVERTED, shape=(6, 4), shared=(1,)),
+    Member("dropout", INVERTED),
+    Member("spatial_dropout", INVERTED, shared=(1,)),
+    Member("locked_dropout", INVERTED, shared=(1,)),
+    Member("drop_path", INVERTED, shared=(1, 2)),
+    Member("embedding_dropout", INVERTED, shape=(6, 4), shared=(1,)),
     Member(
         "embedding_dropout",
-        _embedding_lookup,
         INVERTED,
+        options=lambda x: {"ids": np.arange(x.shape[0])},
         shape=(6, 4),
         shared=(1,),
         lean=False,  # the ids are kept
         batch_first=False,  # of a sharded table, only the caller knows how its rows come back
     ),
-    Member("drop_block", _drop_block, INVERTED, shape=(2, 6, 3), shared=None),
-    Member("alpha_dropout", jaxdrop.alpha_dropout, SATURATING, unbiased=False, complex_input=False),
+    Member(
+        "drop_block",
+        INVERTED,
+        options=lambda x: {"block_size": 3},
+        shape=(2, 6, 3),
+        shared=None,
+    ),
+    Member("alpha_dropout", SATURATING, unbiased=False, complex_input=False),
     Member(
         "feature_alpha_dropout",
-        jaxdrop.feature_alpha_dropout,
         SATURATING,
         shared=(1,),
         unbiased=False,
@@ -168,12 +166,10 @@ members: list[Member] = [
     ),
     Member(
         "gaussian_dropout",
-        jaxdrop.gaussian_dropout,
         Normal(mean=lambda x, rate: x, std=lambda x, rate: abs(x) * (rate / (1 - rate)) ** 0.5),
     ),
     Member(
         "gaussian_noise",
-        jaxdrop.gaussian_noise,
         Normal(mean=lambda x, rate: x, std=lambda x, rate: rate + 0 * x),
         rate_one=None,
         probability=False,
@@ -181,8 +177,8 @@ members: list[Member] = [
     ),
     Member(
         "layer_drop",
-        _layer_drop,
         TwoPoint(kept=lambda x, rate: x + x, dropped=lambda x, rate: x),
+        options=lambda x: {"layer": double},
         shared=(0, 1, 2),
         unbiased=False,
         test_time=lambda x: x + x,
@@ -191,17 +187,24 @@ members: list[Member] = [
     ),
     Member(
         "word_dropout",
-        _word_dropout,
         TwoPoint(kept=lambda x, rate: x),
+        options=lambda x: {"unknown": 0},
         unbiased=False,
         lean=False,
         integer_input=True,
         complex_input=False,
     ),
-    Member("cutout", _cutout, None, shared=None, unbiased=False, rate_one=None, integers=True),
+    Member(
+        "cutout",
+        None,
+        options=lambda x: {"size": 2},
+        shared=None,
+        unbiased=False,
+        rate_one=None,
+        integers=True,
+    ),
     Member(
         "patch_dropout",
-        jaxdrop.patch_dropout,
         None,
         shared=None,
         unbiased=False,

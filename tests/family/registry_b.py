@@ -7,18 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxdrop
 from tests.family.registry import INVERTED, Member, Normal, TwoPoint
-
-
-def _dense(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-    return jaxdrop.drop_connect_dense(key, x, rate, kernel=_kernel(x), deterministic=deterministic)
-
-
-def _dense_each(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-    return jaxdrop.drop_connect_dense(
-        key, x, rate, kernel=_kernel(x), per_example=True, deterministic=deterministic
-    )
 
 
 def _kernel(x: Any) -> jax.Array:
@@ -26,27 +15,16 @@ def _kernel(x: Any) -> jax.Array:
     return jnp.eye(5, dtype=x.dtype)[::-1]
 
 
-def _zoneout(key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-    return jaxdrop.zoneout(key, x, rate, previous=2 * x, deterministic=deterministic)
-
-
 LOG_ALPHA = -1.5
 
 
-def _variational(key: Any, x: Any, _: Any, deterministic: Any = False) -> jax.Array:
-    return jaxdrop.variational_dropout(key, x, LOG_ALPHA, deterministic=deterministic)
+def _noisy(x: Any) -> dict[str, Any]:
+    return {"kernel": _kernel(x), "log_sigma2": jnp.full_like(_kernel(x), LOG_ALPHA)}
 
 
-def _variational_dense(key: Any, x: Any, _: Any, deterministic: Any = False) -> jax.Array:
-    kernel = _kernel(x)
-    log_sigma2 = jnp.full_like(kernel, LOG_ALPHA)
-    return jaxdrop.variational_dense(key, x, kernel, log_sigma2, deterministic=deterministic)
-
-
-def _variational_conv(key: Any, x: Any, _: Any, deterministic: Any = False) -> jax.Array:
+def _noisy_window(x: Any) -> dict[str, Any]:
     kernel = jnp.stack([0 * _kernel(x), _kernel(x), 0 * _kernel(x)])
-    log_sigma2 = jnp.full_like(kernel, LOG_ALPHA)
-    return jaxdrop.variational_conv(key, x, kernel, log_sigma2, deterministic=deterministic)
+    return {"kernel": kernel, "log_sigma2": jnp.full_like(kernel, LOG_ALPHA)}
 
 
 def _spread(x: np.ndarray) -> np.ndarray:
@@ -68,36 +46,35 @@ NOISY_WEIGHTS: dict[str, Any] = dict(
 )
 
 B_MEMBERS: list[Member] = [
-    Member("drop_connect", jaxdrop.drop_connect, INVERTED),
-    Member("weight_drop", jaxdrop.weight_drop, INVERTED),
-    Member("recurrent_dropout", jaxdrop.recurrent_dropout, INVERTED),
+    Member("drop_connect", INVERTED),
+    Member("weight_drop", INVERTED),
+    Member("recurrent_dropout", INVERTED),
     Member(
         "zoneout",
-        _zoneout,
         TwoPoint(kept=lambda x, rate: x, dropped=lambda x, rate: 2 * x),
+        options=lambda x: {"previous": 2 * x},
         unbiased=False,
         expectation=True,
         rate_one=lambda x: 2 * x,
     ),
     Member(
         "drop_connect_dense",
-        _dense,
         None,  # a sum of dropped weights
+        options=lambda x: {"kernel": _kernel(x)},
         test_time=lambda x: x @ _kernel(x),
         diagonal=False,
         lean=False,  # the kernel is kept
     ),
     Member(
         "drop_connect_dense",
-        _dense_each,
         None,
+        options=lambda x: {"kernel": _kernel(x), "per_example": True},
         test_time=lambda x: x @ _kernel(x),
         diagonal=False,
         lean=False,
     ),
     Member(
         "concrete_dropout",
-        jaxdrop.concrete_dropout,
         None,  # continuous between zero and x / (1 - rate)
         unbiased=False,
         lean=False,  # x is kept, for the gradient of the rate
@@ -105,25 +82,25 @@ B_MEMBERS: list[Member] = [
     ),
     Member(
         "variational_dropout",
-        _variational,
         Normal(mean=lambda x, _: x, std=lambda x, _: abs(x) * math.exp(LOG_ALPHA / 2)),
+        options=lambda x: {"log_alpha": LOG_ALPHA},
         rate_one=None,
         rated=False,
         traced_rate=False,
     ),
     Member(
         "variational_dense",
-        _variational_dense,
         Normal(
             mean=lambda x, _: x[..., ::-1],
             std=lambda x, _: (x**2).sum(-1, keepdims=True) ** 0.5 * math.exp(LOG_ALPHA / 2) + 0 * x,
         ),
+        options=_noisy,
         **NOISY_WEIGHTS,
     ),
     Member(
         "variational_conv",
-        _variational_conv,
         Normal(mean=lambda x, _: x[..., ::-1], std=lambda x, _: _spread(x) + 0 * x),
+        options=_noisy_window,
         **NOISY_WEIGHTS,
     ),
 ]

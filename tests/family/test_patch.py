@@ -72,7 +72,9 @@ def test_bad_arguments() -> None:
                 call(key, first, 0.5, deterministic=mode)
     with pytest.raises(TypeError, match="^got deterministic=.*takes a Python bool, since"):
         jax.jit(lambda d: jaxdrop.patch_indices(key, (2, 5), 0.5, deterministic=d))(True)
-    for shape in ((2,), 2, (2, 5, 3)):
+    with pytest.raises(TypeError, match="^got shape=2 of type int, expected a sequence of sizes"):
+        jaxdrop.patch_indices(key, 2, 0.5)
+    for shape in ((2,), (2, 5, 3)):
         with pytest.raises(
             ValueError, match=r"^got shape=.*; patch_indices takes \(batch, tokens\)"
         ):

@@ -207,7 +207,7 @@ def test_wrong_use_is_told_in_a_sentence():
         (None, TypeError, "^got log_alpha=None of type NoneType; expected the logarithm"),
         ("a", TypeError, "^got log_alpha='a' of type str"),
         (True, TypeError, "^got log_alpha=True of type bool"),
-        (jnp.array(True), TypeError, "^got log_alpha of dtype bool"),
+        (jnp.array(True), TypeError, "^got a log_alpha of dtype bool"),
         (float("nan"), ValueError, "^got log_alpha=nan; expected the logarithm"),
         (jnp.array([0.0, jnp.nan, 1.0]), ValueError, "^got log_alpha=nan"),
         (jnp.zeros(7), ValueError, r"^got log_alpha of shape \(7,\), which does not"),

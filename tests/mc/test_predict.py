@@ -179,7 +179,7 @@ def test_a_model_without_dropout_gets_a_warning(model: Any) -> None:
 @pytest.mark.parametrize(
     "change, error, sentence",
     [
-        ({"num_samples": 0}, ValueError, "got num_samples=0; expected a whole number of at least"),
+        ({"num_samples": 0}, ValueError, "got num_samples=0, expected a whole number of at least"),
         ({"num_samples": -3}, ValueError, "got num_samples=-3"),
         ({"num_samples": 2.5}, TypeError, "got num_samples=2.5"),
         ({"num_samples": True}, TypeError, "got num_samples=True"),

@@ -1,0 +1,339 @@
+"""Every public call with one valid set of arguments, for the table of bad input.
+
+Members of the family and layers come from their records; what is written out here is the rest. A
+public name that is neither here nor in ``NO_CALLS`` fails the table's test.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+import jaxdrop
+import jaxdrop.linen
+import jaxdrop.mc
+import jaxdrop.nnx
+import jaxdrop.surgery
+import jaxdrop.testing
+import jaxdrop.training
+from tests.family.layers import LAYERS as LAYERS
+from tests.family.layers import LinenRNN
+from tests.family.over_members import RATE
+from tests.family.registry import members as members
+
+
+class Call(NamedTuple):
+    """One public call.
+
+    Attributes:
+      run: takes every argument by name.
+      valid: arguments that are taken; the others have a default.
+      names: of all arguments that are given bad values.
+      kinds: of arguments that are of another kind here than their name says elsewhere; None of
+        those that are not looked at.
+    """
+
+    run: Callable[..., Any]
+    valid: dict[str, Any]
+    names: tuple[str, ...]
+    kinds: dict[str, str | None] = {}
+
+
+KEY = jax.random.key(3)
+X = jnp.linspace(0.5, 2.0, 12).reshape(3, 4)
+KERNEL = jnp.ones((4, 2))
+PARAMS = {"a": {"kernel": KERNEL, "log_sigma2": -KERNEL}}
+P = np.full((3, 2, 4), 0.25)
+LABELS = np.array([0, 3])
+MASK = np.random.default_rng(0).random((64, 64)) < 0.5
+
+
+def recurrent(carry: Any, x: Any) -> tuple[Any, Any]:
+    return x + carry, x
+
+
+def dropped(key: Any, x: Any) -> Any:
+    return jaxdrop.dropout(key, x, 0.5)
+
+
+def loss(variables: Any, batch: Any, key: Any = None) -> Any:
+    return jnp.float32(0)
+
+
+def scale(rate: Any) -> Any:
+    return 2 * rate
+
+
+def is_linear(path: Any, module: Any) -> bool:
+    return isinstance(module, (nnx.Linear, nn.Dense))
+
+
+class Fresh:
+    """A model that is made for each call, since surgery changes it."""
+
+    def __call__(self) -> nnx.Module:
+        rngs = nnx.Rngs(0)
+        return nnx.Sequential(nnx.Linear(2, 2, rngs=rngs), jaxdrop.nnx.Dropout(0.5, rngs=rngs))
+
+
+FRESH, TX = Fresh(), optax.sgd(0.1)
+MESH = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+STATE = jaxdrop.training.TrainState.create(
+    apply_fn=recurrent, params=PARAMS, tx=TX, dropout_key=KEY
+)
+
+
+def fresh(function: Any) -> Callable[..., Any]:
+    """Make the model of a call; go through what is a generator, or a context."""
+
+    def run(**given: Any) -> Any:
+        given = {name: v() if isinstance(v, Fresh) else v for name, v in given.items()}
+        result = function(**given)
+        if hasattr(result, "__enter__"):
+            with result:
+                Net().init({"params": KEY, "dropout": KEY}, X)
+        return list(result) if inspect.isgenerator(result) else result
+
+    return run
+
+
+class Net(nn.Module):
+    """A model to be changed by ``surgery.replaced`` and ``surgery.inserted``."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nn.Dropout(0.5, deterministic=False)(nn.Dense(2)(x))
+
+
+def _scores(*names: str) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
+    return {name: ({"probabilities": P[0], "labels": LABELS}, {}) for name in names}
+
+
+def _samples(*names: str) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
+    return {name: ({"probabilities": P}, {}) for name in names}
+
+
+# name -> (valid arguments, kinds of its own)
+MC_CALL = {"apply_fn": dropped, "key": KEY, "x": X, "num_samples": 2}
+FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
+    jaxdrop: {
+        "random_bits": ({"key": KEY, "shape": (2, 3)}, {}),
+        "keep_mask": ({"key": KEY, "shape": (2, 3), "rate": RATE}, {}),
+        "concrete_regularizer": (
+            {
+                "rate": RATE,
+                "kernel": KERNEL,
+                "inputs": 4,
+                "weight_factor": 0.1,
+                "entropy_factor": 0.1,
+            },
+            {"rate": "one rate"},
+        ),
+        "drop_path_rates": (
+            {"depth": 3, "max_rate": 0.2},
+            {"max_rate": "any rate", "first": "any rate"},
+        ),
+        "patch_indices": ({"key": KEY, "shape": (2, 9), "rate": RATE}, {}),
+        "max_norm": ({"c": 2.0}, {"axis": "axes"}),
+        "symmetric_kl": ({"logits": X, "other": X}, {}),
+        "r_drop_loss": ({"logits": X, "other": X, "labels": np.arange(3)}, {}),
+        "recurrent_cell": (
+            {"key": KEY, "cell": recurrent, "rate": RATE},
+            {"rate": "any rate", "input_rate": "any rate"},
+        ),
+        "variational_linear": (
+            {"key": KEY, "x": X, "kernel": KERNEL, "log_sigma2": -KERNEL, "linear": jnp.matmul},
+            {"x": "reals"},
+        ),
+        "variational_loss": ({"params": PARAMS}, {}),
+        "variational_sparsity": ({"params": PARAMS}, {}),
+        "log_alpha": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
+        "prune": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
+        "pruned": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
+        "variational_kl": ({"log_alpha": X}, {"log_alpha": "reals"}),
+        "is_recurrent_kernel": ({"path": ("cell", "hf", "kernel")}, {}),
+    },
+    jaxdrop.mc: {
+        **_scores("reliability", "expected_calibration_error", "debiased_calibration_error"),
+        **_scores("negative_log_likelihood", "brier_score"),
+        **_samples("predictive_entropy", "expected_entropy", "mutual_information"),
+        **_samples("variation_ratio", "max_probability"),
+        "auroc": ({"inside": [0.1, 0.2], "outside": [0.2, 0.9]}, {}),
+        "mc_predict": (MC_CALL, {"x": None}),
+        "mc_moments": (MC_CALL, {"x": None}),
+        "regression_moments": ({"samples": X, "tau": 4.0}, {}),
+        "regression_log_likelihood": ({"samples": X, "y": X[0], "tau": 4.0}, {}),
+        "sampler": ({"model": nnx.Dropout(0.5, rngs=nnx.Rngs(0))}, {}),
+    },
+    jaxdrop.testing: {
+        "assert_mask_rate": ({"mask": MASK, "rate": 0.5}, {"rate": "one rate"}),
+        "assert_independent_masks": ({"a": MASK, "b": MASK[::-1]}, {}),
+        "assert_mean_preserved": ({"fn": dropped, "key": KEY, "x": X, "num_samples": 50}, {}),
+        "assert_gradient_uses_mask": ({"fn": dropped, "key": KEY, "x": X}, {}),
+        "assert_deterministic_eval": ({"apply_fn": lambda key, x: x, "x": X}, {"x": None}),
+    },
+    jaxdrop.surgery: {
+        "find_dropouts": ({"model": FRESH}, {"where": "function!"}),
+        "replace": ({"model": FRESH}, {"where": "function!"}),
+        "rates_as_variables": ({"model": FRESH}, {"where": "function!"}),
+        "set_rates": ({"model": FRESH, "rate": 0.2}, {"rate": "new rate", "where": "function!"}),
+        "insert": (
+            {"model": FRESH, "where": is_linear, "rate": 0.2, "rngs": nnx.Rngs(0)},
+            {"where": "function!", "rate": "any rate"},
+        ),
+        "listing": ({"model": FRESH}, {"inputs": None}),
+        "table": ({"model": FRESH}, {"inputs": None}),
+        "replaced": ({}, {"rate": "new rate", "where": "function!"}),
+        "inserted": (
+            {"where": is_linear, "rate": 0.2, "deterministic": False},
+            {"where": "function!", "rate": "any rate"},
+        ),
+    },
+    jaxdrop.training: {
+        "epoch_order": ({"seed": 0, "epoch": 0, "rows": 5}, {}),
+        "make_train_step": ({"loss_fn": loss}, {}),
+        "make_eval_step": ({"metric_fn": loss}, {}),
+        "sweep": (
+            {"train": scale, "axes": {"rate": jnp.arange(2.0)}},
+            {"trial": "function", "chunk": "count or None", "shared": "shared of a sweep"},
+        ),
+        "shard_state": ({"state": STATE, "mesh": MESH}, {}),
+        "saved_step": ({"folder": "/nowhere"}, {}),
+        "TrainState.create": (
+            {"apply_fn": recurrent, "params": PARAMS, "tx": TX, "dropout_key": KEY},
+            {"apply_fn": None, "params": None},
+        ),
+        "NNXTrainState.from_model": (
+            {"model": FRESH, "tx": TX, "dropout_key": KEY},
+            {},
+        ),
+    },
+}
+# Records, exceptions and a generator, which check nothing; what other tests give bad input.
+NO_CALLS: dict[Any, set[str]] = {
+    jaxdrop: set(),
+    jaxdrop.mc: {"Moments", "Reliability"},
+    jaxdrop.testing: set(),
+    jaxdrop.surgery: {"Row", "Undo", "DropRate", "force_dropout"},
+    jaxdrop.training: {"CheckpointError", "Stopped", "TrainState", "NNXTrainState", "fit"},
+}
+
+
+def public_names(module: Any) -> set[str]:
+    here = module.__name__
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and getattr(value, "__module__", here).startswith("jaxdrop")
+        and not isinstance(value, bool)  # TYPE_CHECKING
+    }
+
+
+def calls() -> Iterator[tuple[str, Call]]:
+    for i, member in enumerate(members):
+        yield f"{member.name}-{i}", of_member(member)
+    for module, functions in FUNCTIONS.items():
+        for name, (valid, kinds) in functions.items():
+            function = functools.reduce(getattr, name.split("."), module)
+            names = tuple(inspect.signature(function).parameters)
+            yield f"{module.__name__}.{name}", Call(fresh(function), valid, names, kinds)
+    for name in LAYERS:
+        yield f"linen.{name}", of_linen(name)
+        yield f"nnx.{name}", of_nnx(name)
+
+
+def of_member(member: Any) -> Call:
+    names = tuple(inspect.signature(member.function).parameters)
+    x = member.example()
+    args = dict(zip(names, (KEY, x, RATE) if member.rated else (KEY, x), strict=False))
+    kinds = {}
+    if member.name == "recurrent_dropout":
+        kinds["x"] = "hidden state"  # one array, or a tuple of them
+    if member.integer_input:
+        kinds[names[1]] = "integers"
+    elif member.integers:
+        kinds[names[1]] = "numbers"
+    elif not member.complex_input:
+        kinds[names[1]] = "reals"
+    if "ids" in names:
+        kinds["ids"] = "words"
+    return Call(member.function, args | member.options(x), names, kinds)
+
+
+FLAXES = {"parent", "name", "rng_collection", "dtype", "param_dtype", "kernel_init", "bias_init"}
+"""Arguments that a layer hands on to flax, or has from it."""
+
+OF_LAYERS = {
+    "Dropout": {"deterministic": "flax's mode"},  # which takes numbers for it, too
+    "LayerDrop": {"inputs": "numbers"},
+    "PatchDropout": {"inputs": "numbers"},
+    "Cutout": {"inputs": "numbers"},
+    "WordDropout": {"inputs": "integers"},
+    "AlphaDropout": {"inputs": "reals"},
+    "FeatureAlphaDropout": {"inputs": "reals"},
+    "GaussianNoise": {"rate": "stddev", "inputs": "reals"},
+    **dict.fromkeys(
+        ["DropConnectDense", "VariationalDense", "VariationalConv"], {"inputs": "features"}
+    ),
+    "VariationalDropout": {"features": "count or None"},
+    # A RNN of flax cuts the inputs, and a scan of its own hides what a rate of jax holds.
+    "RecurrentDropout": {"inputs": None, "rate": "host rate", "input_rate": "host rate"},
+    "Zoneout": {"inputs": None, "rate": "host rate"},
+}
+
+
+def kinds_of(name: str) -> dict[str, str | None]:
+    return {"inputs": "floats", **OF_LAYERS.get(name.split(",")[0], {})}
+
+
+def of_linen(name: str) -> Call:
+    """Fields of the module, and its input."""
+    layer = LAYERS[name]
+    outer = layer.linen()
+    inner = outer.cell if isinstance(outer, LinenRNN) else outer
+    fields = [f.name for f in dataclasses.fields(inner) if f.name not in FLAXES]
+
+    def run(**given: Any) -> Any:
+        x = given.pop("inputs", layer.x)
+        module = inner.clone(**given)
+        if inner is not outer:
+            module = outer.clone(cell=module)
+        keys = {name: KEY for name in ("params", "dropout", "zoneout")}
+        return module.init_with_output(keys, x)
+
+    return Call(run, {}, (*fields, "inputs"), kinds_of(name))
+
+
+def of_nnx(name: str) -> Call:
+    """Arguments of the constructor, and the input of a call."""
+    layer, kind = LAYERS[name], getattr(jaxdrop.nnx, name.split(",")[0])
+    signature = inspect.signature(kind.__init__)
+    names = [n for n in signature.parameters if n not in FLAXES | {"self"}]
+
+    def run(**given: Any) -> Any:
+        x = given.pop("inputs", layer.x)
+        made = kind.__init__
+
+        def make(self: Any, *args: Any, **kwargs: Any) -> None:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.arguments.update(given)
+            made(*bound.args, **bound.kwargs)
+
+        kind.__init__ = make
+        try:
+            model = layer.nnx(nnx.Rngs(0))
+        finally:
+            kind.__init__ = made
+        return model(x)
+
+    return Call(run, {}, (*names, "inputs"), kinds_of(name))
