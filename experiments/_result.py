@@ -90,6 +90,8 @@ class replacing:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
             if kind is None:
+                with open(self.partial, "rb") as file:
+                    os.fsync(file.fileno())  # on the disk before it takes the other's place
                 os.replace(self.partial, self.path)
                 return
         except OSError as failed:

@@ -29,7 +29,8 @@ def load_text(name: TextName, folder: str | None = None) -> np.ndarray:
       CannotRun: if it is not there; says what to type.
     """
     if folder is not None:
-        files = sorted(Path(folder).glob("*.txt"))
+        place = Path(folder)
+        files = sorted(place.glob("*.txt")) if place.is_dir() else []
         if not files:
             raise CannotRun(f"{folder} has no *.txt; put text there, or leave --data-dir out")
         try:

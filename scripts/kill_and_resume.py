@@ -1,185 +1,214 @@
-"""Kill a training run at random moments, resume it each time, compare it with one left alone.
+"""Kill fit, sweep and an experiment by SIGKILL, resume them, compare them with runs left alone.
 
-Two in three kills come at a random moment between two checkpoints. One in three waits until a
-checkpoint is being written and comes up to 10 ms later. Claimed, and checked:
+Four kills in ten wait until a file is being written and come before it is likely to be whole; four
+come at a random moment after something was saved; two while the program starts, compiles and reads
+what was saved. A run that comes to its end is compared, and another one is begun. Claimed, and
+checked:
 
-- after each kill the next call goes on from the newest checkpoint that was whole: none is lost;
-- at the end every array of the state, and metrics.jsonl, has the bytes of the run left alone.
+- after each kill all that had been saved is there, and the next call goes on from it;
+- at the end every array and every file of results has the bytes of the run left alone.
 
-Exit code 0 if all of that holds, else 1. Reports: OUT/kills.json and OUT/kills.md.
+Exit code 0 if all of that holds, else 1. Reports: report.json, report.md and figure.png in OUT.
 """
 
 import dataclasses
 import json
-import os
 import random
 import re
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.progress import track
+
+from scripts.kill_report import draw, markdown, table
+from scripts.kill_subjects import SUBJECTS, Subject
 
 ROOT = Path(__file__).parents[1]
-STEPS_PER_KILL = 124  # two epochs of the worker: more than a killed call can do
 PATIENCE = 300.0  # seconds for a call to come to where it is killed
+WAYS = ("write", "between", "write", "between", "start")
+SHARES = {"fit": 20, "sweep": 15, "experiment": 15}  # of fifty kills
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Kill a training run at random moments, resume it, compare it with one left alone."""
+    """Kill fit, sweep and an experiment, resume them, compare them with runs left alone."""
 
-    kills: int = 20
-    """How often the run is killed."""
+    kills: int = 50
+    """How often a run is killed."""
     seed: int = 0
     """Of the moments at which it is killed."""
-    out: Path = ROOT / "results" / "training"
-    """Folder for kills.json and kills.md."""
+    out: Path = ROOT / "results" / "kill_and_resume"
+    """Folder for report.json, report.md and figure.png."""
 
 
-def steps_saved(folder: Path) -> list[int]:
-    """Return the steps of the whole checkpoints, read off the names that a rename gave them."""
-    place = folder / "checkpoints"
-    names = os.listdir(place) if place.is_dir() else []
-    return sorted(int(name) for name in names if name.isdigit())
+@dataclasses.dataclass(frozen=True)
+class Alone:
+    """A run that nobody killed."""
+
+    outcome: dict[str, str]
+    """Digest of each array and file."""
+    to_first: float
+    """Seconds until something was saved."""
+    between: float
+    """Seconds from one save to the next."""
+    writing: float
+    """Seconds for which a file is seen half written."""
 
 
-def being_written(folder: Path) -> bool:
-    place = folder / "checkpoints"
-    return place.is_dir() and any("tmp" in name for name in os.listdir(place))
-
-
-def start(folder: Path, steps: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "scripts.kill_worker", str(folder), str(steps)],
-        cwd=ROOT,
-        env=os.environ
-        | {
-            "PYTHONPATH": str(ROOT),
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "",
-            # Every call runs the very same program, and compiles it once.
-            "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        },
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def kill_once(folder: Path, steps: int, inside: bool, rng: random.Random) -> dict[str, Any]:
-    """Start the run, let it save a few checkpoints, kill it; return what was seen."""
-    before = max(steps_saved(folder), default=0)
-    wanted, wait = rng.randint(1, 6), rng.uniform(0, 0.01 if inside else 0.1)
-    process = start(folder, steps)
-    give_up = time.monotonic() + PATIENCE
-    seen: set[int] = set()
-    while process.poll() is None and time.monotonic() < give_up:
-        seen |= {step for step in steps_saved(folder) if step > before}
-        if len(seen) >= wanted and (not inside or being_written(folder)):
-            time.sleep(wait)
-            break
-        time.sleep(0.0005)
-    process.kill()
+def run_alone(subject: Subject, folder: Path) -> Alone:
+    """Let a run come to its end, and see when it saves."""
+    process, times, seen, writing = subject.start(folder), [], subject.saves(folder), 0.0
+    begin = last = time.monotonic()
+    while process.poll() is None:
+        time.sleep(0.0003)
+        now, found = time.monotonic(), subject.saves(folder)
+        writing += (now - last) * bool(subject.partial(folder))
+        if found != seen:
+            times.append(now - begin)
+        last, seen = now, found
     said = process.communicate()[1]
+    if process.returncode:
+        raise RuntimeError(f"{subject.name} ended with {process.returncode}:\n{said}")
+    between = (times[-1] - times[0]) / max(1, len(times) - 1)
+    return Alone(subject.outcome(folder), times[0], between, writing / len(times))
+
+
+def kill_once(
+    subject: Subject, folder: Path, way: str, alone: Alone, rng: random.Random
+) -> dict[str, Any] | None:
+    """Start a run and kill it; return what was seen, or None if it came to its end before."""
+    before, old = subject.saved(folder), subject.partial(folder)
+    wanted = rng.randint(0, 3)
+    most = {"write": alone.writing / 2, "between": alone.between, "start": alone.to_first}[way]
+    process = subject.start(folder)
+    give_up, last, seen = time.monotonic() + PATIENCE, subject.saves(folder), 0
+    try:
+        while process.poll() is None and time.monotonic() < give_up and way != "start":
+            now = subject.saves(folder)
+            seen, last = seen + (now != last), now
+            if seen >= wanted + (way == "between") and (
+                way == "between" or subject.partial(folder) - old
+            ):
+                break
+            time.sleep(0.0003)
+        time.sleep(most * rng.random())
+    finally:
+        process.kill()
+    said = process.communicate()[1]
+    if process.returncode == 0:
+        return None
     if process.returncode != -9:
-        raise RuntimeError(f"the run was not killed but ended with {process.returncode}:\n{said}")
-    resumed = re.search(r"Resuming from step (\d+)", said)
+        raise RuntimeError(f"{subject.name} ended with {process.returncode}:\n{said}")
+    done = subject.finished(folder)
+    after = before if done else subject.saved(folder)
+    resumed = re.search(r"[Rr]esuming .*?from (?:step|part|run) (\d+)", said)
+    inside = bool(subject.partial(folder) - old)
+    started = seen or done or after > before
+    where = "inside a write" if inside else "between writes" if started else "during start"
     return {
-        "resumed_from": int(resumed[1]) if resumed else 0,
-        "newest_whole_checkpoint_before": before,
-        "newest_whole_checkpoint_after": max(steps_saved(folder), default=0),
-        "killed_inside_a_write": being_written(folder),
+        "subject": subject.name,
+        "where": where,
+        "saved_before": before,
+        "resumed_from": int(resumed[1]) if resumed else None,
+        "saved_after": after,
+        "lost": after < before or (resumed is not None and int(resumed[1]) != before),
     }
 
 
-def finish(folder: Path, steps: int) -> tuple[dict[str, str], str]:
-    """Let the run come to its end; return its digests and metrics.jsonl."""
-    done = start(folder, steps)
-    said = done.communicate()[1]
-    if done.returncode:
-        raise RuntimeError(f"the run ended with {done.returncode}:\n{said}")
-    return json.loads((folder / "final.json").read_text()), (folder / "metrics.jsonl").read_text()
-
-
-def experiment(kills: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Kill a run that often in the folder; return the report."""
-    steps, rng = kills * STEPS_PER_KILL, random.Random(seed)
-    alone = finish(folder / "alone", steps)
-    cut = folder / "cut"
-    order = track(range(kills), "kills", console=Console(stderr=True), transient=True)
-    rows = [kill_once(cut, steps, i % 3 == 1, rng) for i in order]
-    final = finish(cut, steps)
+def kill_often(
+    subject: Subject,
+    kills: int,
+    rng: random.Random,
+    folder: Path,
+    told: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Kill runs of one subject that often in the folder; return the report."""
+    alone = run_alone(subject, folder / "alone")
+    rows: list[dict[str, Any]] = []
+    odd: dict[str, int] = {}
+    place, rounds = folder / "0", 0
+    while len(rows) < kills or place.exists():
+        way = WAYS[len(rows) % len(WAYS)]
+        row = kill_once(subject, place, way, alone, rng) if len(rows) < kills else None
+        if row is not None:
+            rows.append(row | {"round": rounds})
+            told()
+        if row is None or subject.finished(place):
+            outcome = finish(subject, place)
+            for name in alone.outcome | outcome:
+                odd[name] = odd.get(name, 0) + (alone.outcome.get(name) != outcome.get(name))
+            shutil.rmtree(place)
+            rounds += 1
+            place = folder / str(rounds)
     return {
-        "steps": steps,
+        "title": subject.title,
+        "saves": subject.unit,
+        "rounds": rounds,
         "kills": rows,
-        "inside_a_write": sum(row["killed_inside_a_write"] for row in rows),
-        "saved_steps_lost": sum(
-            row["resumed_from"] != row["newest_whole_checkpoint_before"] for row in rows
-        ),
-        "arrays": len(alone[0]),
-        "arrays_that_differ": sorted(
-            k for k in alone[0] | final[0] if alone[0].get(k) != final[0].get(k)
-        ),
-        "metrics_identical": alone[1] == final[1],
-        "metrics_lines": len(alone[1].splitlines()),
+        "compared": len(odd),
+        "differ": sorted(name for name, count in odd.items() if count),
     }
+
+
+def finish(subject: Subject, folder: Path) -> dict[str, str]:
+    """Let a run come to its end, if it has not; return its digests."""
+    if not subject.finished(folder):
+        process = subject.start(folder)
+        said = process.communicate()[1]
+        if process.returncode:
+            raise RuntimeError(f"{subject.name} ended with {process.returncode}:\n{said}")
+    return subject.outcome(folder)
 
 
 def holds(report: dict[str, Any]) -> bool:
-    return (
-        not report["saved_steps_lost"]
-        and not report["arrays_that_differ"]
-        and report["metrics_identical"]
+    """Say whether nothing was lost and nothing came out otherwise."""
+    return all(
+        not part["differ"] and part["compared"] and not any(row["lost"] for row in part["kills"])
+        for part in report["subjects"].values()
     )
 
 
-def markdown(report: dict[str, Any]) -> str:
-    lines = [
-        "# A training run that is killed and resumed",
-        "",
-        f"Printed by `scripts/kills --kills {len(report['kills'])} --seed {report['seed']}`: "
-        f"{report['steps']} steps of an NNX network with dropout and batch norm through "
-        f"`jaxdrop.training.fit`, killed {len(report['kills'])} times by SIGKILL, "
-        f"{report['inside_a_write']} of them while a checkpoint was being written.",
-        "",
-        f"- Saved steps that were lost: {report['saved_steps_lost']}.",
-        f"- Arrays of the final state that differ from the run left alone: "
-        f"{len(report['arrays_that_differ'])} of {report['arrays']}.",
-        f"- metrics.jsonl ({report['metrics_lines']} lines): "
-        f"{'the same bytes' if report['metrics_identical'] else 'DIFFERENT'}.",
-        "",
-        "| kill | resumed from | newest whole checkpoint when killed | inside a write |",
-        "| ---: | ---: | ---: | --- |",
-    ]
-    for i, row in enumerate(report["kills"], 1):
-        inside = "yes" if row["killed_inside_a_write"] else ""
-        lines.append(
-            f"| {i} | {row['resumed_from']} | {row['newest_whole_checkpoint_after']} | {inside} |"
-        )
-    return "\n".join(lines) + "\n"
+def shares(kills: int) -> dict[str, int]:
+    """Say how many of the kills each subject gets."""
+    given = {name: kills * share // sum(SHARES.values()) for name, share in SHARES.items()}
+    return given | {"fit": kills - given["sweep"] - given["experiment"]}
 
 
 def main(argv: list[str]) -> int:
-    config = tyro.cli(Config, args=argv, prog="scripts/kills", description=__doc__)
-    config.out.mkdir(parents=True, exist_ok=True)
-    from experiments._result import environment  # imports jax
+    config = tyro.cli(Config, args=argv, prog="scripts/kill_and_resume", description=__doc__)
+    from experiments._command import politely, progress_bar
+    from experiments._result import environment, prepare_folder, replacing, write_result
 
-    with tempfile.TemporaryDirectory() as folder:
+    def command() -> int:
+        out, rng, begin = prepare_folder(config.out), random.Random(config.seed), time.monotonic()
+        parts: dict[str, Any] = {}
+        with tempfile.TemporaryDirectory() as folder, progress_bar("kills", config.kills) as told:
+            for name, kills in shares(config.kills).items():
+                parts[name] = kill_often(SUBJECTS[name], kills, rng, Path(folder) / name, told)
         report = {
             "seed": config.seed,
+            "seconds": round(time.monotonic() - begin),
             "environment": environment(),
-            **experiment(config.kills, config.seed, Path(folder)),
+            "subjects": parts,
         }
-    (config.out / "kills.json").write_text(json.dumps(report, indent=1) + "\n")
-    (config.out / "kills.md").write_text(markdown(report))
-    print(markdown(report))
-    return 0 if holds(report) else 1
+        report["holds"] = holds(report)
+        write_result(out / "report.json", report)
+        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        with replacing(out / "report.md") as partial:
+            partial.write_text(markdown(report), encoding="utf-8")
+        with replacing(out / "figure.png") as partial:
+            draw(report, partial)
+        Console().print(table(report))
+        print(f"Stored: {out}/report.json, report.md, figure.png")
+        return 0 if report["holds"] else 1
+
+    return politely(command)
 
 
 if __name__ == "__main__":

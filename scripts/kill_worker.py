@@ -1,8 +1,8 @@
-"""The run that scripts/kills kills: a small NNX network with dropout and batch norm, through fit.
+"""Two runs for scripts/kill_and_resume: a small NNX network through fit, and a sweep.
 
-    python -m scripts.kill_worker FOLDER STEPS
+    python -m scripts.kill_worker fit|sweep FOLDER
 
-When it comes to its end it writes FOLDER/final.json: a digest of every array of the state.
+When one comes to its end it writes FOLDER/final.json: a digest of every array that came out.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ import jaxdrop.nnx
 import jaxdrop.training as jt
 
 ROWS, BATCH, UNITS = 1000, 16, 256
-SAVE_EVERY = 10
+EPOCHS, SAVE_EVERY = 5, 10
+RUNS, LENGTH = 30, 2**21
 
 
 class Net(nnx.Module):
@@ -48,27 +49,42 @@ def correct(model: Net, batch: Any) -> dict[str, jax.Array]:
     return {"accuracy": right.astype(jnp.float32)}
 
 
-def train(folder: Path, steps: int) -> tuple[jt.NNXTrainState, list[dict[str, Any]]]:
+def fit(folder: Path) -> jt.NNXTrainState:
     x = np.asarray(jax.random.normal(jax.random.key(0), (ROWS, 16)))
     data = {"x": x, "y": (x[:, :4] + x[:, 4:8]).argmax(axis=1).astype(np.int32)}
-    tx = optax.adam(optax.cosine_decay_schedule(1e-3, steps))
+    tx = optax.adam(optax.cosine_decay_schedule(1e-3, EPOCHS * (ROWS // BATCH)))
     state = jt.NNXTrainState.from_model(Net(nnx.Rngs(0)), tx, jax.random.key(1))
-    epochs, odd = divmod(steps, ROWS // BATCH)
-    if odd or not epochs:
-        raise ValueError(f"got {steps} steps, expected a multiple of {ROWS // BATCH}")
     return jt.fit(
         state,
         loss_fn,
         data,
         seed=0,
-        epochs=epochs,
+        epochs=EPOCHS,
         batch_size=BATCH,
         folder=folder,
         metric_fn=correct,
         test={"x": data["x"][:200], "y": data["y"][:200]},
         save_every=SAVE_EVERY,
         log_every=1,
-    )
+    )[0]
+
+
+def sweep(folder: Path) -> jax.Array:
+    def train(key: jax.Array, rate: jax.Array) -> jax.Array:
+        def step(x: jax.Array, key: jax.Array) -> Any:
+            return jnp.sin(jaxdrop.dropout(key, x, rate)), None
+
+        return jax.lax.scan(step, jnp.ones(LENGTH), jax.random.split(key, 4))[0]
+
+    found = []
+
+    def on_chunk(runs: int, way: str) -> None:
+        if runs > 1 and not found:
+            print(f"Resuming from run {runs} of {RUNS}.", file=sys.stderr, flush=True)
+        found.append(runs)
+
+    axes = {"key": jax.random.split(jax.random.key(0), RUNS // 2), "rate": jnp.array([0.1, 0.5])}
+    return jt.sweep(train, axes, vectorize="map", chunk=1, folder=folder, on_chunk=on_chunk)
 
 
 def digests(state: Any) -> dict[str, str]:
@@ -86,6 +102,6 @@ def digests(state: Any) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    final, _ = train(place, int(sys.argv[2]))
+    run, place = {"fit": fit, "sweep": sweep}[sys.argv[1]], Path(sys.argv[2])
+    final = run(place)
     (place / "final.json").write_text(json.dumps(digests(final)))
