@@ -191,7 +191,7 @@ def test_auto_takes_the_faster_way_and_a_resumed_sweep_keeps_it(
         ({"rate": [0.5]}, {"shared": {"rate": 1}}, r"\['rate'\] both in axes and in shared"),
         ({"rate": [0.5]}, {"vectorize": "loop"}, "vectorize='loop', expected"),
         ({"rate": [0.5]}, {"vectorize": "auto"}, "pass trial="),
-        ({"rate": [0.5]}, {"chunk": 0}, "got chunk=0, expected how many"),
+        ({"rate": [0.5]}, {"chunk": 0}, "got chunk=0, expected a whole number of at least 1"),
     ],
 )
 def test_wrong_use_is_told_before_any_work(grid: Any, options: Any, sentence: str) -> None:
