@@ -1,6 +1,7 @@
 """Run an experiment by name, or list them all: ``python -m experiments [NAME [OPTIONS]]``."""
 
 import ast
+import contextlib
 import difflib
 import importlib
 import os
@@ -58,14 +59,15 @@ def end_with(work: Callable[[], int]) -> NoReturn:
     """
     try:
         code = work()
-    except KeyboardInterrupt:  # an experiment says more, but is not yet imported
-        print("Stopped. Nothing was run.", file=sys.stderr)
+    except KeyboardInterrupt:  # before an experiment that says more is imported, or after
+        print("Stopped.", file=sys.stderr)
         code = STOPPED[0]
     except SystemExit as end:
         code = end.code
     if code in STOPPED and not _of_several():
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # nobody reads it any more
+                stream.flush()
         os._exit(code)
     sys.exit(code)
 

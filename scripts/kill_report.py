@@ -50,8 +50,8 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     for name, part in report["subjects"].items():
         lines.append(
-            f"- **{name}**: {part['title']}. {part['rounds']} rounds came to their end; "
-            f"{part['compared']} digests of each were compared."
+            f"- **{name}**: {part['title']}. Rounds that came to their end: {part['rounds']}; "
+            f"digests compared in each: {part['compared']}."
         )
     return "\n".join(lines) + "\n"
 
@@ -59,6 +59,7 @@ def markdown(report: dict[str, Any]) -> str:
 def draw(report: dict[str, Any], path: Path) -> None:
     """Draw what was saved when each kill came, and where that kill fell."""
     from matplotlib.figure import Figure  # slow to import, and only needed here
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 6), layout="constrained")
     panels = figure.subplots(len(report["subjects"]), 1)
@@ -77,6 +78,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
             ]
             axes.scatter(*zip(*points, strict=True) if points else ([], []), s=22, color=colour,
                          label=where)  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(ylabel=f"{name}:\n{part['saves']} saved", ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))

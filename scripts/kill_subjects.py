@@ -31,6 +31,8 @@ class Subject:
     """How much is saved in a folder."""
     outcome: Callable[[Path], dict[str, str]]
     """Return the digests of what came out."""
+    last: str = ""
+    """What is half written just before it ends, if anything."""
     finished: Callable[[Path], bool] = lambda folder: False
     """Whether nothing is left to go on with, although the program may not have ended by itself."""
 
@@ -140,6 +142,7 @@ SUBJECTS = {
         r".*\.(tree|numbers)|result\.json",
         _parts,
         _result,
+        ".figure.png.partial",
         lambda folder: (folder / "figure.png").exists() and not (folder / "unfinished").exists(),
     ),
 }  # fmt: skip
