@@ -2,8 +2,8 @@
 
 Four kills in ten wait until a file is being written and come before it is likely to be whole; four
 come at a random moment after something was saved; two while the program starts, compiles and reads
-what was saved. Of the experiment's, one in seven waits until its figure is being written. A run that comes to its end is compared, and another one is begun. Claimed, and
-checked:
+what was saved. Of the experiment's, one in seven waits until its figure is being written. A run
+that comes to its end is compared, and another one is begun. Claimed, and checked:
 
 - after each kill all that had been saved is there, and the next call goes on from it;
 - at the end every array and every file of results has the bytes of the run left alone.
