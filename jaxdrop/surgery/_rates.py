@@ -137,13 +137,15 @@ def _fitting(model: nnx.Module, path: Path, module: Any, rate: Any) -> Any:
                 "that a rate of 1 gives NaN"
             )
         return rate
-    for variable in _variables(module):
+    variables = _variables(module)
+    for variable in variables:
         one = variable.get_metadata("layer_shape", variable[...].shape)
         if shape not in ((), one, variable[...].shape):
             raise ValueError(
                 f"got a rate of shape {shape} for the {kind_of(module)} at {path}, which holds one "
                 f"of shape {variable[...].shape}; give it one number, or that many"
             )
+    if variables:
         return jnp.asarray(rate, jnp.float32)
     stack = stack_of(model, path) if isinstance(rate, (np.ndarray, jax.Array)) else ()
     of_one = shape[len(stack) :] if shape[: len(stack)] == stack else shape
