@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 from flax import linen as nn
 
+from jaxdrop._check import check_choice
 from jaxdrop._dropout import dropout
 from jaxdrop._layer_call import is_idle, known_mode, known_rate
 from jaxdrop._recurrent import (
@@ -98,8 +99,7 @@ class RecurrentDropout(_Around):
         self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> tuple[Any, Any]:
         """Run one step; ``rng``, the same at every step, takes the place of ``make_rng``'s key."""
-        if self.variant not in ("state", "candidate"):
-            raise ValueError(f"got variant={self.variant!r}, expected 'state' or 'candidate'")
+        check_choice(self.variant, "variant", ("state", "candidate"))
         mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
         rate, input_rate = known_rate(self.rate), known_rate(self.input_rate)
         if is_idle(mode, rate, input_rate):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import jax
 from flax import nnx
 
+from jaxdrop._check import check_choice
 from jaxdrop._dropout import dropout
 from jaxdrop._layer_call import is_idle, known_mode, known_rate
 from jaxdrop._recurrent import first_call, recurrent_dropout, recurrent_keys
@@ -70,8 +71,7 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         rngs: nnx.Rngs | nnx.RngStream | None = None,
     ):
         check_cell(cell, "RecurrentDropout")
-        if variant not in ("state", "candidate"):
-            raise ValueError(f"got {variant=}, expected 'state' or 'candidate'")
+        check_choice(variant, "variant", ("state", "candidate"))
         self.cell = cell
         self.rate = held(rate)
         self.input_rate = held(input_rate)

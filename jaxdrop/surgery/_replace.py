@@ -4,6 +4,7 @@ from typing import Any
 
 from flax import nnx
 
+from jaxdrop._check import check_choice
 from jaxdrop._dropout import Bits
 from jaxdrop.nnx import Dropout
 from jaxdrop.nnx._dropout import FlaxDropout
@@ -44,8 +45,7 @@ def replace(model: nnx.Module, where: Where = everywhere, *, bits: Bits = "fast"
     >>> type(model.layers[1]).__module__
     'flax.nnx.nn.stochastic'
     """
-    if bits not in ("fast", "key"):
-        raise ValueError(f"got {bits=}, expected 'fast' or 'key'")
+    check_choice(bits, "bits", ("fast", "key"))
     undo = Undo()
     for _, module in choose_dropouts(model, where):
         _replace_one(module, bits, undo)
