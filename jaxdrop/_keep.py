@@ -35,10 +35,12 @@ def keep_where(mask: jax.Array, x: jax.Array, factor: Any = None, small: Any = N
         taken in float32 at least and rounded once. No gradient flows to it.
       small: for x narrower than factor, a number that becomes 0 in x's dtype (``small_number``).
     """
-    numbers = () if factor is None else (jnp.asarray(factor, product_dtype(x.dtype)),)
-    if numbers and small is not None and numbers[0].dtype != x.dtype:
-        numbers += (small,)
-    return _keep_p.bind(*alike(mask, x, *numbers))
+    if factor is None:
+        return _keep_p.bind(*alike(mask, x))
+    factor = jnp.asarray(factor, product_dtype(x.dtype))
+    if small is None or factor.dtype == x.dtype:
+        return _keep_p.bind(*alike(mask, x, factor))
+    return _keep_p.bind(*alike(mask, x, factor, small))
 
 
 def small_number(words: jax.Array) -> jax.Array:
