@@ -7,10 +7,11 @@ do is to compute the mask once for both passes and keep it; the words of the bac
 go through a barrier.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.jet import jet_rules
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -151,6 +152,11 @@ def _tangent(primals: Any, tangents: Any, **params: Any) -> Any:
     return y, _drop_p.bind(*alike(t, *primals[1:]), **params)
 
 
+def _taylor(primals: Any, series: Any, **params: Any) -> Any:
+    x, *others = (_drop_p.bind(*alike(t, *primals[1:]), **params) for t in (primals[0], *series[0]))
+    return x, others
+
+
 def _transpose(ct: Any, x: Any, *others: Any, form: Form, maps: Any, again: bool) -> Any:
     if type(ct) is not ad.Zero:
         ct = _drop_p.bind(ct, *others, form=form, maps=maps, again=True)
@@ -171,4 +177,5 @@ _drop_p.def_abstract_eval(lambda x, *others, **params: x.update(weak_type=False)
 ad.primitive_jvps[_drop_p] = _tangent
 ad.primitive_transposes[_drop_p] = _transpose
 batching.primitive_batchers[_drop_p] = _batch
+cast(dict[Any, Any], jet_rules)[_drop_p] = _taylor
 mlir.register_lowering(_drop_p, mlir.lower_fun(_compute, multiple_results=False), inline=False)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.jet import JetTracer
 from jaxtyping import Array, Bool, Inexact, Key, UInt32
 
 from jaxdrop import _index, _rate
@@ -148,7 +149,9 @@ def dropout(
     key = check_key(key, "dropout")
     impl, in_training = _impl_of(key, bits), scale_at == "train"
     law = host_law(checked, x.dtype if in_training else None, impl is not None)
-    y = _drop(key, x, base, law, in_training, block, impl)
+    # jet has no rule for what is done with a key, and looks for one in a compiled function.
+    drop = _drop if isinstance(x, JetTracer) else _compiled_drop
+    y = drop(key, x, base, law, in_training, block, impl)
     return y if test_mode is False else jnp.where(test_mode, at_test(), y)
 
 
@@ -157,14 +160,14 @@ def mask_of(
 ) -> jax.Array:
     """``keep_mask`` inside of a compiled function, which a host rate enters as its law.
 
-    So it is exact, and programs do not differ by it.
+    So it is exact, and programs do not differ by it: the cache of ``jax.jit`` grows with shapes,
+    dtypes and static options, and not with rates, keys or calls.
     """
     drawn = tuple(1 if d in shared else n for d, n in enumerate(shape))
     block, base = _index.locate(drawn, (), None)
     return _keep_mask(key, base, law, block, shape, None)
 
 
-@functools.partial(jax.jit, static_argnames=("in_training", "block", "impl"), inline=True)
 def _drop(
     key: Any,
     x: jax.Array,
@@ -176,6 +179,9 @@ def _drop(
 ) -> jax.Array:
     words = key_words(key) if impl is None else key_data(key)
     return masked_scale(x, words, base, law, block=block, scaled=in_training, key_impl=impl)
+
+
+_compiled_drop = jax.jit(_drop, static_argnames=("in_training", "block", "impl"), inline=True)
 
 
 @functools.partial(jax.jit, static_argnames=("block", "shape", "impl"), inline=True)

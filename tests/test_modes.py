@@ -11,10 +11,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
+from jax.experimental.jet import jet
 
 import jaxdrop
 from tests.family.over_members import RATE, over
-from tests.family.registry import Member
+from tests.family.registry import Member, members
 
 ROOT = pathlib.Path(__file__).parents[1]
 HALF = (jnp.bfloat16, jnp.float16)
@@ -148,3 +149,27 @@ def test_the_next_remat_of_jax_meets_no_key_twice():
     """
     environment = os.environ | {"JAX_REMAT3": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)
+
+
+MADE_OF_DROPOUT = (
+    *("dropout", "spatial_dropout", "locked_dropout", "drop_path", "patch_dropout", "drop_connect"),
+    *("weight_drop", "recurrent_dropout"),
+)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["typed", "legacy"])
+@pytest.mark.parametrize(
+    "member", [m for m in members if m.name in MADE_OF_DROPOUT], ids=lambda m: m.name
+)
+def test_taylor_mode(member: Member, legacy: bool):
+    key, x = jax.random.PRNGKey(0) if legacy else jax.random.key(0), member.example()
+
+    def square(x):
+        return member.apply(key, x * x, RATE)
+
+    y, (first, second) = jet(square, (x,), ((jnp.ones_like(x), jnp.zeros_like(x)),))
+    np.testing.assert_allclose(y, square(x), rtol=1e-6)
+    slope = jax.jvp(square, (x,), (jnp.ones_like(x),))[1]
+    np.testing.assert_allclose(first, slope, rtol=1e-5, atol=1e-6)
+    curve = member.apply(key, 2 * jnp.ones_like(x), RATE)
+    np.testing.assert_allclose(second, curve, rtol=1e-5, atol=1e-5)
