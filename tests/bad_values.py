@@ -179,6 +179,9 @@ BAD: dict[str, Callable[[], list[Any]]] = {
     "axes of a sweep": lambda: [None, 3, "rate", [1], {}, {"rate": 3}, {"rate": "a"}, Thing()],
     "shared of a sweep": lambda: [3, "x", [1], ("x",), Thing(), jnp.ones(2)],
     "rules": lambda: [3, "x", [1], ("x",), Thing(), jnp.ones(2)],
+    "data": lambda: [None, 3, "rows", {}, (), np.ones(()), np.array(["a"] * 3), Thing(), KEY],
+    "data or None": lambda: [v for v in BAD["data"]() if v is not None],
+    "config": lambda: [3, "x", [1], ("x",), Thing(), {"f": Thing()}, {"a": KEY}],
     "folder": lambda: [3, 1.5, [], {}, Thing()],
     "folder!": lambda: [None, *BAD["folder"]()],
     "model": lambda: [None, "model", 3, jnp.ones(3), {}, Thing()],
@@ -251,6 +254,10 @@ KINDS: dict[str, str] = {
     "vectorize": "choice",
     "folder": "folder",
     "rules": "rules",
+    **dict.fromkeys(["epochs", "batch_size"], "count"),
+    **dict.fromkeys(["data", "test"], "data"),
+    "config": "config",
+    "tensorboard": "static switch",
     **dict.fromkeys(["seed", "epoch"], "seed"),
 }
 

@@ -79,16 +79,25 @@ def is_linear(path: Any, module: Any) -> bool:
 class Fresh:
     """A model that is made for each call, since surgery changes it."""
 
-    def __call__(self) -> nnx.Module:
+    def __call__(self) -> Any:
         rngs = nnx.Rngs(0)
         return nnx.Sequential(nnx.Linear(2, 2, rngs=rngs), jaxdrop.nnx.Dropout(0.5, rngs=rngs))
 
 
 FRESH, TX = Fresh(), optax.sgd(0.1)
 MESH = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
-STATE = jaxdrop.training.TrainState.create(
-    apply_fn=recurrent, params=PARAMS, tx=TX, dropout_key=KEY
-)
+
+
+class FreshState(Fresh):
+    """A train state that is made for each call, since a run takes over its memory."""
+
+    def __call__(self) -> Any:
+        return jaxdrop.training.TrainState.create(
+            apply_fn=recurrent, params=PARAMS, tx=TX, dropout_key=KEY
+        )
+
+
+FRESH_STATE = FreshState()
 
 
 def fresh(function: Any) -> Callable[..., Any]:
@@ -205,7 +214,25 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
             {"train": scale, "axes": {"rate": jnp.arange(2.0)}},
             {"trial": "function", "chunk": "count or None", "shared": "shared of a sweep"},
         ),
-        "shard_state": ({"state": STATE, "mesh": MESH}, {}),
+        "fit": (
+            {
+                "state": FRESH_STATE,
+                "loss_fn": loss,
+                "data": X,
+                "seed": 0,
+                "epochs": 1,
+                "batch_size": 3,
+            },
+            {
+                "metric_fn": "function",
+                "test": "data or None",
+                "tick": "function",
+                "save_every": "count",
+                "keep": "count",
+                "log_every": "count",
+            },
+        ),
+        "shard_state": ({"state": FRESH_STATE, "mesh": MESH}, {}),
         "saved_step": ({"folder": "/nowhere"}, {}),
         "TrainState.create": (
             {"apply_fn": recurrent, "params": PARAMS, "tx": TX, "dropout_key": KEY},
@@ -223,7 +250,7 @@ NO_CALLS: dict[Any, set[str]] = {
     jaxdrop.mc: {"Moments", "Reliability"},
     jaxdrop.testing: set(),
     jaxdrop.surgery: {"Row", "Undo", "DropRate", "force_dropout"},
-    jaxdrop.training: {"CheckpointError", "Stopped", "TrainState", "NNXTrainState", "fit"},
+    jaxdrop.training: {"CheckpointError", "Stopped", "TrainState", "NNXTrainState"},
 }
 
 

@@ -65,13 +65,9 @@ NOTHING: tuple[list[str], int] = ([], 0)
 @over()
 def test_a_second_eager_call_neither_traces_nor_compiles(member: Member, count: Count) -> None:
     first, second = jax.random.key(0), jax.random.key(1)
-    x, mode = member.example(), jnp.bool_(False)
+    x = member.example()
     member.apply(first, x, RATE)
     assert counted(count, lambda: member.apply(second, x, RATE)) == NOTHING
-    if member.traced_mode:
-        member.apply(first, x, RATE, deterministic=mode)
-        again = counted(count, lambda: member.apply(second, x, RATE, deterministic=mode))
-        assert again == NOTHING
 
 
 def test_the_count_sees_a_call_that_traces_anew(count: Count) -> None:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxdrop._check import check_function, check_switch
 from jaxdrop.training._checkpoints import CheckpointError, Checkpoints
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._evaluate import make_evaluation
@@ -118,8 +119,13 @@ def fit(
     check_state(state, "fit")
     check_mesh(mesh, batch_size)
     if (metric_fn is None) != (test is None):
-        raise ValueError("metric_fn and test belong together; one of them is missing")
-    if tensorboard:
+        raise ValueError(
+            f"got metric_fn={metric_fn!r:.60} and test of type {type(test).__name__}: metric_fn "
+            "and test belong together, so give both or neither"
+        )
+    if tick is not None:
+        check_function(tick, "tick", "fit takes a function of the number of steps that were done")
+    if check_switch(tensorboard, "tensorboard"):
         summary_writer()
         if folder is None:
             raise ValueError("tensorboard=True needs a folder")

@@ -164,6 +164,7 @@ def check_mesh(mesh: Mesh | None, batch_size: int) -> None:
     """Raise ValueError if batches of this size cannot be spread over the mesh."""
     if mesh is None:
         return
+    check_kind(mesh)
     if DATA not in mesh.shape:
         raise ValueError(f"the mesh has the axes {tuple(mesh.shape)}; fit needs one named 'data'")
     if batch_size % mesh.shape[DATA]:

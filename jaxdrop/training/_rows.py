@@ -28,6 +28,11 @@ class Rows:
                 )
             self._source, self.count = data, len(data)
             self.description: dict[str, Any] = {"rows": self.count}
+        elif not leaves:
+            raise ValueError(
+                f"got {name} of type {type(data).__name__} without an array, expected one or more "
+                "arrays with the same leading axis, the rows"
+            )
         else:
             named = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
             self.count = _common_length(named, name)
@@ -57,7 +62,7 @@ def _common_length(arrays: dict[str, Any], name: str) -> int:
     shapes = {path: np.shape(array) for path, array in arrays.items()}
     lengths = {shape[0] for shape in shapes.values() if shape}
     if len(lengths) != 1 or () in shapes.values():
-        found = ", ".join(f"{path} {shape}" for path, shape in [*shapes.items()][:4]) or "none"
+        found = ", ".join(f"{path} {shape}" for path, shape in [*shapes.items()][:4])
         more = f" and {len(shapes) - 4} more" if len(shapes) > 4 else ""
         raise ValueError(
             f"{name} has arrays of shapes {found}{more}; expected one or more arrays with the same "

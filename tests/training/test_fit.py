@@ -147,7 +147,7 @@ def test_tensorboard_has_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"tensorboard": True}, r"needs a folder"),
         ({"data": {"x": np.ones((3, 2)), "y": np.ones(4)}}, r"shapes \['x'\] \(3, 2\), \['y'\]"),
         ({"data": {"x": 1.0}}, r"expected one or more arrays with the same leading axis"),
-        ({"data": {}}, r"arrays of shapes none"),
+        ({"data": {}}, r"got data of type dict without an array, expected one"),
     ],
 )
 def test_settings_without_a_meaning_are_told_so(
