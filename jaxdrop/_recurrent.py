@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxdrop._check import check_function, check_input
+from jaxdrop._check import check_function, check_input, check_sequence
 from jaxdrop._dropout import AnyKey, dropout
 from jaxdrop._key import Words, check_key, key_words, typed
 from jaxdrop._mode import resolve, resolve_key
@@ -124,6 +124,18 @@ def recurrent_keys(key: AnyKey | None, caller: str = "recurrent dropout") -> tup
     key = typed(check_key(key, caller))
     inputs, hidden, candidate = (Words(key_words(jax.random.fold_in(key, i))) for i in range(3))
     return inputs, hidden, candidate
+
+
+def check_layers(recurrent_layers: Any) -> frozenset[str]:
+    """Return the names of the layers that read a cell's state, or raise a sentence."""
+    named = recurrent_layers
+    if isinstance(named, (set, frozenset)):  # which is no sequence
+        named = tuple(named)
+    expected = "names of layers, such as ('hr', 'hz')"
+    names = check_sequence(named, "recurrent_layers", expected)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"got recurrent_layers={recurrent_layers!r:.60}, expected {expected}")
+    return frozenset(names)
 
 
 def zoneout_carry(

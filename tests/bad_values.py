@@ -150,6 +150,7 @@ BAD: dict[str, Callable[[], list[Any]]] = {
     "function": lambda: ["f", 3, 1.5, True, [], {}, np.ones(3), KEY],
     "function!": lambda: [None, *BAD["function"]()],
     "tree": lambda: [None, 3, "text", [1], jnp.ones(3), {}, {"kernel": jnp.ones(3)}, Thing()],
+    "names": lambda: [None, 3, "hf", 1.5, (3,), {"hf": 1}, (None,), Thing()],
     "path": lambda: [None, 3, "cell/hf/kernel", 1.5, Thing()],
     "padding": lambda: [
         *(1, None, "same?", b"SAME", {0: 1}, 1.5, (1,), ("SAME",), ((1,),), ((1, 2),) * 9),
@@ -245,6 +246,7 @@ KINDS: dict[str, str] = {
     **dict.fromkeys(["layer", "linear", "cell", "fn", "apply_fn"], "function!"),
     "params": "tree",
     "path": "path",
+    "recurrent_layers": "names",
     "state": "state",
     "mesh": "mesh",
     "tx": "transformation",

@@ -29,7 +29,7 @@ WAY_OUT = re.compile(r"expect|take|pass |give|need|use |leave|convert|broadcast 
 FLAX_SAYS = {("linen.Dropout", "deterministic"), ("nnx.Dropout", "rngs")}
 FLAX_SAYS |= {("jaxdrop.surgery.insert", "rngs")}
 # What flax, jax or a model takes, and what its owners test: config in tests/training.
-UNSEEN = {"cell", "recurrent_layers", "variables", "options", "apply_fn", "params"}
+UNSEEN = {"variables", "options", "apply_fn", "params"}
 UNSEEN |= {"collections", "kwargs", "wrt", "rng_collection"}
 
 # Whose results, or whose verdicts, are known on the host only.

@@ -12,6 +12,7 @@ from jaxdrop._check import check_choice
 from jaxdrop._dropout import dropout
 from jaxdrop._layer_call import is_idle, known_mode, known_rate
 from jaxdrop._recurrent import (
+    check_layers,
     first_call,
     recurrent_dropout,
     recurrent_keys,
@@ -100,6 +101,7 @@ class RecurrentDropout(_Around):
     ) -> tuple[Any, Any]:
         """Run one step; ``rng``, the same at every step, takes the place of ``make_rng``'s key."""
         check_choice(self.variant, "variant", ("state", "candidate"))
+        recurrent_layers = check_layers(self.recurrent_layers)
         mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
         rate, input_rate = known_rate(self.rate), known_rate(self.input_rate)
         if is_idle(mode, rate, input_rate):
@@ -121,7 +123,7 @@ class RecurrentDropout(_Around):
         def drop_state(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
             if (
                 context.method_name == "__call__"
-                and context.module.name in self.recurrent_layers
+                and context.module.name in recurrent_layers
                 and context.module.parent is self.cell
             ):
                 met.append(context.module.name)
@@ -134,7 +136,7 @@ class RecurrentDropout(_Around):
         if not met:
             raise ValueError(
                 f"{type(self.cell).__name__} has one state and no submodule named in "
-                f"recurrent_layers={sorted(self.recurrent_layers)}; name there the submodules that "
+                f"recurrent_layers={sorted(recurrent_layers)}; name there the submodules that "
                 "read the state. nn.remat and nn.jit hide a cell's submodules: apply them to "
                 "RecurrentDropout instead, nn.remat(RecurrentDropout)(cell, ...)"
             )

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxdrop._check import check_choice
 from jaxdrop._dropout import dropout
 from jaxdrop._layer_call import is_idle, known_mode, known_rate
-from jaxdrop._recurrent import first_call, recurrent_dropout, recurrent_keys
+from jaxdrop._recurrent import check_layers, first_call, recurrent_dropout, recurrent_keys
 from jaxdrop._weight_drop import RECURRENT_LAYERS
 from jaxdrop.nnx._rate import held, value_of
 from jaxdrop.nnx._stream import Mode, check_cell, draw, mode_of, single
@@ -76,7 +76,7 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         self.rate = held(rate)
         self.input_rate = held(input_rate)
         self.variant = variant
-        self.recurrent_layers = frozenset(recurrent_layers)
+        self.recurrent_layers = check_layers(recurrent_layers)
         self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(
