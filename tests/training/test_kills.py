@@ -12,8 +12,6 @@ from scripts import kill_and_resume
 from scripts.kill_report import WHERE, counts, markdown
 from scripts.kill_subjects import SUBJECTS
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 RESULTS = Path(__file__).parents[2] / "results" / "kill_and_resume"
 
 
