@@ -138,7 +138,7 @@ def check_number(
         if value.ndim:
             raise ValueError(f"got {name} of shape {value.shape}, expected {expected}")
     host = known_values(value)
-    if host is not None and not valid(float(host)):
+    if host is not None and not valid(float(_in_float64(host))):
         raise ValueError(f"got {name}={value!r:.60}, expected {expected}")
     return value
 
@@ -156,7 +156,14 @@ def check_real_values(value: Any, name: str, expected: str) -> np.ndarray | None
     if is_deleted(value):
         raise ValueError(f"got a {name} of shape {value.shape} that was deleted; {expected}")
     host = known_values(value)
-    return None if host is None else host.astype(np.float64)
+    return None if host is None else _in_float64(host)
+
+
+def _in_float64(host: np.ndarray) -> np.ndarray:
+    try:
+        return host.astype(np.float64)
+    except OverflowError:  # an integer of Python's, which have no end
+        return np.where(host > 0, np.inf, -np.inf)
 
 
 def is_real(dtype: Any) -> bool:

@@ -70,6 +70,8 @@ def words_for(value: Any) -> set[str]:
     words |= {repr(value), str(value)}
     if value is None:
         return words | {"dtype object"}
+    if isinstance(value, int) and abs(value) >= 10**400:
+        return words | {"inf"}
     if isinstance(value, (int, float, complex)):
         return words | {"()", f"{value:.4g}", f"{type(value).__name__}32"}
     if isinstance(value, dict):
