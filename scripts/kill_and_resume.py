@@ -170,7 +170,7 @@ def finish(subject: Subject, folder: Path) -> dict[str, str]:
 
 
 def holds(report: dict[str, Any]) -> bool:
-    """Say whether nothing was lost and nothing came out otherwise."""
+    """Say whether no saved work was lost and every result is that of a run left alone."""
     return all(
         not part["differ"] and part["compared"] and not any(row["lost"] for row in part["kills"])
         for part in report["subjects"].values()

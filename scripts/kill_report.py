@@ -33,7 +33,11 @@ def table(report: dict[str, Any]) -> Table:
 def markdown(report: dict[str, Any]) -> str:
     """Return the page."""
     rows = counts(report)
-    verdict = "Nothing was lost, and nothing came out otherwise." if report["holds"] else "BROKEN."
+    verdict = "BROKEN."
+    if report["holds"]:
+        verdict = (
+            "No saved work was lost, and every result is bit for bit that of a run left alone."
+        )
     lines = [
         "# Runs that are killed and resumed",
         "",

@@ -1,4 +1,4 @@
-"""fit: a whole training run that can be killed at any moment and goes on to the same bits."""
+"""fit: a whole training run; killed at any moment, it resumes and ends bit for bit identical."""
 
 import sys
 from collections import deque
