@@ -1,7 +1,7 @@
 """Which paths a run can be kept at: what is refused does break, and what is taken comes back."""
 
-import os
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
