@@ -1,4 +1,4 @@
-"""The coefficients of jaxdrop/_normal.py: fit them, and say how good they are.
+"""The coefficients of jaxdrop/_core/normal.py: fit them, and say how good they are.
 
 The model is the code there: -log2(1 - u**2) by the bits of the number and a cubic of its mantissa,
 a quartic of that, a square root. It is fitted whole, over all numbers that can be drawn: what is
@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from scipy.special import ndtri
 from scipy.stats import norm
 
-from jaxdrop import _normal
+from jaxdrop._core import normal
 
 LOG2, QUARTIC, SCALE = slice(0, 4), slice(4, 7), 7  # where the coefficients lie
 # An error of z counts as an error of P, which is smaller by the density, or divided by this much.
@@ -99,14 +99,14 @@ def fit(c: np.ndarray, rounds: int = 60) -> np.ndarray:
 
 
 def committed() -> np.ndarray:
-    return np.array([*_normal._LOG2, *_normal._QUARTIC, _normal._SCALE], np.float64)
+    return np.array([*normal._LOG2, *normal._QUARTIC, normal._SCALE], np.float64)
 
 
 def main() -> None:
     console = Console()
     with console.status("fitting"):
         fitted = fit(start())
-    for name, c in (("fitted", fitted), ("in jaxdrop/_normal.py", committed())):
+    for name, c in (("fitted", fitted), ("in jaxdrop/_core/normal.py", committed())):
         off = np.abs(quantile(c, OCTAVES, MANTISSA) - EXACT)
         console.print(
             f"{name}: P(z <= a) off by {(off * norm.pdf(EXACT)).max():.3g}, z by {off.max():.3g}, "

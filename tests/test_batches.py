@@ -57,9 +57,7 @@ def test_microbatches_of_any_size(cuts: list[int], traced: bool):
     key, x = jax.random.key(0), inputs(12, 6)
     edges = [0, *sorted(cuts), 12]
     parts = [
-        jaxdrop.dropout(
-            key, x[a:b], RATE, index_offset=(jnp.int32(a) if traced else a,)
-        )
+        jaxdrop.dropout(key, x[a:b], RATE, index_offset=(jnp.int32(a) if traced else a,))
         for a, b in zip(edges, edges[1:], strict=False)
     ]
     np.testing.assert_array_equal(jnp.concatenate(parts), jaxdrop.dropout(key, x, RATE))

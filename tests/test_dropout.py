@@ -229,11 +229,11 @@ def test_x64_changes_neither_bits_nor_masks(x64):
 
 
 def test_one_eager_call_compiles_for_all_rates_and_keys():
-    from jaxdrop import _dropout
+    from jaxdrop._functional.dropout import _compiled_drop
 
     x = values((17, 3))
     jaxdrop.dropout(KEY, x, 0.11)
-    before = _dropout._compiled_drop._cache_size()
+    before = _compiled_drop._cache_size()
     for i, rate in enumerate((0.12, 0.13, 0.77)):
         jaxdrop.dropout(jax.random.key(i), x, rate)
-    assert _dropout._compiled_drop._cache_size() == before
+    assert _compiled_drop._cache_size() == before

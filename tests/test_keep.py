@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from jaxdrop._keep import _select, keep_where, small_number
+from jaxdrop._core.keep_where import _select, keep_where, small_number
 
 EVERY = jax.lax.bitcast_convert_type(jnp.arange(2**16, dtype=jnp.uint16), jnp.bfloat16)
 FACTORS = (1.0, 1.109375, 1 / 3, 2.0, 1e-30, 3e38, 0.0, np.inf, np.nan)

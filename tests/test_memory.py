@@ -61,9 +61,7 @@ def test_whatever_the_key(impl: Any):
 
 
 def test_legacy_key():
-    leaves = kept(
-        lambda x: jaxdrop.dropout(jax.random.PRNGKey(0), x, RATE), jnp.ones(SHAPE)
-    )
+    leaves = kept(lambda x: jaxdrop.dropout(jax.random.PRNGKey(0), x, RATE), jnp.ones(SHAPE))
     assert [is_words(leaf) for leaf in leaves] == [True]
 
 
@@ -89,9 +87,7 @@ def test_a_traced_mode_and_offset():
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_without_a_mask_nothing_is_kept(rate: float):
     assert kept(lambda x: jaxdrop.dropout(jax.random.key(0), x, rate), jnp.ones(SHAPE)) == []
-    assert (
-        kept(lambda x: jaxdrop.dropout(None, x, RATE, deterministic=True), jnp.ones(SHAPE)) == []
-    )
+    assert kept(lambda x: jaxdrop.dropout(None, x, RATE, deterministic=True), jnp.ones(SHAPE)) == []
 
 
 LAYERS: dict[str, Callable[..., jax.Array]] = {
@@ -111,9 +107,7 @@ def test_modules_keep_the_words(layer: str, options: dict[str, Any]):
 
 
 def test_the_public_report_agrees(capsys: pytest.CaptureFixture[str]):
-    print_saved_residuals(
-        lambda x: jaxdrop.dropout(jax.random.key(0), x, RATE), jnp.ones(SHAPE)
-    )
+    print_saved_residuals(lambda x: jaxdrop.dropout(jax.random.key(0), x, RATE), jnp.ones(SHAPE))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 and lines[0].startswith("u32[4]")
 

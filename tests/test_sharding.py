@@ -191,9 +191,9 @@ def test_uneven_shards(shape: tuple[int, ...]):
             x = jax.lax.with_sharding_constraint(x * 2, sharding)
             return jax.lax.with_sharding_constraint(function(key, x), sharding).sum()
 
-        got = jax.jit(
-            lambda key, x: function(key, jax.lax.with_sharding_constraint(x, sharding))
-        )(key(), x)
+        got = jax.jit(lambda key, x: function(key, jax.lax.with_sharding_constraint(x, sharding)))(
+            key(), x
+        )
         text = step.lower(key(), x).compile().as_text()
     np.testing.assert_array_equal(got, function(key(), x))
     padded = rf"\b(f32|u32)\[{-(-shape[0] // 4)},{-(-shape[1] // 2)}\]"
@@ -223,9 +223,7 @@ def test_matmul_stack_keeps_its_mask_on_any_mesh(axis_type: AxisType):
 
 def test_mixed_axis_types():
     x = inputs()
-    mesh = jax.make_mesh(
-        (4, 2), ("data", "model"), axis_types=(AxisType.Explicit, AxisType.Auto)
-    )
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit, AxisType.Auto))
     with jax.set_mesh(mesh):
         sharded = jax.device_put(x, NamedSharding(mesh, P("data", "model")))
         got = jax.jit(function)(key(), sharded)

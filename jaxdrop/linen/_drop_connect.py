@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
-from jaxdrop._check import check_count, check_switch
-from jaxdrop._drop_connect import CHUNK, drop_connect_dense
-from jaxdrop._layer_call import call, check_features
+from jaxdrop._core.checks import check_count, check_switch
+from jaxdrop._flax.call import call, check_features
+from jaxdrop._functional.drop_connect import CHUNK, drop_connect_dense
 
 
 class DropConnectDense(nn.Module):

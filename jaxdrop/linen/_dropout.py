@@ -5,8 +5,8 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxdrop._dropout import Bits, ScaleAt
-from jaxdrop._layer import apply_dropout
+from jaxdrop._flax.dropout import apply_dropout
+from jaxdrop._functional.dropout import Bits, ScaleAt
 
 __all__ = ["Dropout"]
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 from flax import linen as nn
 
-from jaxdrop._layer_call import call
+from jaxdrop._flax.call import call
 
 
 class Member(nn.Module):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxdrop._check import check_input, check_switch
-from jaxdrop._layer_call import is_idle, known_mode
-from jaxdrop._rate import start_logit
-from jaxdrop._variational_dropout import variational_dropout
+from jaxdrop._core.checks import check_input, check_switch
+from jaxdrop._core.rate import start_logit
+from jaxdrop._flax.call import is_idle, known_mode
+from jaxdrop._functional.variational_dropout import variational_dropout
 
 
 class VariationalDropout(nn.Module):

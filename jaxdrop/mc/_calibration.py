@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxdrop._check import check_count
+from jaxdrop._core.checks import check_count
 from jaxdrop.mc._probabilities import check_labels, check_probabilities
 
 Probabilities = Float[Array, "batch classes"]

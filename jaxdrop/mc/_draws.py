@@ -12,8 +12,8 @@ from flax import linen as nn
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxdrop._check import check_count, check_switch
-from jaxdrop._key import check_key, typed
+from jaxdrop._core.checks import check_count, check_switch
+from jaxdrop._core.key import check_key, typed
 from jaxdrop.mc._sampler import sampler
 from jaxdrop.surgery._interposed import interposed
 

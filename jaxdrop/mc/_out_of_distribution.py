@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxdrop._check import array_of, is_real
+from jaxdrop._core.checks import array_of, is_real
 
 
 def auroc(inside: Any, outside: Any) -> float:

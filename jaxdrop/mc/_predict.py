@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from jaxdrop._dropout import AnyKey
+from jaxdrop._core.key import AnyKey
 from jaxdrop.mc._draws import Plan, divided, in_chunks, one_draw, prepare
 
 

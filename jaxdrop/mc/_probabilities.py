@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._check import array_of, known_values
+from jaxdrop._core.checks import array_of, known_values
 
 TOLERANCE = 1e-2  # of a row's sum; bfloat16 has 8 bits
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxdrop._check import array_of, check_number, is_real
+from jaxdrop._core.checks import array_of, check_number, is_real
 from jaxdrop.mc._moments import Moments
 from jaxdrop.mc._probabilities import widened
 

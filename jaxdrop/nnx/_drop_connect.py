@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
-from jaxdrop._check import check_count, check_switch
-from jaxdrop._drop_connect import CHUNK, drop_connect_dense
-from jaxdrop._layer_call import call, check_features
+from jaxdrop._core.checks import check_count, check_switch
+from jaxdrop._flax.call import call, check_features
+from jaxdrop._functional.drop_connect import CHUNK, drop_connect_dense
 from jaxdrop.nnx._rate import held, value_of
 from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, check_rngs, draw, mode_of
 

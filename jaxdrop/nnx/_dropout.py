@@ -6,8 +6,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxdrop._dropout import Bits, ScaleAt
-from jaxdrop._layer import apply_dropout
+from jaxdrop._flax.dropout import apply_dropout
+from jaxdrop._functional.dropout import Bits, ScaleAt
 from jaxdrop.nnx._rate import held, value_of
 from jaxdrop.nnx._stream import next_key
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._check import check_function
-from jaxdrop._layer_call import call
-from jaxdrop._layer_drop import check_output, decide
-from jaxdrop._varying import as_varying_as, varies_over
+from jaxdrop._core.checks import check_function
+from jaxdrop._core.varying import as_varying_as, varies_over
+from jaxdrop._flax.call import call
+from jaxdrop._functional.layer_drop import check_output, decide
 from jaxdrop.nnx._rate import held, value_of
 from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 from flax import nnx
 
-from jaxdrop._layer_call import call
+from jaxdrop._flax.call import call
 from jaxdrop.nnx._rate import held, value_of
 from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 

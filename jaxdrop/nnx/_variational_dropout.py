@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxdrop._check import check_count
-from jaxdrop._layer_call import is_idle, known_mode
-from jaxdrop._rate import start_logit
-from jaxdrop._variational_dropout import variational_dropout
+from jaxdrop._core.checks import check_count
+from jaxdrop._core.rate import start_logit
+from jaxdrop._flax.call import is_idle, known_mode
+from jaxdrop._functional.variational_dropout import variational_dropout
 from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from flax import nnx
 
-from jaxdrop._layer_call import is_idle, known_mode, known_rate
-from jaxdrop._recurrent import zoneout_carry
+from jaxdrop._flax.call import is_idle, known_mode, known_rate
+from jaxdrop._functional.recurrent_dropout import zoneout_carry
 from jaxdrop.nnx._rate import held, value_of
 from jaxdrop.nnx._stream import Mode, check_cell, draw, mode_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxdrop._prng import fast_prng_impl
+from jaxdrop._core.prng import fast_prng_impl
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import nnx
 
-from jaxdrop._check import check_function
+from jaxdrop._core.checks import check_function
 from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._kinds import is_dropout, kind_of
 

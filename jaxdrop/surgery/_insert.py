@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import nnx
 
-from jaxdrop._rate import check_rate
+from jaxdrop._core.rate import check_rate
 from jaxdrop.nnx import Dropout
 from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._find import Where, check_where

@@ -9,10 +9,10 @@ from typing import Any
 from flax import linen as nn
 
 import jaxdrop.linen
-from jaxdrop._check import check_choice, check_deterministic
-from jaxdrop._dropout import Bits, dropout
-from jaxdrop._layer import apply_dropout
-from jaxdrop._rate import check_rate
+from jaxdrop._core.checks import check_choice, check_deterministic
+from jaxdrop._core.rate import check_rate
+from jaxdrop._flax.dropout import apply_dropout
+from jaxdrop._functional.dropout import Bits, dropout
 from jaxdrop.linen._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention
 from jaxdrop.surgery._chosen import nothing_chosen

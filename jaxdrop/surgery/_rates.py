@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxdrop._rate import check_rate
+from jaxdrop._core.rate import check_rate
 from jaxdrop.nnx import Cutout, LayerDrop, PatchDropout
 from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.nnx._rate import DropRate, in_variable

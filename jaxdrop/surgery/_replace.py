@@ -4,8 +4,8 @@ from typing import Any
 
 from flax import nnx
 
-from jaxdrop._check import check_choice
-from jaxdrop._dropout import Bits
+from jaxdrop._core.checks import check_choice
+from jaxdrop._functional.dropout import Bits
 from jaxdrop.nnx import Dropout
 from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention

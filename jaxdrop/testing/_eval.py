@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdrop._check import check_function
+from jaxdrop._core.checks import check_function
 from jaxdrop.testing._input import swapped, works_swapped
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdrop._check import check_function
-from jaxdrop._key import check_key
+from jaxdrop._core.checks import check_function
+from jaxdrop._core.key import check_key
 from jaxdrop.testing._input import check_key_first, check_nonzero, key_first
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._check import as_array
+from jaxdrop._core.checks import as_array
 
 
 def check_nonzero(x: Any, caller: str) -> jax.Array:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from jaxdrop._check import check_number
+from jaxdrop._core.checks import check_number
 
 
 def binomial_p_value(kept: Any, total: Any, keep: Any) -> np.ndarray:

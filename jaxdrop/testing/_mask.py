@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool
 
-from jaxdrop._check import array_of
-from jaxdrop._rate import check_rate
+from jaxdrop._core.checks import array_of
+from jaxdrop._core.rate import check_rate
 from jaxdrop.testing._law import binomial_p_value, check_false_alarm, in_words, overlap_p_value
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdrop._check import check_count, check_function, check_number, check_sequence
-from jaxdrop._key import check_key, typed
+from jaxdrop._core.checks import check_count, check_function, check_number, check_sequence
+from jaxdrop._core.key import check_key, typed
 from jaxdrop.testing._input import check_key_first, check_nonzero, key_first
 from jaxdrop.testing._law import binomial_p_value, check_false_alarm, in_words
 

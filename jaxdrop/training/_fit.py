@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxdrop._check import check_function, check_switch
+from jaxdrop._core.checks import check_function, check_switch
 from jaxdrop.training._checkpoints import CheckpointError, Checkpoints
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._evaluate import make_evaluation

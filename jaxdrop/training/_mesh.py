@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxdrop._check import check_mapping
+from jaxdrop._core.checks import check_mapping
 from jaxdrop.training._donation import Donating
 from jaxdrop.training._rows import Rows
 from jaxdrop.training._serialization import is_key

@@ -9,8 +9,7 @@ import numpy as np
 import optax
 from flax import nnx, struct
 
-from jaxdrop._dropout import AnyKey
-from jaxdrop._key import check_key
+from jaxdrop._core.key import AnyKey, check_key
 from jaxdrop.training._state import TrainState, check_kept
 
 

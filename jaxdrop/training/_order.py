@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from jaxdrop._bits import random_bits
-from jaxdrop._check import check_count
+from jaxdrop._core.bits import random_bits
+from jaxdrop._core.checks import check_count
 
 _TAG = 0x6F726472  # "ordr": keeps these keys apart from a dropout key of the same seed
 

@@ -9,8 +9,7 @@ import optax
 from flax import nnx
 from flax.training import train_state
 
-from jaxdrop._dropout import AnyKey
-from jaxdrop._key import check_key, is_deleted
+from jaxdrop._core.key import AnyKey, check_key, is_deleted
 from jaxdrop.training._serialization import make_serializable
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxdrop._check import check_choice, check_count, check_function, check_mapping
+from jaxdrop._core.checks import check_choice, check_count, check_function, check_mapping
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._folder import run_folder
 from jaxdrop.training._lock import held

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop._check import array_of, check_mapping
+from jaxdrop._core.checks import array_of, check_mapping
 from jaxdrop.training._sweep_identity import array_digest
 
 

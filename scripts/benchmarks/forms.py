@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxdrop
-from jaxdrop._keep import keep_where
+from jaxdrop._core.keep_where import keep_where
 from scripts.benchmarks import peers, timing
 
 SHAPES = ((4, 1024), (512, 1024), (2048, 2048), (4096, 4096))

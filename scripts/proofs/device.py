@@ -1,7 +1,7 @@
 """On a machine with a GPU: the bits that a CPU drew, and how much memory is in use at most.
 
-    scripts/prove device            compare with the committed digests
-    scripts/prove device --write    write the digests, on a CPU
+scripts/prove device            compare with the committed digests
+scripts/prove device --write    write the digests, on a CPU
 """
 
 import argparse

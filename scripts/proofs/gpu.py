@@ -162,13 +162,17 @@ def four_devices(checks: report.Checks) -> list[dict[str, Any]]:
                     sharding = NamedSharding(mesh, spec)
                     x = jax.ShapeDtypeStruct((1024, 1024), jnp.float32, sharding=sharding)
                     step = jax.jit(stack.gradient(dims), out_shardings=sharding)
-                    compiled = step.trace(
-                        jax.ShapeDtypeStruct(
-                            (), stack.abstract_key().dtype, sharding=NamedSharding(mesh, P())
-                        ),
-                        x,
-                        x,
-                    ).lower(lowering_platforms=("cuda",)).compile()
+                    compiled = (
+                        step.trace(
+                            jax.ShapeDtypeStruct(
+                                (), stack.abstract_key().dtype, sharding=NamedSharding(mesh, P())
+                            ),
+                            x,
+                            x,
+                        )
+                        .lower(lowering_platforms=("cuda",))
+                        .compile()
+                    )
                 sent = hlo.collectives(compiled.as_text())
                 what = f"{axis_type.name} axes, {spec}, broadcast_dims={dims}"
                 rows.append({"what": what, "collectives": sent})

@@ -96,9 +96,7 @@ def gradient(broadcast_dims: tuple[int, ...]) -> Callable[..., Any]:
     """Return dropout with its pull-back: (key, x, dy) -> (y, dx)."""
 
     def both(key: jax.Array, x: jax.Array, dy: jax.Array) -> Any:
-        y, pull = jax.vjp(
-            lambda x: jaxdrop.dropout(key, x, RATE, broadcast_dims=broadcast_dims), x
-        )
+        y, pull = jax.vjp(lambda x: jaxdrop.dropout(key, x, RATE, broadcast_dims=broadcast_dims), x)
         return y, pull(dy)[0]
 
     return both

@@ -1,6 +1,6 @@
 """Compile for a TPU v5e without one: whether everything compiles, and what lies in memory.
 
-    scripts/prove tpu
+scripts/prove tpu
 """
 
 import argparse

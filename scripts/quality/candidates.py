@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop import _mix
+from jaxdrop._core.mix import WEYL, mix
 
 Mix = Callable[[jax.Array, jax.Array | None, jax.Array], jax.Array]
 
 
 def chosen(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
     """The mix of jaxdrop."""
-    return _mix.mix(low * np.uint32(_mix.WEYL), high, words)
+    return mix(low * np.uint32(WEYL), high, words)
 
 
 def triple32(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
@@ -40,7 +40,7 @@ def lowbias32(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.A
 
 def lowbias32_forward(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
     """The chosen mix with lowbias32, a round less, in place of triple32."""
-    x0 = low * np.uint32(_mix.WEYL) + words[0]
+    x0 = low * np.uint32(WEYL) + words[0]
     x = (x0 ^ _right(x0, 16) ^ _with_high(words[1], high)) * np.uint32(0x7FEB352D)
     x = (x ^ _right(x, 15) ^ words[2]) * np.uint32(0x846CA68B)
     return x ^ _right(x, 16) ^ x0
@@ -53,7 +53,7 @@ def fold16(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Arra
         half = np.uint32(0xFFFF)
         return (x & half) * _right(x, 16) ^ (_right(x, 16) | jnp.left_shift(x, np.uint32(16)))
 
-    x = fold((low * np.uint32(_mix.WEYL) + words[0]) ^ _with_high(words[1], high))
+    x = fold((low * np.uint32(WEYL) + words[0]) ^ _with_high(words[1], high))
     x = fold(x * np.uint32(0xED5AD4BB) ^ words[2])
     return x * np.uint32(0xAC4C1B51) ^ words[3]
 
@@ -109,7 +109,7 @@ def counter(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Arr
 
 def weyl(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
     """A Weyl sequence: equidistributed, hence with far too little variance."""
-    return low * np.uint32(_mix.WEYL) + words[0]
+    return low * np.uint32(WEYL) + words[0]
 
 
 def without_injection(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
@@ -120,7 +120,7 @@ def without_injection(low: jax.Array, high: jax.Array | None, words: jax.Array) 
 
 def without_forward(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
     """The chosen mix without its last xor: a bijection of the index."""
-    return chosen(low, high, words) ^ (low * np.uint32(_mix.WEYL) + words[0])
+    return chosen(low, high, words) ^ (low * np.uint32(WEYL) + words[0])
 
 
 def without_high(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:

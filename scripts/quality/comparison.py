@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdrop import _index
-from jaxdrop._keep import keep_where
-from jaxdrop._key import key_words
+from jaxdrop._core import index
+from jaxdrop._core.keep_where import keep_where
+from jaxdrop._core.key import key_words
 from scripts.benchmarks import timing
 from scripts.quality import battery
 from scripts.quality.candidates import CANDIDATES, Mix
@@ -72,12 +72,12 @@ def _write(path: pathlib.Path, command: str, versions: dict[str, str], rows: Any
 
 def time_over_copy(shape: tuple[int, ...]) -> dict[str, float]:
     """Median time of dropout with each mix, divided by that of a copy."""
-    block, base = _index.locate(shape, (), None)
+    block, base = index.locate(shape, (), None)
     scale = np.float32(1 / 0.9)
 
     def dropout(mix: Mix) -> Callable[..., jax.Array]:
         def apply(x: jax.Array, words: jax.Array) -> jax.Array:
-            bits = mix(_index.weyl_index(block, base, 1), None, words)
+            bits = mix(index.weyl_index(block, base, 1), None, words)
             return keep_where(bits >= np.uint32(429496730), x, scale)
 
         return timing.into_buffer(apply)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxdrop
-from jaxdrop import _index
-from jaxdrop._key import key_words
+from jaxdrop._core import index
+from jaxdrop._core.key import key_words
 from scripts.quality.candidates import Mix
 
 
@@ -68,7 +68,7 @@ class Mixed:
         global_shape: Sequence[int] | None = None,
     ) -> jax.Array:
         """Words of the mix."""
-        block, base = _index.locate(shape, index_offset, global_shape)
+        block, base = index.locate(shape, index_offset, global_shape)
         return _mixed(key, base, self._mix, block)
 
     def drops(
@@ -79,9 +79,9 @@ class Mixed:
 
 
 @functools.partial(jax.jit, static_argnames=("mix", "block"), inline=True)
-def _mixed(key: jax.Array, base: _index.Limbs, mix: Mix, block: _index.Block) -> jax.Array:
-    low = _index.weyl_index(block, base, 1)
-    return mix(low, _index.high_index(block, base), key_words(key))
+def _mixed(key: jax.Array, base: index.Limbs, mix: Mix, block: index.Block) -> jax.Array:
+    low = index.weyl_index(block, base, 1)
+    return mix(low, index.high_index(block, base), key_words(key))
 
 
 def fixed_key(number: int) -> jax.Array:

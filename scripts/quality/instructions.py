@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from jaxdrop import _index
+from jaxdrop._core import index
 from scripts.quality.candidates import CANDIDATES
 
 PATH = pathlib.Path(__file__).resolve().parents[2] / "results" / "prng" / "instructions.json"
@@ -31,10 +31,10 @@ SCALE = np.float32(1 / 0.9)
 
 def dropout(mix: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """Return dropout at rate 0.1 with this mix, as a function of key words and x."""
-    block, base = _index.locate(SHAPE, (), None)
+    block, base = index.locate(SHAPE, (), None)
 
     def apply(words: jax.Array, x: jax.Array) -> jax.Array:
-        bits = mix(_index.weyl_index(block, base, 1), None, words)
+        bits = mix(index.weyl_index(block, base, 1), None, words)
         return jnp.where(bits >= np.uint32(429496730), x * SCALE, np.float32(0))
 
     return apply

@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, special
 
 import jaxdrop
-from jaxdrop import _concrete
+from jaxdrop._functional import concrete_dropout
 from jaxdrop.testing import assert_mask_rate
 
 KEY = jax.random.key(2017)
@@ -105,8 +105,8 @@ def test_more_than_half_is_dropped_at_the_rate(p):
 
 
 def test_wrong_noise_is_caught(monkeypatch):
-    odds = _concrete._odds
-    monkeypatch.setattr(_concrete, "_odds", lambda bits: odds(bits) ** 0.9)
+    odds = concrete_dropout._odds
+    monkeypatch.setattr(concrete_dropout, "_odds", lambda bits: odds(bits) ** 0.9)
     with pytest.raises(AssertionError, match="expected"):
         assert_mask_rate(kept(0.1, ONES[1:]), 0.1)  # of a shape that is compiled here alone
 

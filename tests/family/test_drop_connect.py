@@ -135,9 +135,7 @@ def test_decisions_have_the_rate_and_examples_are_independent():
 def test_the_moments_are_the_stated_ones(each):
     keys, rate = jax.random.split(jax.random.key(1), 4000), 0.3
     y = jax.jit(
-        jax.vmap(
-            lambda k: jaxdrop.drop_connect_dense(k, X, rate, kernel=KERNEL, per_example=each)
-        )
+        jax.vmap(lambda k: jaxdrop.drop_connect_dense(k, X, rate, kernel=KERNEL, per_example=each))
     )(keys)
     y, x, kernel = (np.asarray(a, np.float64) for a in (y, X, KERNEL))
     mean, variance = x @ kernel, x**2 @ kernel**2 * rate / (1 - rate)

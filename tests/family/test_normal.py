@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from jaxdrop import _normal, random_bits
-from jaxdrop._normal import _of_words, spread, standard_normal
+from jaxdrop import random_bits
+from jaxdrop._core import normal
+from jaxdrop._core.normal import _of_words, spread, standard_normal
 from scripts import normal_fit
 
 KEY = jax.random.key(1809)
@@ -102,8 +103,8 @@ def test_the_coefficients_are_the_best_ones():
 
 @pytest.mark.parametrize("table", ["_LOG2", "_QUARTIC"])
 def test_a_wrong_coefficient_is_caught(table, monkeypatch):
-    first, *rest = getattr(_normal, table)
-    monkeypatch.setattr(_normal, table, (1.01 * first, *rest))
+    first, *rest = getattr(normal, table)
+    monkeypatch.setattr(normal, table, (1.01 * first, *rest))
     jax.clear_caches()  # the coefficients are constants of what is compiled
     with pytest.raises(AssertionError, match="is not the quantile"):
         check_quantile()
@@ -127,18 +128,18 @@ def as_compiled(signed, fused):
             return (double(a) * double(b) + double(c)).astype(single)
         return single(a) * single(b) + single(c)
 
-    u = signed.astype(single) * single(_normal._UNIT)
+    u = signed.astype(single) * single(normal._UNIT)
     t = multiply_add(-u, u, single(1))
     pattern, one = t.view(np.uint32), np.uint32(0x3F800000)
     mantissa = (pattern | one).view(single)
-    constant, first, *others = _normal._LOG2
-    top = np.uint32(int(one) - round((1 + constant) * _normal._ONE))
+    constant, first, *others = normal._LOG2
+    top = np.uint32(int(one) - round((1 + constant) * normal._ONE))
     linear = (top - pattern).astype(np.int32).astype(single)
-    low, middle, high = (single(c * _normal._ONE) for c in (first - 1, *others))
+    low, middle, high = (single(c * normal._ONE) for c in (first - 1, *others))
     bend = multiply_add(multiply_add(high, mantissa, middle), mantissa, low)
     w = multiply_add(-mantissa, bend, linear)
-    powers = zip(reversed(_normal._QUARTIC), (2, 3, 4), strict=True)
-    square, *rest = (single(c * _normal._ONE**p) for c, p in powers)
+    powers = zip(reversed(normal._QUARTIC), (2, 3, 4), strict=True)
+    square, *rest = (single(c * normal._ONE**p) for c, p in powers)
     quartic = multiply_add(w, w, square)
     for c in rest:
         quartic = multiply_add(quartic, w, c)

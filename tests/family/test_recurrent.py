@@ -10,7 +10,7 @@ from flax import nnx
 import jaxdrop
 import jaxdrop.linen
 import jaxdrop.nnx
-from jaxdrop._recurrent import recurrent_keys
+from jaxdrop._functional.recurrent_dropout import recurrent_keys
 from jaxdrop.testing import assert_mask_rate
 
 KEY, KEYS = jax.random.key(2016), jax.random.split(jax.random.key(1990))

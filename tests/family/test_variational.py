@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 import jaxdrop
-from jaxdrop._normal import standard_normal
+from jaxdrop._core.normal import standard_normal
 
 KEY = jax.random.key(2017)
 X = jnp.linspace(-1, 2, 15).reshape(5, 3)

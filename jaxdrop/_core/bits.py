@@ -1,0 +1,96 @@
+"""random_bits: the only place of the library that draws."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+from jaxtyping import Array, Key, UInt32
+
+from jaxdrop._core.checks import check_shape
+from jaxdrop._core.index import Block, Limbs, high_index, locate, weyl_index
+from jaxdrop._core.key import check_key, key_words
+from jaxdrop._core.mix import WEYL, rounds
+from jaxdrop._core.varying import alike
+
+
+def random_bits(
+    key: Key[Array, ""] | UInt32[Array, " words"],
+    shape: Sequence[int],
+    *,
+    index_offset: Sequence[Any] = (),
+    global_shape: Sequence[int] | None = None,
+) -> UInt32[Array, "..."]:
+    """Draw uniform 32-bit words, each a function of the key and of its row-major index alone.
+
+    Args:
+      key: a random key of any implementation, or a legacy uint32 key of 2 or 4 words.
+      shape: shape of the result; its size may exceed 2**32.
+      index_offset: position of the first element in the global array, one integer per leading
+        dimension. ``(first_row,)`` continues an array from that row on. Exact for arrays of up to
+        2**64 elements. A concrete array of jax is waited for; a traced integer of any dtype is
+        taken as it is, where one that is negative, or beyond the array, draws from elsewhere in the
+        2**64 elements.
+      global_shape: shape of the whole array of which the result is a block. Needed when the block
+        does not span the trailing dimensions; otherwise it saves the carry past 2**32.
+
+    Returns:
+      uint32 array: the block of the one array that (key, global_shape) stands for. It is the same
+      under jit, vmap and any sharding, on any device.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    >>> import jax, jaxdrop
+    >>> key = jax.random.key(0)
+    >>> whole = jaxdrop.random_bits(key, (4, 3))
+    >>> bool((jaxdrop.random_bits(key, (2, 3), index_offset=(2,)) == whole[2:]).all())
+    True
+    """
+    key = check_key(key, "random_bits")
+    block, base = locate(check_shape(shape), index_offset, global_shape)
+    return _random_bits(key, base, block)
+
+
+@functools.partial(jax.jit, static_argnames="block", inline=True)
+def _random_bits(key: Any, base: Limbs, block: Block) -> jax.Array:
+    return word_bits(key_words(key), base, block)
+
+
+def word_bits(words: jax.Array, base: Limbs, block: Block, sharding: Any = None) -> jax.Array:
+    """Draw the block's bits from key words, as one operation of JAX.
+
+    What is the same in every step of a loop is computed before it and stored: of the plain code
+    that would be an index for every element.
+    """
+    return _bits_p.bind(*alike(words, *base), block=block, sharding=sharding, maps=())
+
+
+def _compute(
+    words: Any, low: Any, high: Any, *, block: Block, sharding: Any, maps: Any
+) -> jax.Array:
+    def draw(words: Any, low: Any, high: Any) -> jax.Array:
+        base, start = (low, high), words[0]
+        x0 = weyl_index(block, base, WEYL, sharding, start)
+        return rounds(x0, high_index(block, base, sharding), words)
+
+    for dims in maps:
+        draw = jax.vmap(draw, dims)
+    return draw(words, low, high)
+
+
+def _type(*args: Any, **params: Any) -> Any:
+    return jax.make_jaxpr(functools.partial(_compute, **params))(*args).out_avals[0]
+
+
+def _batch(args: Any, dims: Any, *, maps: Any, **params: Any) -> Any:
+    return _bits_p.bind(*alike(*args), maps=(*maps, tuple(dims)), **params), 0
+
+
+_bits_p = Primitive("dropout_bits")
+_bits_p.def_impl(jax.jit(_compute, static_argnames=("block", "sharding", "maps")))
+_bits_p.def_abstract_eval(_type)
+batching.primitive_batchers[_bits_p] = _batch
+mlir.register_lowering(_bits_p, mlir.lower_fun(_compute, multiple_results=False), inline=False)

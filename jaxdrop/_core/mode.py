@@ -1,0 +1,33 @@
+"""mode: what every member of the family asks first, namely whether there is anything to draw."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop._core.checks import check_deterministic
+from jaxdrop._core.key import Words, check_key, key_words
+from jaxdrop._core.rate import Rate
+
+
+def resolve(key: Any, rate: Rate, deterministic: Any, caller: str) -> tuple[Any, Any]:
+    """Return (the key's words, test mode); the key is not looked at where none is needed.
+
+    The test mode is True when nothing is to be drawn (at test time, or a rate that is known to be
+    0), False, or a traced bool.
+    """
+    key, test_mode = resolve_key(key, rate, deterministic, caller)
+    return key if test_mode is True else Words(key_words(key)), test_mode
+
+
+def resolve_key(key: Any, rate: Rate, deterministic: Any, caller: str) -> tuple[Any, Any]:
+    """``resolve`` for a caller that derives other keys from the key."""
+    test_mode = check_deterministic(deterministic)
+    if rate.never or test_mode is True:
+        return key, True
+    return check_key(key, caller), test_mode
+
+
+def choose(test_mode: Any, at_test: jax.Array, in_training: jax.Array) -> jax.Array:
+    """Return what the mode asks for."""
+    return in_training if test_mode is False else jnp.where(test_mode, at_test, in_training)

@@ -1,0 +1,157 @@
+"""alpha_dropout and feature_alpha_dropout: dropout that keeps mean and variance under SELU."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdrop._core.axes import check_layout
+from jaxdrop._core.broadcast import follow
+from jaxdrop._core.checks import check_dims, check_real_input
+from jaxdrop._core.keep_where import keep_where
+from jaxdrop._core.key import AnyKey
+from jaxdrop._core.masked_scale import host_law
+from jaxdrop._core.mode import choose, resolve
+from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
+from jaxdrop._core.scale import product_dtype
+from jaxdrop._functional.dropout import mask_of
+
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+SATURATION = -_SELU_ALPHA * _SELU_SCALE
+"""What SELU tends to for very negative input, about -1.7581."""
+
+_WHY = "since SELU has no complex form"
+
+
+def alpha_dropout(
+    key: AnyKey | None,
+    x: Float[Array, "..."],
+    rate: Any,
+    *,
+    broadcast_dims: Sequence[int] = (),
+    deterministic: Any = False,
+) -> Float[Array, "..."]:
+    """Set elements to SELU's negative saturation, then restore mean 0 and variance 1.
+
+    ``y = a * where(m, x, s) + b`` with ``s = -1.7581``, ``P(m = 0) = rate``,
+    ``a = ((1 - rate) (1 + rate s**2))**-0.5`` and ``b = -a rate s``
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating array of any shape.
+      rate: probability of dropping, 0 <= rate <= 1; a number, a traced scalar, or an array that
+        broadcasts against x.
+      broadcast_dims: dimensions along which one decision is shared.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like x. If x has mean 0 and variance 1, so has y. E[y] = x holds for no fixed x but on
+      that average: given x, E[y] = a (1 - rate) (x - s) + a s + b. Dropped elements are
+      ``a (1 - rate) s``, not 0; towards rate 1 that tends to 0, and at rate 1 all of y is 0.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: networks with ReLU or another activation than SELU, whose activations do not have
+    mean 0 and variance 1.
+
+    Reference:
+      Klambauer et al., Self-Normalizing Neural Networks, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> x = jnp.tile(jnp.array([-1.0, 1.0]), 50_000)
+    >>> y = jaxdrop.alpha_dropout(jax.random.key(0), x, 0.2)
+    >>> f"{abs(y.mean()):.1f} {y.std():.1f}"
+    '0.0 1.0'
+    """
+    x = check_real_input(x, "alpha_dropout", "x", _WHY)
+    shared = check_dims(broadcast_dims, x.ndim)
+    return _alpha(key, x, rate, shared, deterministic, "alpha_dropout")
+
+
+def feature_alpha_dropout(
+    key: AnyKey | None,
+    x: Float[Array, "..."],
+    rate: Any,
+    *,
+    batch_axis: int | None = 0,
+    channel_axis: int = -1,
+    deterministic: Any = False,
+) -> Float[Array, "..."]:
+    """Set whole feature maps to SELU's negative saturation: ``alpha_dropout`` for convolutions.
+
+    ``y = a * where(m[n, c], x, s) + b``, the constants as in ``alpha_dropout``
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating array with a channel axis, usually a batch axis, and any number of spatial ones.
+      rate: probability of dropping a map.
+      batch_axis: the dimension of the examples; None if x is one example.
+      channel_axis: the dimension of the maps: -1 as in Flax and Keras, 1 as in PyTorch.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like x, with the moments of ``alpha_dropout``; a map is kept or dropped as a whole.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: other activations than SELU, as ``alpha_dropout``.
+
+    Reference:
+      Klambauer et al., Self-Normalizing Neural Networks, 2017; whole maps as in Tompson et al.,
+      2015, and in PyTorch's FeatureAlphaDropout.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.feature_alpha_dropout(jax.random.key(0), jnp.ones((2, 5, 5, 8)), 0.5)
+    >>> bool((y == y[:, :1, :1]).all())
+    True
+    """
+    x = check_real_input(x, "feature_alpha_dropout", "x", _WHY)
+    _, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "feature_alpha_dropout")
+    return _alpha(key, x, rate, set(spatial), deterministic, "feature_alpha_dropout")
+
+
+def _alpha(
+    key: Any, x: jax.Array, rate: Any, shared: set[int], deterministic: Any, caller: str
+) -> jax.Array:
+    checked = check_rate(rate)
+    check_rate_shape(checked, tuple(1 if d in shared else n for d, n in enumerate(x.shape)))
+    key, test_mode = resolve(key, checked, deterministic, caller)
+    if test_mode is True:
+        return x
+    if checked.always and test_mode is False:
+        return jnp.zeros_like(x)
+    law = host_law(checked, None, False)
+    y = _saturate(key, x, law, _affine(checked, product_dtype(x.dtype)), tuple(sorted(shared)))
+    return choose(test_mode, x, y)
+
+
+@functools.partial(jax.jit, static_argnames="shared", inline=True)
+def _saturate(
+    key: Any, x: jax.Array, law: Any, constants: tuple[Any, Any, Any], shared: tuple[int, ...]
+) -> jax.Array:
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def masked(key: Any, x: jax.Array, law: Any, a: Any, b: Any, dropped: Any) -> jax.Array:
+        a, b, dropped = (follow(c, x) for c in (a, b, dropped))
+        keep = follow(mask_of(key, law, x.shape, shared), x)
+        wide = keep_where(keep, x.astype(a.dtype), a) + jnp.where(keep, b, dropped)
+        return wide.astype(x.dtype)
+
+    return masked(key, x, law, *constants)
+
+
+def _affine(rate: Rate, dtype: Any) -> tuple[Any, Any, Any]:
+    """Return a, b and the value of dropped elements, all in dtype; zeros where the rate is 1."""
+    xp = jnp if isinstance(rate.value, jax.Array) else np
+    drop = xp.asarray(rate.value)
+    keep = 1 - drop
+    some = keep > 0
+    a = xp.where(some, 1 / xp.sqrt(xp.where(some, keep, 1) * (1 + drop * SATURATION**2)), 0)
+    b = -a * drop * SATURATION
+    return a.astype(dtype), b.astype(dtype), (a * keep * SATURATION).astype(dtype)

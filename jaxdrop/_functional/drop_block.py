@@ -1,0 +1,134 @@
+"""drop_block: contiguous blocks of feature maps."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from jaxdrop._core.axes import check_layout, check_sides
+from jaxdrop._core.broadcast import follow
+from jaxdrop._core.checks import check_broadcast, check_input, check_switch
+from jaxdrop._core.key import AnyKey
+from jaxdrop._core.masked_scale import host_law
+from jaxdrop._core.mode import choose, resolve
+from jaxdrop._core.rate import Rate, check_rate, scale
+from jaxdrop._core.scale import product_dtype, scaled
+from jaxdrop._functional.dropout import mask_of
+
+
+def drop_block(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    rate: Any,
+    *,
+    block_size: int | Sequence[int] = 7,
+    batch_axis: int | None = 0,
+    channel_axis: int | None = -1,
+    share_channels: bool = False,
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Drop blocks of neighbouring elements in 1-D, 2-D, 3-D or larger feature maps.
+
+    ``y = where(no seed in the block before i, x[i] / (1 - rate), 0)``, a seed at every position
+    with probability ``gamma = 1 - (1 - rate)**(1 / n)``, n the number of elements of a block
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating or complex array with spatial dimensions, usually a batch and a channel axis.
+      rate: probability of dropping an element: a number, a traced scalar, or an array that
+        broadcasts against (batch, 1, ..., channel), such as one rate per channel.
+      block_size: side of a block, for all spatial dimensions or one for each. 1 is ``dropout``; a
+        side larger than the map is allowed.
+      batch_axis: the dimension of the examples; None if x is one example.
+      channel_axis: the dimension of the maps; None if there is only one.
+      share_channels: one mask for all maps of an example instead of one for each.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate).
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Exact at every position. The paper's ``gamma = rate / n * ...`` counts overlapping blocks twice,
+    so that it drops less than asked, and puts no seeds near the border, which makes the border
+    rarely dropped; it then rescales each batch by the share that was in fact kept. Here seeds also
+    lie outside the map, so that every position is covered by exactly n of them, blocks at the
+    border are cut off by it, and the constant scale ``1 / (1 - rate)`` keeps the mean.
+
+    Not for: maps hardly larger than a block, where whole maps are dropped most of the time; use
+    ``spatial_dropout``, which says so.
+
+    Reference:
+      Ghiasi et al., DropBlock: A Regularization Method for Convolutional Networks, 2018.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.drop_block(jax.random.key(3), jnp.ones((1, 10, 1)), 0.3, block_size=3)
+    >>> [int(v > 0) for v in y.ravel()]
+    [1, 1, 1, 1, 1, 1, 0, 0, 0, 1]
+    """
+    x = check_input(x, "drop_block")
+    batch, channel, spatial = check_layout(batch_axis, channel_axis, x.ndim, "drop_block")
+    sides = check_sides(block_size, len(spatial), "block_size", "drop_block", at_least=1)
+    share_channels = check_switch(share_channels, "share_channels")
+    checked = check_rate(rate)
+    block = dict(zip(spatial, sides, strict=True))
+    shared = (channel,) if share_channels and channel is not None else ()
+    own = tuple(1 if block.get(d, 1) > 1 or d in shared else n for d, n in enumerate(x.shape))
+    against = f"{own}: drop_block takes one for each example or channel of x at most"
+    check_broadcast(np.shape(checked.value), own, "a rate", against)
+    key, test_mode = resolve(key, checked, deterministic, "drop_block")
+    if test_mode is True:
+        return x
+    if checked.always and test_mode is False:
+        return jnp.zeros_like(x)
+    law = host_law(Rate(_seed_rate(checked, math.prod(sides))), None, False)
+    factor = scale(checked, product_dtype(x.dtype))
+    return choose(test_mode, x, _masked(key, x, law, factor, tuple(block.items()), shared))
+
+
+@functools.partial(jax.jit, static_argnames=("blocks", "shared"), inline=True)
+def _masked(
+    key: Any,
+    x: jax.Array,
+    law: Any,
+    factor: Any,
+    blocks: tuple[tuple[int, int], ...],
+    shared: tuple[int, ...],
+) -> jax.Array:
+    sides = dict(blocks)
+
+    # prevent_cse=False lets XLA fuse the recomputed mask into the backward loop.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def masked(key: Any, x: jax.Array, law: Any, factor: Any) -> jax.Array:
+        grown = tuple(n + sides.get(d, 1) - 1 for d, n in enumerate(x.shape))
+        keep = mask_of(key, law, grown, shared)
+        for d, side in blocks:
+            keep = _all_along(keep, d, side)
+        return jnp.where(follow(keep, x), scaled(x, follow(factor, x)), jnp.zeros((), x.dtype))
+
+    return masked(key, x, law, factor)
+
+
+def _all_along(keep: jax.Array, d: int, side: int) -> jax.Array:
+    """Return the and of every ``side`` neighbours along d.
+
+    By a window, which XLA runs over the finished mask; slices it would fuse with the mask and
+    compute that anew for each of them.
+    """
+    window = tuple(side if i == d else 1 for i in range(keep.ndim))
+    return jax.lax.reduce_window(keep, True, jax.lax.bitwise_and, window, (1,) * keep.ndim, "VALID")
+
+
+def _seed_rate(rate: Rate, n: int) -> Any:
+    """Return gamma with ``(1 - gamma)**n = 1 - rate``, without cancellation for small rates."""
+    if not isinstance(rate.value, jax.Array):
+        with np.errstate(divide="ignore"):  # rate 1 goes through -inf to gamma 1
+            gamma = -np.expm1(np.log1p(-np.asarray(rate.value)) / n)
+        return float(gamma) if gamma.ndim == 0 else gamma
+    return -jnp.expm1(jnp.log1p(-rate.value) / n)

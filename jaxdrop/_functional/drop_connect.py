@@ -1,0 +1,209 @@
+"""drop_connect: drop weights instead of activations (Wan et al. 2013)."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Inexact
+
+from jaxdrop._core.checks import check_count, check_input, check_switch
+from jaxdrop._core.index import Limbs, add, check_offsets, locate, times
+from jaxdrop._core.key import AnyKey, key_words
+from jaxdrop._core.masked_scale import host_law, masked_scale, named_sharding
+from jaxdrop._core.mode import choose, resolve
+from jaxdrop._core.rate import check_rate, check_rate_shape
+from jaxdrop._functional.dropout import dropout
+
+# Summing the kernel gradients of several examples at a time is slow on CPUs: scripts/bench family.
+CHUNK = 1
+
+
+def drop_connect(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    rate: Any,
+    *,
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Drop the connections of a weight array and scale those that are kept.
+
+    ``w' = where(keep, w / (1 - rate), 0)``, each weight on its own
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: the weights, of any shape.
+      rate: probability of dropping a weight, as in ``dropout``.
+      deterministic: True for test time: the weights are returned as they are.
+
+    Returns:
+      Array like x. E[w'] = w and Var[w'] = w**2 rate / (1 - rate), so that the layer's output
+      keeps its mean before the non-linearity. One mask serves every example that is multiplied
+      with the returned weights; ``drop_connect_dense`` can draw one mask per example.
+
+    Not for biases that a layer cannot do without, nor for the scale of a normalisation layer.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Wan et al., Regularization of Neural Networks using DropConnect, 2013. There the test-time
+      activation is sampled from a Gaussian that has the moments above; here it is the mean.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> w = jaxdrop.drop_connect(jax.random.key(0), jnp.ones((3, 2)), 0.5)
+    >>> sorted(set(w.ravel().tolist()))
+    [0.0, 2.0]
+    """
+    x = check_input(x, "drop_connect")
+    key, test_mode = resolve(key, check_rate(rate), deterministic, "drop_connect")
+    return dropout(key, x, rate, deterministic=test_mode)
+
+
+def drop_connect_dense(
+    key: AnyKey | None,
+    x: Inexact[Array, "*batch inputs"],
+    rate: Any,
+    *,
+    kernel: Inexact[Array, "inputs outputs"],
+    per_example: bool = False,
+    chunk: int = CHUNK,
+    index_offset: Sequence[Any] = (),
+    deterministic: Any = False,
+) -> Inexact[Array, "*batch outputs"]:
+    """Multiply by a kernel whose connections are dropped, for the batch or for each example.
+
+    ``y[b] = x[b] @ where(keep[b], kernel / (1 - rate), 0)``
+
+    With per_example=True the masks are those of one array of shape (examples, inputs, outputs) that
+    never exists as a whole: ``chunk`` examples at a time are masked and multiplied, in the backward
+    pass again, so the memory beyond x and y is chunk copies of the kernel.
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: inputs; all dimensions but the last count as examples.
+      rate: probability of dropping a weight, as in ``dropout``; a scalar.
+      kernel: weights, (inputs, outputs).
+      per_example: False draws one mask for the whole call, and costs one masked kernel. True draws
+        one mask per example as in the paper, and costs a mask of the kernel's size per example.
+      chunk: with per_example, how many examples are computed at a time. 1 is fastest on CPUs; a
+        device with idle cores and a small kernel may gain by more.
+      index_offset: with per_example, ``(first,)``: the position of x's first example in the global
+        batch. Needed for microbatches and inside ``shard_map``.
+      deterministic: True for test time: ``x @ kernel``.
+
+    Returns:
+      Array of shape (*batch, outputs). E[y] = x @ kernel and
+      Var[y] = (x**2 @ kernel**2) rate / (1 - rate); examples are independent given x only with
+      per_example=True.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: biases, and several calls that should share one mask: use ``drop_connect`` on the
+    kernel.
+
+    Reference:
+      Wan et al., Regularization of Neural Networks using DropConnect, 2013.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> x, kernel = jnp.ones((4, 3)), jnp.ones((3, 2))
+    >>> jaxdrop.drop_connect_dense(jax.random.key(0), x, 0.5, kernel=kernel, per_example=True).shape
+    (4, 2)
+    """
+    x = check_input(x, "drop_connect_dense")
+    kernel = check_input(kernel, "drop_connect_dense", "kernel")
+    if kernel.ndim != 2 or x.ndim < 1 or x.shape[-1] != kernel.shape[0]:
+        raise ValueError(
+            f"got x of shape {x.shape} and a kernel of shape {kernel.shape}; drop_connect_dense "
+            "multiplies (..., inputs) by (inputs, outputs)"
+        )
+    per_example, offsets = check_switch(per_example, "per_example"), check_offsets(index_offset)
+    if len(offsets) > 1 or (offsets and not per_example):
+        raise ValueError(
+            f"got index_offset={offsets!r} with {per_example=}; only per_example=True "
+            "has masks to place, and it takes (first_example,)"
+        )
+    chunk = check_count(chunk, "chunk", "how many examples to compute at a time")
+    checked = check_rate(rate)
+    check_rate_shape(checked, kernel.shape)
+    key, test_mode = resolve(key, checked, deterministic, "drop_connect_dense")
+    rows = math.prod(x.shape[:-1])
+    if test_mode is True or rows == 0:
+        return jnp.matmul(x, kernel)
+    if not per_example:
+        return jnp.matmul(x, dropout(key, kernel, rate, deterministic=test_mode))
+    block, base = locate((rows, *kernel.shape), offsets, None)
+    law = host_law(checked, kernel.dtype, False)
+    y = _each(key, x, base, kernel, law, block.wide, min(chunk, rows))
+    return y if test_mode is False else choose(test_mode, jnp.matmul(x, kernel), y)
+
+
+@functools.partial(jax.jit, static_argnames=("wide", "chunk"), inline=True)
+def _each(
+    key: Any, x: jax.Array, base: Limbs, kernel: jax.Array, law: Any, wide: bool, chunk: int
+) -> jax.Array:
+    """Multiply every row of x by its own masked kernel."""
+    leading = x.shape[:-1]
+    rows = jnp.arange(math.prod(leading), dtype=jnp.uint32)
+    # The index of the first weight of every row's kernel, in two words.
+    starts = add(base, times(rows, kernel.size, rows.size))
+    starts = (starts[0].reshape(leading), jnp.broadcast_to(starts[1], rows.shape).reshape(leading))
+    loop = functools.partial(_loop, wide=wide, chunk=chunk)
+    words = key_words(key)
+    sharding = named_sharding(x)
+    if sharding is None or all(axis is None for axis in sharding.spec[:-1]):
+        return loop(words, x, starts, kernel, law)
+    # A loop cannot run over rows that are spread over devices: each device loops over its own.
+    spread = PartitionSpec(*sharding.spec[:-1])
+    names = {name for axes in spread for name in _names(axes)}
+    starts = jax.sharding.reshard(starts, sharding.update(spec=spread))
+    split = named_sharding(kernel)
+    if split is not None:  # an axis that splits the examples splits no kernel
+        kept = (None if names & _names(axes) else axes for axes in split.spec)
+        kernel = jax.sharding.reshard(kernel, split.update(spec=PartitionSpec(*kept)))
+
+    def local(words: Any, x: jax.Array, starts: Limbs, kernel: jax.Array, law: Any) -> Any:
+        # Here and not in the loop: the kernel's gradient is then summed over devices only once.
+        return loop(words, x, starts, jax.lax.pcast(kernel, tuple(names), to="varying"), law)
+
+    whole = PartitionSpec()
+    return jax.shard_map(
+        local,
+        mesh=sharding.mesh,
+        in_specs=(whole, spread, spread, whole, whole),
+        out_specs=spread,
+        axis_names=names,
+    )(words, x, starts, kernel, law)
+
+
+def _names(axes: Any) -> set[str]:
+    """The mesh axes of one entry of a PartitionSpec."""
+    return set(axes if isinstance(axes, tuple) else () if axes is None else (axes,))
+
+
+def _loop(
+    words: Any,
+    x: jax.Array,
+    starts: Limbs,
+    kernel: jax.Array,
+    law: Any,
+    wide: bool,
+    chunk: int,
+) -> jax.Array:
+    # Without the checkpoint, the backward pass would keep every example's masked kernel.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def one(words: Any, kernel: jax.Array, row: jax.Array, base: Limbs) -> jax.Array:
+        block = locate((1, *kernel.shape), (), None)[0]._replace(wide=wide)
+        masked = masked_scale(kernel[None], words, base, law, block=block, scaled=True)
+        return jnp.matmul(row, masked[0])
+
+    y = jax.lax.map(
+        lambda pair: one(words, kernel, *pair),
+        (x.reshape(starts[0].size, x.shape[-1]), tuple(limb.reshape(-1) for limb in starts)),
+        batch_size=None if chunk == 1 else chunk,
+    )
+    return y.reshape(*x.shape[:-1], kernel.shape[1])

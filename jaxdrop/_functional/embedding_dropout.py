@@ -1,0 +1,191 @@
+"""Dropout of words: their rows in the embedding table, or their positions in the text."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact, Integer
+
+from jaxdrop._core.broadcast import follow
+from jaxdrop._core.checks import array_of, check_input, check_integer, check_sequence, known_values
+from jaxdrop._core.keep_where import keep_where
+from jaxdrop._core.key import AnyKey
+from jaxdrop._core.masked_scale import host_law
+from jaxdrop._core.mode import choose, resolve
+from jaxdrop._core.rate import check_rate, check_rate_shape, scale
+from jaxdrop._core.scale import product_dtype
+from jaxdrop._functional.dropout import dropout, keep_mask, mask_of
+
+
+def embedding_dropout(
+    key: AnyKey | None,
+    table: Inexact[Array, "words features"],
+    rate: Any,
+    ids: Integer[Array, "..."] | None = None,
+    *,
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Drop whole words: every occurrence of a dropped word in the batch is zero.
+
+    ``y = (table * m[:, None] / (1 - rate))[ids]``, ``P(m[word] = 0) = rate``
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      table: embedding table, one row per word.
+      rate: probability of dropping a word of the vocabulary.
+      ids: integer words to look up; None returns the table itself. With ids the rows are dropped
+        as they are read, and no second table is made. Known ones are looked at (an array of jax is
+        waited for) and lie in 0 <= id < words. Under jit they cannot be: an id of ``words`` or more
+        reads the last row, one below 0 counts from the end.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like table, or of shape ``ids.shape + (features,)``, with E[y] = the embedding and the
+      variance of ``dropout``.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: a table that is also the output layer's weight, unless the dropped copy is used for
+    the input alone.
+
+    Reference:
+      Gal and Ghahramani, A Theoretically Grounded Application of Dropout in Recurrent Neural
+      Networks, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> key, words = jax.random.key(0), jnp.array([3, 1, 3])
+    >>> y = jaxdrop.embedding_dropout(key, jnp.ones((5, 4)), 0.5, words)
+    >>> bool((y[0] == y[2]).all())
+    True
+    """
+    table = check_input(table, "embedding_dropout", "table")
+    if table.ndim != 2:
+        raise ValueError(
+            f"got a table of shape {table.shape}; embedding_dropout takes (words, features), one "
+            "row per word"
+        )
+    checked = check_rate(rate)
+    key, test_mode = resolve(key, checked, deterministic, "embedding_dropout")
+    if ids is None:
+        return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
+    given, ids = ids, _check_ids(ids, "ids", "embedding_dropout")
+    words = (table.shape[0], 1)
+    known = known_values(given)  # what is an array of NumPy is known inside of jit, too
+    if known is not None and known.size and (known.min() < 0 or known.max() >= table.shape[0]):
+        raise ValueError(
+            f"got ids from {known.min()} to {known.max()} for a table of {table.shape[0]} words, "
+            f"expected 0 <= id < {table.shape[0]}"
+        )
+    check_rate_shape(checked, words)
+    if test_mode is True:
+        return _rows(table, ids)
+    # One bool and one factor for each word stand for a table that is never made.
+    factor = jnp.broadcast_to(scale(checked, product_dtype(table.dtype)), words)
+    y = _read(key, table, ids, host_law(checked, None, False), factor)
+    return y if test_mode is False else choose(test_mode, _rows(table, ids), y)
+
+
+@functools.partial(jax.jit, inline=True)
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _read(key: Any, table: jax.Array, ids: jax.Array, law: Any, factor: jax.Array) -> jax.Array:
+    """Look up rows of words that are kept, each times the factor of its word."""
+    rows = _rows(table, ids)
+    mask = mask_of(key, law, factor.shape)
+    kept, scaled = (_rows(column, ids) for column in (mask, factor))
+    return keep_where(follow(kept, rows), rows, follow(scaled, rows))
+
+
+def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
+    """Look up rows; with explicit mesh axes, sharded as the ids are, and as the features are."""
+    where, features = jax.typeof(ids).sharding, jax.typeof(table).sharding
+    if where.mesh.empty and features.mesh.empty:
+        return table[ids]
+    last = features.spec[1] if not features.mesh.empty else None
+    leading = where.spec if not where.mesh.empty else (None,) * ids.ndim
+    taken = {a for axes in leading if axes for a in (axes if isinstance(axes, tuple) else (axes,))}
+    if last is not None and taken & set(last if isinstance(last, tuple) else (last,)):
+        last = None  # an axis can shard one dimension only
+    spec = jax.sharding.PartitionSpec(*leading, last)
+    mesh = features.mesh if where.mesh.empty else where.mesh
+    return table.at[ids].get(out_sharding=jax.sharding.NamedSharding(mesh, spec))
+
+
+def word_dropout(
+    key: AnyKey | None,
+    tokens: Integer[Array, "..."],
+    rate: Any,
+    *,
+    unknown: int,
+    protected: Sequence[int] = (),
+    deterministic: Any = False,
+) -> Integer[Array, "..."]:
+    """Replace tokens at random by the unknown word.
+
+    ``y[i] = tokens[i] if m[i] else unknown``, ``P(m[i] = 0) = rate``, each position on its own
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      tokens: integer array of any shape.
+      rate: probability of replacing a token, as in ``dropout``.
+      unknown: the token that takes its place.
+      protected: tokens that are never replaced, such as padding or separators.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+
+    Returns:
+      Array like tokens. Nothing is scaled: a token has no mean.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: tokens that the model has to copy, and padding, which belongs in protected.
+
+    References:
+      Iyyer et al., Deep Unordered Composition Rivals Syntactic Methods for Text Classification,
+      2015; Bowman et al., Generating Sentences from a Continuous Space, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> y = jaxdrop.word_dropout(jax.random.key(0), jnp.arange(1, 9), 1.0, unknown=0, protected=[8])
+    >>> y.tolist()
+    [0, 0, 0, 0, 0, 0, 0, 8]
+    """
+    tokens = _check_ids(tokens, "tokens", "word_dropout")
+    instead = _check_token(unknown, "unknown", tokens.dtype)
+    expected = "a sequence of tokens, such as (0,)"
+    protected = check_sequence(protected, "protected", expected)
+    kept_tokens = [_check_token(t, "a protected token", tokens.dtype) for t in protected]
+    checked = check_rate(rate)
+    check_rate_shape(checked, tokens.shape)
+    key, test_mode = resolve(key, checked, deterministic, "word_dropout")
+    if test_mode is True:
+        return tokens
+    kept = keep_mask(key, tokens.shape, rate)
+    for token in kept_tokens:
+        kept = kept | (tokens == token)
+    kept = follow(kept, tokens)
+    instead = jnp.where(kept, jnp.zeros((), tokens.dtype), instead)
+    return choose(test_mode, tokens, keep_where(kept, tokens) + instead)
+
+
+def _check_token(token: Any, name: str, dtype: Any) -> jax.Array:
+    """Return a token in the dtype of the others, or raise a sentence if that cannot hold it."""
+    if isinstance(token, jax.core.Tracer) and jnp.issubdtype(token.dtype, jnp.integer):
+        return token.astype(dtype)
+    number, limits = check_integer(token, name, "an integer, as the tokens are"), jnp.iinfo(dtype)
+    if not limits.min <= number <= limits.max:
+        raise ValueError(
+            f"got {name}={number} for tokens of dtype {dtype}, expected {limits.min} to "
+            f"{limits.max}"
+        )
+    return jnp.asarray(number, dtype)
+
+
+def _check_ids(ids: Any, name: str, caller: str) -> jax.Array:
+    takes = f"{caller} takes integer {name}, before the embedding"
+    array = array_of(np.asarray(ids) if type(ids) is int else ids, name, takes)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"got {name} of dtype {array.dtype}; {takes}")
+    return array

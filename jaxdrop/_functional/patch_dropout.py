@@ -1,0 +1,121 @@
+"""patch_dropout: fewer tokens go through the network, not zeroed ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from jaxdrop._core.bits import random_bits
+from jaxdrop._core.checks import check_input, check_integer, check_shape
+from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mode import resolve
+from jaxdrop._core.rate import check_rate
+from jaxdrop._core.varying import alike
+
+
+def patch_dropout(
+    key: AnyKey | None,
+    x: Inexact[Array, "batch tokens features"],
+    rate: float,
+    *,
+    prefix: int = 1,
+    deterministic: bool = False,
+) -> Inexact[Array, "batch kept features"]:
+    """Keep a random subset of the tokens of every example, and shorten the sequence to it.
+
+    ``y = x[n, patch_indices(key, ...)[n]]``
+
+    Args:
+      key: a random key; may be None when deterministic is True or rate is 0.
+      x: floating, complex or integer tokens (batch, tokens, features), position embedding added.
+      rate: share of the tokens after the prefix to drop. A Python number, since the shape follows
+        from it: ``tokens * (1 - rate)``, rounded down, are kept, and one at least.
+      prefix: number of leading tokens, such as a class token, that are always kept.
+      deterministic: True for test time, when all tokens are kept; a Python bool.
+
+    Returns:
+      Array (batch, prefix + kept, features) in x's dtype, the tokens in their order. Nothing is
+      scaled: every token that is there is itself.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    timm keeps ``max(1, int(tokens * (1. - rate)))``, which is one token fewer where the product of
+    floats falls short of an integer: 9 of 100 at rate 0.9, where 10 are kept here.
+
+    Not for: networks that need every position, such as windowed attention or dense prediction.
+
+    Reference:
+      Liu et al., PatchDropout: Economizing Vision Transformers Using Patch Dropout, 2022.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> x = jnp.arange(9.0).reshape(1, 9, 1)
+    >>> jaxdrop.patch_dropout(jax.random.key(0), x, 0.5).shape
+    (1, 5, 1)
+    """
+    x = check_input(x, "patch_dropout", integers=True)
+    if x.ndim != 3:
+        raise ValueError(f"got x of shape {x.shape}; patch_dropout takes (batch, tokens, features)")
+    batch, tokens, _ = x.shape
+    kept = patch_indices(key, (batch, tokens), rate, prefix=prefix, deterministic=deterministic)
+    if kept.shape[1] == tokens:
+        return x
+    return jnp.take_along_axis(x, kept[:, :, None], axis=1)
+
+
+def patch_indices(
+    key: AnyKey | None,
+    shape: tuple[int, int],
+    rate: float,
+    *,
+    prefix: int = 1,
+    deterministic: bool = False,
+) -> jax.Array:
+    """Choose the tokens that ``patch_dropout`` keeps, for masks or positions that must match them.
+
+    Args:
+      key, rate, prefix, deterministic: as in ``patch_dropout``.
+      shape: (batch, tokens), the prefix counted.
+
+    Returns:
+      int32 array (batch, prefix + kept) of increasing positions. Every subset of the size is
+      equally likely, but for ties of two 32-bit words (P < tokens**2 / 2**33), which go to the
+      earlier token.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    >>> import jax, jaxdrop
+    >>> jaxdrop.patch_indices(jax.random.key(0), (2, 9), 0.0).shape
+    (2, 9)
+    """
+    if not isinstance(deterministic, (bool, np.bool_)):
+        raise TypeError(
+            f"got deterministic={deterministic!r:.60}; patch_dropout takes a Python bool, since "
+            "the shape of its result follows from it"
+        )
+    sizes = check_shape(shape)
+    if len(sizes) != 2:
+        raise ValueError(f"got {shape=}; patch_indices takes (batch, tokens)")
+    batch, tokens = sizes
+    first = check_integer(prefix, "prefix", "the number of leading tokens to keep")
+    if not 0 <= first <= tokens:
+        raise ValueError(f"got {prefix=} for {tokens} tokens, expected 0 <= prefix <= tokens")
+    checked = check_rate(rate)
+    if not isinstance(checked.value, float):
+        raise TypeError(
+            f"got rate={rate!r:.60}; patch_dropout takes a Python number, since the number of "
+            "tokens it keeps is a shape: compile once for each rate of a schedule"
+        )
+    key, test_mode = resolve(key, checked, deterministic, "patch_dropout")
+    patches = tokens - first
+    whole = jax.lax.broadcasted_iota(jnp.int32, (batch, tokens), 1)
+    if test_mode is True or patches == 0:
+        return whole
+    # A whisker more than the product, so that 10 * (1 - 0.9) is one token and not none.
+    kept = max(1, int(patches * (1 - checked.value) + 1e-9))
+    bits = random_bits(key, (batch, patches))
+    order, _ = alike(jnp.argsort(bits, axis=1)[:, :kept], bits)  # argsort forgets what varies
+    return jnp.concatenate(
+        [whole[:, :first], jnp.sort(order, axis=1).astype(jnp.int32) + first], axis=1
+    )

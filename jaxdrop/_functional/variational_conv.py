@@ -1,0 +1,168 @@
+"""Variational dropout in a convolution, and over all layers of a parameter tree."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact
+
+from jaxdrop._core.axes import check_sides
+from jaxdrop._core.checks import check_count, check_integer, check_sequence
+from jaxdrop._core.key import AnyKey
+from jaxdrop._functional.variational_dense import check_weights, sample
+from jaxdrop._functional.variational_kl import PRUNE_AT, log_alpha, pruned, variational_kl
+
+
+def variational_conv(
+    key: AnyKey | None,
+    x: Inexact[Array, "batch *spatial inputs"],
+    kernel: Inexact[Array, "*window inputs outputs"],
+    log_sigma2: Inexact[Array, "*window inputs outputs"],
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: str | Sequence[tuple[int, int]] = "SAME",
+    kernel_dilation: int | Sequence[int] = 1,
+    feature_group_count: int = 1,
+    deterministic: Any = False,
+    threshold: float = PRUNE_AT,
+) -> Inexact[Array, "batch *spatial_out outputs"]:
+    """Convolve with a kernel of independent Gaussian weights, by sampling the outputs.
+
+    ``y = conv(x, m) + sqrt(conv(x**2, exp(log_sigma2))) e``; everything else is as in
+    ``variational_dense``. Channels come last, as in Flax.
+
+    Returns:
+      Array of the convolution's shape. Every output has the mean and variance that sampled weights
+      would give it: E[y] = conv(x, m), Var[y] = conv(x**2, exp(log_sigma2)); the correlation of
+      outputs that share weights is left out, as in the paper.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: training without ``variational_kl`` in the loss, which lets every variance go to 0.
+
+    Reference:
+      Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> x, m = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
+    >>> jaxdrop.variational_conv(jax.random.key(0), x, m, jnp.full_like(m, -10.0)).shape
+    (2, 8, 8, 4)
+    """
+    x, kernel, log_sigma2 = check_weights(x, kernel, log_sigma2, "variational_conv")
+    rank, groups = x.ndim - 2, check_groups(feature_group_count)
+    if rank < 1 or kernel.ndim != x.ndim or x.shape[-1] != kernel.shape[-2] * groups:
+        raise ValueError(
+            f"got x of shape {x.shape} and a kernel of shape {kernel.shape}; variational_conv "
+            "expects (batch, *spatial, inputs) and (*window, inputs / feature_group_count, "
+            f"outputs), with {feature_group_count=}"
+        )
+    stride = check_sides(strides, rank, "strides", "variational_conv", 1)
+    dilation = check_sides(kernel_dilation, rank, "kernel_dilation", "variational_conv", 1)
+    pads = _check_padding(padding, rank)
+    spatial = tuple(range(1, rank + 1))
+    layout = jax.lax.ConvDimensionNumbers(
+        (0, rank + 1, *spatial), (rank + 1, rank, *range(rank)), (0, rank + 1, *spatial)
+    )
+
+    def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            stride,
+            pads,
+            rhs_dilation=dilation,
+            dimension_numbers=layout,
+            feature_group_count=groups,
+        )
+
+    arrays = (x, kernel, log_sigma2)
+    return sample(key, arrays, convolve, deterministic, threshold, "variational_conv")
+
+
+def kernel_shape(
+    window: Any, inputs: int, outputs: int, feature_group_count: Any
+) -> tuple[int, ...]:
+    """Return the shape of a layer's kernel; a window of one dimension may be an integer."""
+    sides = check_sides(window, np.size(window) or 1, "kernel_size", "VariationalConv", 1)
+    groups = check_groups(feature_group_count)
+    if inputs % groups or outputs % groups:
+        raise ValueError(
+            f"got {feature_group_count=} for {inputs} input and {outputs} output channels, "
+            "expected a number that divides both"
+        )
+    return (*sides, inputs // groups, outputs)
+
+
+def check_groups(feature_group_count: Any) -> int:
+    return check_count(feature_group_count, "feature_group_count", "how many groups of channels")
+
+
+def _check_padding(padding: Any, rank: int) -> Any:
+    expected = "'SAME', 'SAME_LOWER', 'VALID', or a pair (low, high) for each spatial dimension"
+    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", "VALID"):
+        return padding
+    pairs = tuple(
+        tuple(
+            check_integer(side, "an entry of padding", "an integer")
+            for side in check_sequence(pair, "an entry of padding", expected)
+        )
+        for pair in check_sequence(padding, "padding", expected)
+    )
+    if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"got {padding=} for {rank} spatial dimensions, expected {expected}")
+    return pairs
+
+
+def variational_loss(params: Any) -> Float[Array, ""]:
+    """Sum ``variational_kl`` over every layer of a tree that has ``kernel`` and ``log_sigma2``.
+
+    Args:
+      params: parameters of a Linen model, or ``nnx.to_pure_dict`` of an NNX model's ``nnx.Param``
+        state.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> params = {"a": {"kernel": jnp.ones((3, 2)), "log_sigma2": jnp.full((3, 2), 8.0)}}
+    >>> float(jaxdrop.variational_loss(params)) < 0.01
+    True
+    """
+    return sum(
+        (variational_kl(log_alpha(*layer)) for layer in _layers(params).values()),
+        start=jnp.zeros(()),
+    )
+
+
+def variational_sparsity(params: Any, *, threshold: float = PRUNE_AT) -> dict[str, float]:
+    """Return, for every such layer by its path, the fraction of weights that ``prune`` removes.
+
+    >>> import jax.numpy as jnp, jaxdrop
+    >>> layer = {"kernel": jnp.array([[1.0, 0.01]]), "log_sigma2": jnp.full((1, 2), -4.0)}
+    >>> jaxdrop.variational_sparsity({"dense": layer})
+    {'dense': 0.5}
+    """
+    return {
+        path: float(pruned(*layer, threshold=threshold).mean())
+        for path, layer in _layers(params).items()
+    }
+
+
+def _layers(params: Any, path: tuple[str, ...] = ()) -> dict[str, tuple[jax.Array, jax.Array]]:
+    if not hasattr(params, "items"):
+        raise TypeError(
+            f"got params={params!r:.60} of type {type(params).__name__}, expected a dict of "
+            "parameters, such as a Linen model's or nnx.to_pure_dict of an NNX model's nnx.Param"
+        )
+    found = {}
+    if "log_sigma2" in params and "kernel" in params:
+        found["/".join(path)] = (params["kernel"], params["log_sigma2"])
+    for name, child in params.items():
+        if hasattr(child, "items"):
+            found |= _layers(child, (*path, str(name)))
+    if not path and not found:
+        raise ValueError(
+            f"found no layer with kernel and log_sigma2 in params={params!r:.60}; give the "
+            "parameters of a model with VariationalDense or VariationalConv in it"
+        )
+    return found

@@ -1,0 +1,146 @@
+"""variational_dense: every weight has its own learned noise, and most turn out to be noise.
+
+Molchanov, Ashukha & Vetrov 2017 give every weight its own alpha, without an upper bound.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from jaxdrop._core.broadcast import follow
+from jaxdrop._core.checks import check_deterministic, check_function, check_real_input
+from jaxdrop._core.key import AnyKey, check_key
+from jaxdrop._core.normal import standard_normal
+from jaxdrop._functional.gaussian_dropout import noise_dtype
+from jaxdrop._functional.variational_kl import PRUNE_AT, check_threshold, prune
+
+
+def variational_dense(
+    key: AnyKey | None,
+    x: Inexact[Array, "*batch inputs"],
+    kernel: Inexact[Array, "inputs outputs"],
+    log_sigma2: Inexact[Array, "inputs outputs"],
+    *,
+    deterministic: Any = False,
+    threshold: float = PRUNE_AT,
+) -> Inexact[Array, "*batch outputs"]:
+    """Multiply by a kernel of independent Gaussian weights, by sampling the outputs.
+
+    ``y = x @ m + sqrt(x**2 @ exp(log_sigma2)) e``, e standard normal: the local reparametrisation.
+    It draws one number per output instead of one per example and weight, and the variance of the
+    gradient falls as the batch grows.
+
+    Args:
+      key: a random key; may be None when deterministic is True.
+      x: real inputs; all dimensions but the last count as examples.
+      kernel: means m of the weights.
+      log_sigma2: logarithms of their variances; the paper starts at -10.
+      deterministic: True for test time: the means, those at or beyond ``threshold`` pruned.
+      threshold: of log alpha = log(sigma**2 / m**2).
+
+    Returns:
+      Array of shape (*batch, outputs), E[y] = x @ m, Var[y] = x**2 @ sigma**2, the variance
+      computed in float32 at least. Outputs are independent given x, as they are with one weight
+      sample per example. Test mode differs from the mean by the pruned weights.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Not for: training without ``variational_kl`` in the loss, which lets every variance go to 0.
+
+    Reference:
+      Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> x, m, s = jnp.ones((4, 3)), jnp.ones((3, 2)), jnp.full((3, 2), -10.0)
+    >>> jaxdrop.variational_dense(jax.random.key(0), x, m, s).shape
+    (4, 2)
+    """
+    x, kernel, log_sigma2 = check_weights(x, kernel, log_sigma2, "variational_dense")
+    if kernel.ndim != 2 or x.shape[-1:] != kernel.shape[:1]:
+        raise ValueError(
+            f"got x of shape {x.shape} and a kernel of shape {kernel.shape}; variational_dense "
+            "multiplies (..., inputs) by (inputs, outputs)"
+        )
+    arrays = (x, kernel, log_sigma2)
+    return sample(key, arrays, jnp.matmul, deterministic, threshold, "variational_dense")
+
+
+def variational_linear(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    kernel: Inexact[Array, "..."],
+    log_sigma2: Inexact[Array, "..."],
+    linear: Callable[[jax.Array, jax.Array], jax.Array],
+    *,
+    deterministic: Any = False,
+    threshold: float = PRUNE_AT,
+) -> Inexact[Array, "..."]:
+    """``variational_dense`` for any bilinear ``linear(x, kernel)``, such as a convolution.
+
+    In a convolution the outputs share weights; sampling each output by itself gives every one its
+    right mean and variance, and leaves out the correlations, as the paper does. ``linear`` is
+    called twice, the second time with the squares and the variances, in float32 at least.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> conv = lambda x, w: jax.lax.conv_general_dilated(
+    ...     x, w, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+    >>> x, m = jnp.ones((2, 8, 3)), jnp.ones((5, 3, 4))
+    >>> jaxdrop.variational_linear(jax.random.key(0), x, m, jnp.full_like(m, -10.0), conv).shape
+    (2, 8, 4)
+    """
+    check_function(linear, "linear", "variational_linear takes a function of x and a kernel")
+    arrays = check_weights(x, kernel, log_sigma2, "variational_linear")
+    return sample(key, arrays, linear, deterministic, threshold, "variational_linear")
+
+
+def check_weights(
+    x: Any, kernel: Any, log_sigma2: Any, caller: str
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the three as real arrays, or raise a sentence."""
+    why = "since its noise is real: call it for real and imaginary part, each with its own key"
+    x = check_real_input(x, caller, "x", why)
+    kernel = check_real_input(kernel, caller, "kernel", why)
+    log_sigma2 = check_real_input(log_sigma2, caller, "log_sigma2", why)
+    if log_sigma2.shape != kernel.shape:
+        raise ValueError(
+            f"got log_sigma2 of shape {log_sigma2.shape} for a kernel of shape {kernel.shape}; "
+            "every weight has its own variance"
+        )
+    return x, kernel, log_sigma2
+
+
+def sample(
+    key: Any,
+    arrays: tuple[jax.Array, jax.Array, jax.Array],
+    linear: Callable[[jax.Array, jax.Array], jax.Array],
+    deterministic: Any,
+    threshold: float,
+    caller: str,
+) -> jax.Array:
+    """Sample the outputs of ``linear``, or in test mode compute them from the pruned means."""
+    x, kernel, log_sigma2 = arrays
+    test_mode = check_deterministic(deterministic)
+    check_threshold(threshold)
+    if test_mode is True:
+        return linear(x, prune(kernel, log_sigma2, threshold=threshold))
+    key = check_key(key, caller)
+    wide = noise_dtype(x)  # half precision has no 1e-16, and no square beyond 65504
+    variance = linear(jnp.square(x.astype(wide)), jnp.exp(log_sigma2.astype(wide)))
+    # sqrt has an infinite slope at 0, which is the variance where every input is 0.
+    y = add_noise(key, linear(x, kernel), jnp.sqrt(jnp.maximum(variance, 1e-16)))
+    if test_mode is False:
+        return y
+    return jnp.where(test_mode, linear(x, prune(kernel, log_sigma2, threshold=threshold)), y)
+
+
+@functools.partial(jax.jit, inline=True)
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def add_noise(key: Any, mean: jax.Array, deviation: jax.Array) -> jax.Array:
+    """``mean + deviation e``; the backward pass draws e again instead of storing it."""
+    noise = follow(standard_normal(key, mean.shape, deviation.dtype), mean)
+    return (mean.astype(noise.dtype) + deviation * noise).astype(mean.dtype)

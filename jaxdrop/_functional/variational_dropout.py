@@ -1,0 +1,78 @@
+"""variational_dropout: Gaussian dropout whose variance is learned (Kingma et al. 2015)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from jaxdrop._core.checks import (
+    check_broadcast,
+    check_deterministic,
+    check_input,
+    check_real_values,
+)
+from jaxdrop._core.key import AnyKey, check_key
+from jaxdrop._core.mode import choose
+from jaxdrop._functional.gaussian_dropout import multiply_noise, noise_dtype
+
+
+def variational_dropout(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    log_alpha: Any,
+    *,
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Multiply by Gaussian noise whose variance is learned.
+
+    ``y = x (1 + sqrt(alpha) e)``, e standard normal, alpha = min(exp(log_alpha), 1)
+
+    Add ``variational_kl(log_alpha, "kingma")`` to the loss, times the number of weights that the
+    noise stands for divided by the number of examples.
+
+    Args:
+      key: a random key; may be None when deterministic is True.
+      x: floating array of any shape.
+      log_alpha: logarithm of the noise's variance, a scalar or an array that broadcasts against x
+        (per unit, for instance). Gradients flow to it. Dropout at a given rate has
+        alpha = rate / (1 - rate). Above 0 it is clipped, since the prior's approximation ends
+        there, and its gradient is 0, so that a step beyond 0 is not undone: project a parameter
+        back with ``jnp.minimum(log_alpha, 0)`` after each step.
+      deterministic: True for test time: x is returned.
+
+    Returns:
+      Array like x. E[y] = x, Var[y] = alpha x**2.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Kingma, Salimans & Welling, Variational Dropout and the Local Reparameterization Trick, 2015.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> key, x = jax.random.key(0), jnp.ones((2, 4))
+    >>> g = jax.grad(lambda a: (jaxdrop.variational_dropout(key, x, a) ** 2).sum())(-1.0)
+    >>> bool(g != 0)
+    True
+    """
+    x = check_input(x, "variational_dropout")
+    test_mode = check_deterministic(deterministic)
+    if test_mode is True:
+        return x
+    key = check_key(key, "variational_dropout")
+    half = 0.5 * jnp.minimum(_check_log_alpha(log_alpha, x), 0)
+    half = half.reshape((1,) * (x.ndim - half.ndim) + half.shape)
+    return choose(test_mode, x, multiply_noise(key, x, 1, jnp.exp(half)))
+
+
+def _check_log_alpha(value: Any, x: jax.Array) -> jax.Array:
+    """Return it in the dtype of the noise, or raise a sentence."""
+    expected = "expected the logarithm of the noise's variance: a number, or an array of floats"
+    host = check_real_values(value, "log_alpha", expected)
+    if host is not None and np.isnan(host).any():
+        raise ValueError(f"got log_alpha=nan; {expected}")
+    array = jnp.asarray(value)
+    check_broadcast(array.shape, x.shape, "log_alpha", f"x of shape {x.shape}")
+    return array.astype(noise_dtype(x))

@@ -1,0 +1,97 @@
+"""zoneout: units of a recurrent state that keep their previous value (Krueger et al. 2017)."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from jaxdrop._core.broadcast import follow
+from jaxdrop._core.checks import check_dims, check_input
+from jaxdrop._core.keep_where import keep_where
+from jaxdrop._core.key import AnyKey
+from jaxdrop._core.masked_scale import host_law, lift
+from jaxdrop._core.mode import choose, resolve
+from jaxdrop._core.rate import check_rate, check_rate_shape, keep_probability
+from jaxdrop._core.scale import product_dtype
+from jaxdrop._functional.dropout import mask_of
+
+
+def zoneout(
+    key: AnyKey | None,
+    x: Inexact[Array, "..."],
+    rate: Any,
+    *,
+    previous: Inexact[Array, "..."],
+    broadcast_dims: Sequence[int] = (),
+    deterministic: Any = False,
+) -> Inexact[Array, "..."]:
+    """Keep the previous state of some units, and take the new state of the others.
+
+    ``h = where(keep_mask(key, x.shape, rate), x, previous)``
+
+    Args:
+      key: a random key, another one at each time step (``fold_in(key, step)``); may be None when
+        deterministic is True or rate is 0.
+      x: the new state.
+      rate: probability that a unit keeps its previous value; as in ``dropout``.
+      previous: the state before this time step, of x's shape and dtype.
+      broadcast_dims: dimensions along which one decision is shared.
+      deterministic: True for test time: the expectation, ``rate * previous + (1 - rate) * x``.
+
+    Returns:
+      Array like x; nothing is scaled. E[h] = rate * previous + (1 - rate) * x, which is what test
+      time computes, and Var[h] = rate (1 - rate) (x - previous)**2. The gradient of a unit goes to
+      x or to previous, whichever was taken.
+
+    Not for feed-forward layers, where there is no previous state, and not with a key that stays
+    fixed over time: its units would never be updated at all.
+
+    Raises:
+      TypeError, ValueError: with what was given and what is expected.
+
+    Reference:
+      Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> h = jaxdrop.zoneout(jax.random.key(0), jnp.ones(8), 0.5, previous=jnp.zeros(8))
+    >>> sorted(set(h.tolist()))
+    [0.0, 1.0]
+    """
+    x, previous = check_input(x, "zoneout"), check_input(previous, "zoneout", "previous")
+    if x.shape != previous.shape or x.dtype != previous.dtype:
+        raise ValueError(
+            f"got a new state of shape {x.shape} and dtype {x.dtype} and a previous one of shape "
+            f"{previous.shape} and dtype {previous.dtype}; zoneout takes one or the other of each "
+            "unit, so they have to agree"
+        )
+    checked, shared = check_rate(rate), check_dims(broadcast_dims, x.ndim)
+    check_rate_shape(checked, tuple(1 if d in shared else n for d, n in enumerate(x.shape)))
+    key, test_mode = resolve(key, checked, deterministic, "zoneout")
+    if checked.never:
+        return x
+    kept = lift(jnp.asarray(keep_probability(checked, product_dtype(x.dtype))), x.ndim)
+
+    def expected() -> jax.Array:
+        new, old = (a.astype(kept.dtype) for a in (x, previous))
+        return (old + kept * (new - old)).astype(x.dtype)
+
+    if test_mode is True:
+        return expected()
+    y = _take(key, x, previous, host_law(checked, None, False), tuple(sorted(shared)))
+    return y if test_mode is False else choose(test_mode, expected(), y)
+
+
+@functools.partial(jax.jit, static_argnames="shared", inline=True)
+def _take(
+    key: Any, x: jax.Array, previous: jax.Array, law: Any, shared: tuple[int, ...]
+) -> jax.Array:
+    # Under lax.scan, plain code would store one mask per time step for the backward pass.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def take(key: Any, x: jax.Array, previous: jax.Array, law: Any) -> jax.Array:
+        mask = follow(mask_of(key, law, x.shape, shared), x)
+        return keep_where(mask, x) + keep_where(~mask, previous)
+
+    return take(key, x, previous, law)

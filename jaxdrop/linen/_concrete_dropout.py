@@ -1,0 +1,62 @@
+"""Concrete dropout as a Linen module."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxdrop._core.rate import start_logit
+from jaxdrop._flax.call import call
+from jaxdrop._functional.concrete_dropout import concrete_dropout
+
+
+class ConcreteDropout(nn.Module):
+    """Dropout whose rate is the parameter ``logit``, through a sigmoid: ``concrete_dropout``.
+
+    Add ``concrete_regularizer(jax.nn.sigmoid(params[...]["logit"]), kernel, ...)`` to the loss,
+    with the kernel of the layer that comes next; without it the rate falls to 0.
+
+    Attributes:
+      init_rate: the rate at the start, above 0 and below 1.
+      temperature: how smooth the mask is.
+      broadcast_dims: dimensions along which one decision is shared.
+      deterministic: True for test time; give it here or in the call.
+      rng_collection: name of the collection that the key is taken from.
+
+    Reference:
+      Gal, Hron & Kendall, Concrete Dropout, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer, x = jaxdrop.linen.ConcreteDropout(deterministic=False), jnp.ones((2, 4))
+    >>> variables = layer.init(jax.random.key(0), x)
+    >>> round(float(jax.nn.sigmoid(variables["params"]["logit"])), 3)
+    0.1
+    """
+
+    init_rate: float = 0.1
+    _: dataclasses.KW_ONLY
+    temperature: float = 0.1
+    broadcast_dims: Sequence[int] = ()
+    deterministic: bool | None = None
+    rng_collection: str = "dropout"
+
+    @nn.compact
+    def __call__(
+        self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
+    ) -> jax.Array:
+        """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
+        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        start = start_logit(self.init_rate)
+        logit = self.param("logit", nn.initializers.constant(start), (), jnp.float32)
+        return call(
+            concrete_dropout,
+            lambda: self.make_rng(self.rng_collection) if rng is None else rng,
+            inputs,
+            jax.nn.sigmoid(logit),
+            mode,
+            temperature=self.temperature,
+            broadcast_dims=self.broadcast_dims,
+        )

@@ -1,0 +1,150 @@
+"""Recurrent dropout for any NNX RNN cell."""
+
+from collections.abc import Callable, Collection
+from typing import Any, Literal
+
+import jax
+from flax import nnx
+
+from jaxdrop._core.checks import check_choice
+from jaxdrop._flax.call import is_idle, known_mode, known_rate
+from jaxdrop._functional.dropout import dropout
+from jaxdrop._functional.recurrent_dropout import (
+    check_layers,
+    first_call,
+    recurrent_dropout,
+    recurrent_keys,
+)
+from jaxdrop._functional.weight_drop import RECURRENT_LAYERS
+from jaxdrop.nnx._rate import held, value_of
+from jaxdrop.nnx._stream import Mode, check_cell, draw, mode_of, single
+
+
+class RecurrentDropout(Mode, nnx.RNNCellBase):
+    """Give an RNN cell input and recurrent dropout, with masks that stay the same over time.
+
+    ``nnx.RNN(RecurrentDropout(nnx.LSTMCell(3, 64, rngs=rngs), 0.25, input_rate=0.25, rngs=rngs))``
+
+    A step reads the stream's next key without advancing it, so that all steps of a sequence have
+    the same masks; ``initialize_carry``, which ``nnx.RNN`` calls once per sequence, advances it,
+    save where nothing is dropped: evaluation moves no mask of training. Where you give
+    ``initial_carry`` yourself (truncated backpropagation), call ``new_masks()`` before each
+    segment; in a ``lax.scan`` of your own, give each step the same key as ``rngs``.
+
+    variant="state" (Gal & Ghahramani) drops what the recurrent matrices read: h of an LSTM's
+    (c, h), and in a cell with one state (GRU, SimpleCell) the inputs of the layers named in
+    recurrent_layers, since such a cell also passes its state on, which must not be scaled at every
+    step. variant="candidate" (Semeniuta et al.) drops the cell's update, so that memory is never
+    lost: g in ``c = f c + i g``, n in ``h = z h + (1 - z) n``; the cell needs an ``activation_fn``.
+
+    Inside ``shard_map`` the scan of a RNN wants a carry that varies over the mesh axis from the
+    start, whatever the cell: give its call ``initial_carry=jax.lax.pcast(
+    cell.initialize_carry(x[:, 0].shape, rngs), "data", to="varying")``.
+
+    Args:
+      cell: the cell, any that ``nnx.RNN`` takes.
+      rate: of hidden units, or of the candidate.
+      input_rate: of inputs.
+      variant: "state" or "candidate".
+      deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
+      rng_collection: name of the stream that keys are taken from.
+      recurrent_layers: names of the attributes that read the state of a cell with one state.
+      rngs: an Rngs or a RngStream to fork, or None to give a key in each call.
+
+    References:
+      Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016; Semeniuta,
+      Severyn & Barth, Recurrent Dropout without Memory Loss, 2016.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> rngs = nnx.Rngs(0)
+    >>> cell = jaxdrop.nnx.RecurrentDropout(nnx.GRUCell(3, 4, rngs=rngs), 0.25, rngs=rngs)
+    >>> nnx.RNN(cell, rngs=rngs)(jnp.ones((2, 5, 3))).shape
+    (2, 5, 4)
+    """
+
+    def __init__(
+        self,
+        cell: nnx.RNNCellBase,
+        rate: Any = 0.0,
+        *,
+        input_rate: Any = 0.0,
+        variant: Literal["state", "candidate"] = "state",
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        recurrent_layers: Collection[str] = RECURRENT_LAYERS,
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+    ):
+        check_cell(cell, "RecurrentDropout")
+        check_choice(variant, "variant", ("state", "candidate"))
+        self.cell = cell
+        self.rate = held(rate)
+        self.input_rate = held(input_rate)
+        self.variant = variant
+        self.recurrent_layers = check_layers(recurrent_layers)
+        self._keep_stream(deterministic, rng_collection, rngs)
+
+    def __call__(
+        self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
+    ) -> tuple[Any, Any]:
+        """Run one step; ``rngs`` may be a key, the same one for all steps of a sequence."""
+        mode = known_mode(mode_of(self, deterministic))
+        rate, input_rate = self._rates()
+        if is_idle(mode, rate, input_rate):
+            return self.cell(carry, inputs)
+        if rngs is None and isinstance(self.rngs, nnx.RngStream):
+            stream = single(self.rngs)
+            key = jax.random.fold_in(stream.key[...], stream.count[...])
+        else:
+            key = draw(self, rngs)
+        input_key, hidden_key, candidate_key = recurrent_keys(key)
+        inputs = dropout(input_key, inputs, input_rate, deterministic=mode)
+
+        def drop(key: Any, value: jax.Array) -> jax.Array:
+            return dropout(key, value, rate, deterministic=mode)
+
+        if self.variant == "candidate":
+            activation = first_call(self.cell, lambda g: drop(candidate_key, g))
+            return _with(self.cell, {"activation_fn": activation})(carry, inputs)
+        if isinstance(carry, tuple):
+            carry = recurrent_dropout(hidden_key, carry, rate, deterministic=mode)
+            return self.cell(carry, inputs)
+        layers = {n: layer for n, layer in vars(self.cell).items() if n in self.recurrent_layers}
+        if not layers:
+            raise ValueError(
+                f"{type(self.cell).__name__} has one state and no attribute named in "
+                f"recurrent_layers={sorted(self.recurrent_layers)}; name there the layers that "
+                "read the state"
+            )
+        dropped = {n: _after(layer, lambda h: drop(hidden_key, h)) for n, layer in layers.items()}
+        return _with(self.cell, dropped)(carry, inputs)
+
+    def new_masks(self) -> None:
+        """Advance the stream, so that the next step has masks of its own, if it has any."""
+        mode = False if self.deterministic is None else known_mode(self.deterministic)
+        if isinstance(self.rngs, nnx.RngStream) and not is_idle(mode, *self._rates()):
+            self.rngs()
+
+    def _rates(self) -> tuple[Any, Any]:
+        return known_rate(value_of(self.rate)), known_rate(value_of(self.input_rate))
+
+    def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
+        """Start a sequence: new masks, and the carry of the cell, which is given the arguments."""
+        self.new_masks()
+        return self.cell.initialize_carry(*args, **kwargs)
+
+    @property
+    def num_feature_axes(self) -> int:
+        return self.cell.num_feature_axes
+
+
+def _with(cell: nnx.RNNCellBase, attributes: dict[str, Any]) -> nnx.RNNCellBase:
+    """A view of the cell that has other attributes and the same variables."""
+    view = object.__new__(type(cell))
+    # Past nnx's own __setattr__, which would record the change in the state that both share.
+    vars(view).update(vars(cell) | attributes)
+    return view
+
+
+def _after(layer: Callable, drop: Callable[[jax.Array], jax.Array]) -> Callable:
+    return lambda h: layer(drop(h))
