@@ -24,10 +24,10 @@ import jaxdrop.nnx
 import jaxdrop.surgery
 import jaxdrop.testing
 import jaxdrop.training
-from tests.family.layers import LAYERS as LAYERS
-from tests.family.layers import LinenRNN
-from tests.family.over_members import RATE
-from tests.family.registry import members as members
+from tests.flax.layers import LAYERS as LAYERS
+from tests.flax.layers import LinenRNN
+from tests.functional.over_members import RATE
+from tests.functional.registry import members as members
 
 
 class Call(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 
 import jaxdrop
 from scripts import gallery_figure
-from tests.family.registry import members
+from tests.functional.registry import members
 
 # What returns no dropped array, and variational layers that a panel of another one stands for.
 NO_PANEL = {

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from tests.family.over_members import RATE, close, key, over, run
-from tests.family.registry import Member, Normal
+from tests.functional.over_members import RATE, close, key, over, run
+from tests.functional.registry import Member, Normal
 
 
 @over()

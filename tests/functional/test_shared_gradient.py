@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.family.over_members import RATE, decisions, key, over, run, with_law
-from tests.family.registry import Member, TwoPoint
+from tests.functional.over_members import RATE, decisions, key, over, run, with_law
+from tests.functional.registry import Member, TwoPoint
 
 
 @over(integer_input=False)

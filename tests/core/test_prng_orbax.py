@@ -11,7 +11,7 @@ import pytest
 
 import jaxdrop
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 checkpoint = pytest.importorskip("orbax.checkpoint")  # an extra: experiments
 
 RESTORE = """

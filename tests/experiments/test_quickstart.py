@@ -24,7 +24,7 @@ from experiments._robustness import removal_gates
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = ["--data", "digits", "--hidden", "24", "--epochs", "2", "--seeds", "2", "--draws", "2"]
 FALSE_ALARM = 1e-9
 

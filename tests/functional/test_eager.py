@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from tests.family.over_members import RATE, over
-from tests.family.registry import Member
+from tests.functional.over_members import RATE, over
+from tests.functional.registry import Member
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 

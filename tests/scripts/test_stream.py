@@ -12,7 +12,7 @@ import pytest
 from jaxdrop import random_bits
 from scripts.quality import orders, stream
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEED = 11
 
 

@@ -12,7 +12,7 @@ from flax import nnx
 
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
-from tests.family.test_modules import MODULES, X, every
+from tests.flax.test_modules import MODULES, X, every
 
 KEY = jax.random.key(12)
 ROWS = X[:, 0]

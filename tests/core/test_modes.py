@@ -14,10 +14,10 @@ from flax import nnx
 from jax.experimental.jet import jet
 
 import jaxdrop
-from tests.family.over_members import RATE, over
-from tests.family.registry import Member, members
+from tests.functional.over_members import RATE, over
+from tests.functional.registry import Member, members
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 HALF = (jnp.bfloat16, jnp.float16)
 
 

@@ -15,7 +15,7 @@ from experiments._result import CannotRun
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def write(folder: Path, rows: int = 30, splits: int = 2) -> Path:

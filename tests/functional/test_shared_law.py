@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tests.family.over_members import RATE, decisions, key, with_law
-from tests.family.registry import Member, Normal, TwoPoint
+from tests.functional.over_members import RATE, decisions, key, with_law
+from tests.functional.registry import Member, Normal, TwoPoint
 
 KEYS = 2000
 # Shared out among all comparisons that the statistical tests of this file make.

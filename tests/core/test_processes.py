@@ -11,7 +11,7 @@ import pytest
 
 import jaxdrop
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHAPE = (16, 24)
 
 WORKER = """

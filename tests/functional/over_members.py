@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.family.registry import Member, TwoPoint, members
+from tests.functional.registry import Member, TwoPoint, members
 
 RATE = 0.375  # held exactly by float32: as a number and as an array it has the same threshold
 

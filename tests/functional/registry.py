@@ -217,6 +217,6 @@ members: list[Member] = [
     ),
 ]
 
-from tests.family.registry_b import B_MEMBERS  # noqa: E402  (it needs what is above)
+from tests.functional.registry_b import B_MEMBERS  # noqa: E402  (it needs what is above)
 
 members += B_MEMBERS

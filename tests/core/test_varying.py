@@ -16,8 +16,8 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
-from tests.family.over_members import RATE, over
-from tests.family.registry import Member
+from tests.functional.over_members import RATE, over
+from tests.functional.registry import Member
 
 pytestmark = pytest.mark.usefixtures("unoptimised")  # hundreds of small programs
 

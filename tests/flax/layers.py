@@ -14,7 +14,7 @@ from flax import nnx
 
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
-from tests.family.test_modules import MODULES
+from tests.flax.test_modules import MODULES
 
 
 class Layer(NamedTuple):

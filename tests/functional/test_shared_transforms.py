@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from tests.family.over_members import RATE, close, key, over, run
-from tests.family.registry import Member
+from tests.functional.over_members import RATE, close, key, over, run
+from tests.functional.registry import Member
 
 
 @over()

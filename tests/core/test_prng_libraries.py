@@ -14,9 +14,9 @@ import pytest
 from scipy import stats
 
 import jaxdrop
-from tests.fast_keys import FALSE_ALARM, fast
+from tests.core.fast_keys import FALSE_ALARM, fast
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 RATE = 0.3
 SIZE = 1 << 18

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.fast_keys import FALSE_ALARM, fast
+from tests.core.fast_keys import FALSE_ALARM, fast
 
 
 @pytest.mark.parametrize("width", [8, 16, 32, 64])

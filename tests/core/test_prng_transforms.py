@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from tests.fast_keys import data, fast, of
+from tests.core.fast_keys import data, fast, of
 
 
 def test_vmap_over_keys_equals_the_loop() -> None:

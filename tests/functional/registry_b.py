@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.family.registry import INVERTED, Member, Normal, TwoPoint
+from tests.functional.registry import INVERTED, Member, Normal, TwoPoint
 
 
 def _kernel(x: Any) -> jax.Array:

@@ -4,7 +4,7 @@ If a test here fails, masks of runs that users have seeded, and checkpoints that
 change. That is a breaking change: it needs a new major version and a line in CHANGELOG.md that
 says so. Only then write the table anew:
 
-    python tests/test_golden.py > tests/golden.json
+    python tests/core/test_golden.py > tests/core/golden.json
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from jaxdrop import fast_prng_impl, keep_mask, random_bits
 TABLE = pathlib.Path(__file__).with_name("golden.json")
 BROKEN = (
     "the bits of {name} have changed. Seeded runs and resumed checkpoints of users would change "
-    "with them: a breaking change, see the head of tests/test_golden.py"
+    "with them: a breaking change, see the head of tests/core/test_golden.py"
 )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import jaxdrop
-from tests.fast_keys import data, fast, of
+from tests.core.fast_keys import data, fast, of
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
