@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from jaxdrop._core.bits import random_bits as random_bits
 from jaxdrop._core.prng import fast_prng_impl as fast_prng_impl
 from jaxdrop._functional.alpha_dropout import alpha_dropout as alpha_dropout
-from jaxdrop._functional.alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
 from jaxdrop._functional.concrete_dropout import concrete_dropout as concrete_dropout
 from jaxdrop._functional.concrete_dropout import concrete_regularizer as concrete_regularizer
 from jaxdrop._functional.cutout import cutout as cutout
@@ -21,9 +20,9 @@ from jaxdrop._functional.drop_path import drop_path_rates as drop_path_rates
 from jaxdrop._functional.dropout import dropout as dropout
 from jaxdrop._functional.dropout import keep_mask as keep_mask
 from jaxdrop._functional.embedding_dropout import embedding_dropout as embedding_dropout
-from jaxdrop._functional.embedding_dropout import word_dropout as word_dropout
+from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
 from jaxdrop._functional.gaussian_dropout import gaussian_dropout as gaussian_dropout
-from jaxdrop._functional.gaussian_dropout import gaussian_noise as gaussian_noise
+from jaxdrop._functional.gaussian_noise import gaussian_noise as gaussian_noise
 from jaxdrop._functional.layer_drop import layer_drop as layer_drop
 from jaxdrop._functional.locked_dropout import locked_dropout as locked_dropout
 from jaxdrop._functional.max_norm import max_norm as max_norm
@@ -46,6 +45,7 @@ from jaxdrop._functional.variational_kl import pruned as pruned
 from jaxdrop._functional.variational_kl import variational_kl as variational_kl
 from jaxdrop._functional.weight_drop import is_recurrent_kernel as is_recurrent_kernel
 from jaxdrop._functional.weight_drop import weight_drop as weight_drop
+from jaxdrop._functional.word_dropout import word_dropout as word_dropout
 from jaxdrop._functional.zoneout import zoneout as zoneout
 
 __version__ = "0.1.0"

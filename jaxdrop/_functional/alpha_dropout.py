@@ -1,4 +1,4 @@
-"""alpha_dropout and feature_alpha_dropout: dropout that keeps mean and variance under SELU."""
+"""alpha_dropout: dropout that keeps mean and variance under SELU."""
 
 import functools
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdrop._core.axes import check_layout
 from jaxdrop._core.broadcast import follow
 from jaxdrop._core.checks import check_dims, check_real_input
 from jaxdrop._core.keep_where import keep_where
@@ -24,8 +23,7 @@ _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 SATURATION = -_SELU_ALPHA * _SELU_SCALE
 """What SELU tends to for very negative input, about -1.7581."""
-
-_WHY = "since SELU has no complex form"
+NO_COMPLEX = "since SELU has no complex form"
 
 
 def alpha_dropout(
@@ -69,55 +67,12 @@ def alpha_dropout(
     >>> f"{abs(y.mean()):.1f} {y.std():.1f}"
     '0.0 1.0'
     """
-    x = check_real_input(x, "alpha_dropout", "x", _WHY)
+    x = check_real_input(x, "alpha_dropout", "x", NO_COMPLEX)
     shared = check_dims(broadcast_dims, x.ndim)
-    return _alpha(key, x, rate, shared, deterministic, "alpha_dropout")
+    return drop_to_saturation(key, x, rate, shared, deterministic, "alpha_dropout")
 
 
-def feature_alpha_dropout(
-    key: AnyKey | None,
-    x: Float[Array, "..."],
-    rate: Any,
-    *,
-    batch_axis: int | None = 0,
-    channel_axis: int = -1,
-    deterministic: Any = False,
-) -> Float[Array, "..."]:
-    """Set whole feature maps to SELU's negative saturation: ``alpha_dropout`` for convolutions.
-
-    ``y = a * where(m[n, c], x, s) + b``, the constants as in ``alpha_dropout``
-
-    Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
-      x: floating array with a channel axis, usually a batch axis, and any number of spatial ones.
-      rate: probability of dropping a map.
-      batch_axis: the dimension of the examples; None if x is one example.
-      channel_axis: the dimension of the maps: -1 as in Flax and Keras, 1 as in PyTorch.
-      deterministic: True for test time; a bool, or a traced bool scalar.
-
-    Returns:
-      Array like x, with the moments of ``alpha_dropout``; a map is kept or dropped as a whole.
-
-    Raises:
-      TypeError, ValueError: with what was given and what is expected.
-
-    Not for: other activations than SELU, as ``alpha_dropout``.
-
-    Reference:
-      Klambauer et al., Self-Normalizing Neural Networks, 2017; whole maps as in Tompson et al.,
-      2015, and in PyTorch's FeatureAlphaDropout.
-
-    >>> import jax, jax.numpy as jnp, jaxdrop
-    >>> y = jaxdrop.feature_alpha_dropout(jax.random.key(0), jnp.ones((2, 5, 5, 8)), 0.5)
-    >>> bool((y == y[:, :1, :1]).all())
-    True
-    """
-    x = check_real_input(x, "feature_alpha_dropout", "x", _WHY)
-    _, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "feature_alpha_dropout")
-    return _alpha(key, x, rate, set(spatial), deterministic, "feature_alpha_dropout")
-
-
-def _alpha(
+def drop_to_saturation(
     key: Any, x: jax.Array, rate: Any, shared: set[int], deterministic: Any, caller: str
 ) -> jax.Array:
     checked = check_rate(rate)

@@ -1,7 +1,6 @@
-"""Dropout of words: their rows in the embedding table, or their positions in the text."""
+"""embedding_dropout: drop words of the vocabulary, by their rows of the embedding table."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,14 +9,14 @@ import numpy as np
 from jaxtyping import Array, Inexact, Integer
 
 from jaxdrop._core.broadcast import follow
-from jaxdrop._core.checks import array_of, check_input, check_integer, check_sequence, known_values
+from jaxdrop._core.checks import array_of, check_input, known_values
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.masked_scale import host_law
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape, scale
 from jaxdrop._core.scale import product_dtype
-from jaxdrop._functional.dropout import dropout, keep_mask, mask_of
+from jaxdrop._functional.dropout import dropout, mask_of
 
 
 def embedding_dropout(
@@ -72,7 +71,7 @@ def embedding_dropout(
     key, test_mode = resolve(key, checked, deterministic, "embedding_dropout")
     if ids is None:
         return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
-    given, ids = ids, _check_ids(ids, "ids", "embedding_dropout")
+    given, ids = ids, check_ids(ids, "ids", "embedding_dropout")
     words = (table.shape[0], 1)
     known = known_values(given)  # what is an array of NumPy is known inside of jit, too
     if known is not None and known.size and (known.min() < 0 or known.max() >= table.shape[0]):
@@ -114,76 +113,7 @@ def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
     return table.at[ids].get(out_sharding=jax.sharding.NamedSharding(mesh, spec))
 
 
-def word_dropout(
-    key: AnyKey | None,
-    tokens: Integer[Array, "..."],
-    rate: Any,
-    *,
-    unknown: int,
-    protected: Sequence[int] = (),
-    deterministic: Any = False,
-) -> Integer[Array, "..."]:
-    """Replace tokens at random by the unknown word.
-
-    ``y[i] = tokens[i] if m[i] else unknown``, ``P(m[i] = 0) = rate``, each position on its own
-
-    Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
-      tokens: integer array of any shape.
-      rate: probability of replacing a token, as in ``dropout``.
-      unknown: the token that takes its place.
-      protected: tokens that are never replaced, such as padding or separators.
-      deterministic: True for test time; a bool, or a traced bool scalar.
-
-    Returns:
-      Array like tokens. Nothing is scaled: a token has no mean.
-
-    Raises:
-      TypeError, ValueError: with what was given and what is expected.
-
-    Not for: tokens that the model has to copy, and padding, which belongs in protected.
-
-    References:
-      Iyyer et al., Deep Unordered Composition Rivals Syntactic Methods for Text Classification,
-      2015; Bowman et al., Generating Sentences from a Continuous Space, 2016.
-
-    >>> import jax, jax.numpy as jnp, jaxdrop
-    >>> y = jaxdrop.word_dropout(jax.random.key(0), jnp.arange(1, 9), 1.0, unknown=0, protected=[8])
-    >>> y.tolist()
-    [0, 0, 0, 0, 0, 0, 0, 8]
-    """
-    tokens = _check_ids(tokens, "tokens", "word_dropout")
-    instead = _check_token(unknown, "unknown", tokens.dtype)
-    expected = "a sequence of tokens, such as (0,)"
-    protected = check_sequence(protected, "protected", expected)
-    kept_tokens = [_check_token(t, "a protected token", tokens.dtype) for t in protected]
-    checked = check_rate(rate)
-    check_rate_shape(checked, tokens.shape)
-    key, test_mode = resolve(key, checked, deterministic, "word_dropout")
-    if test_mode is True:
-        return tokens
-    kept = keep_mask(key, tokens.shape, rate)
-    for token in kept_tokens:
-        kept = kept | (tokens == token)
-    kept = follow(kept, tokens)
-    instead = jnp.where(kept, jnp.zeros((), tokens.dtype), instead)
-    return choose(test_mode, tokens, keep_where(kept, tokens) + instead)
-
-
-def _check_token(token: Any, name: str, dtype: Any) -> jax.Array:
-    """Return a token in the dtype of the others, or raise a sentence if that cannot hold it."""
-    if isinstance(token, jax.core.Tracer) and jnp.issubdtype(token.dtype, jnp.integer):
-        return token.astype(dtype)
-    number, limits = check_integer(token, name, "an integer, as the tokens are"), jnp.iinfo(dtype)
-    if not limits.min <= number <= limits.max:
-        raise ValueError(
-            f"got {name}={number} for tokens of dtype {dtype}, expected {limits.min} to "
-            f"{limits.max}"
-        )
-    return jnp.asarray(number, dtype)
-
-
-def _check_ids(ids: Any, name: str, caller: str) -> jax.Array:
+def check_ids(ids: Any, name: str, caller: str) -> jax.Array:
     takes = f"{caller} takes integer {name}, before the embedding"
     array = array_of(np.asarray(ids) if type(ids) is int else ids, name, takes)
     if not jnp.issubdtype(array.dtype, jnp.integer):

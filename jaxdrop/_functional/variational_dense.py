@@ -14,8 +14,8 @@ from jaxtyping import Array, Inexact
 from jaxdrop._core.broadcast import follow
 from jaxdrop._core.checks import check_deterministic, check_function, check_real_input
 from jaxdrop._core.key import AnyKey, check_key
+from jaxdrop._core.noise import noise_dtype
 from jaxdrop._core.normal import standard_normal
-from jaxdrop._functional.gaussian_dropout import noise_dtype
 from jaxdrop._functional.variational_kl import PRUNE_AT, check_threshold, prune
 
 

@@ -15,7 +15,8 @@ from jaxdrop._core.checks import (
 )
 from jaxdrop._core.key import AnyKey, check_key
 from jaxdrop._core.mode import choose
-from jaxdrop._functional.gaussian_dropout import multiply_noise, noise_dtype
+from jaxdrop._core.noise import noise_dtype
+from jaxdrop._functional.gaussian_dropout import multiply_noise
 
 
 def variational_dropout(

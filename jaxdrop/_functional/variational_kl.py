@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact
 
 from jaxdrop._core.checks import check_choice, check_number, check_real_input
-from jaxdrop._functional.gaussian_dropout import noise_dtype
+from jaxdrop._core.noise import noise_dtype
 
 # Molchanov et al. 2017, equation 14, and Kingma et al. 2015, appendix C.
 K1, K2, K3 = 0.63576, 1.87320, 1.48695

@@ -1,8 +1,8 @@
-"""Alpha dropout, for SELU, as Flax Linen modules."""
+"""AlphaDropout as a Flax Linen module."""
 
 from collections.abc import Sequence
 
-from jaxdrop._functional.alpha_dropout import alpha_dropout, feature_alpha_dropout
+from jaxdrop._functional.alpha_dropout import alpha_dropout
 from jaxdrop.linen._member import Member
 
 
@@ -23,24 +23,3 @@ class AlphaDropout(Member, kw_only=True):
     broadcast_dims: Sequence[int] = ()
 
     _function = staticmethod(alpha_dropout)
-
-
-class FeatureAlphaDropout(Member, kw_only=True):
-    """Drop whole feature maps to SELU's saturation.
-
-    Calls ``jaxdrop.feature_alpha_dropout``, which states formula, moments, paper and invalid uses.
-
-    Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
-      batch_axis: the dimension of the examples; None if there is one.
-      channel_axis: the dimension of the maps.
-
-    >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer = jaxdrop.linen.FeatureAlphaDropout(0.5, deterministic=False)
-    >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
-    """
-
-    batch_axis: int | None = 0
-    channel_axis: int = -1
-
-    _function = staticmethod(feature_alpha_dropout)

@@ -1,7 +1,6 @@
-"""Dropout of residual branches and of tokens as Flax Linen modules."""
+"""DropPath as a Flax Linen module."""
 
 from jaxdrop._functional.drop_path import drop_path
-from jaxdrop._functional.patch_dropout import patch_dropout
 from jaxdrop.linen._member import Member
 
 
@@ -22,22 +21,3 @@ class DropPath(Member, kw_only=True):
     batch_axis: int | None = 0
 
     _function = staticmethod(drop_path)
-
-
-class PatchDropout(Member, kw_only=True):
-    """Keep a random subset of the tokens of every example.
-
-    Calls ``jaxdrop.patch_dropout``, which states formula, moments, paper and invalid uses.
-
-    Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
-      prefix: number of leading tokens that are always kept.
-
-    >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer = jaxdrop.linen.PatchDropout(0.5, deterministic=False)
-    >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
-    """
-
-    prefix: int = 1
-
-    _function = staticmethod(patch_dropout)

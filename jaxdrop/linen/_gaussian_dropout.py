@@ -1,13 +1,6 @@
-"""Gaussian dropout and noise as Flax Linen modules."""
+"""GaussianDropout as a Flax Linen module."""
 
-import dataclasses
-from typing import Any
-
-import jax
-from flax import linen as nn
-
-from jaxdrop._flax.call import call
-from jaxdrop._functional.gaussian_dropout import gaussian_dropout, gaussian_noise
+from jaxdrop._functional.gaussian_dropout import gaussian_dropout
 from jaxdrop.linen._member import Member
 
 
@@ -25,41 +18,3 @@ class GaussianDropout(Member, kw_only=True):
     """
 
     _function = staticmethod(gaussian_dropout)
-
-
-class GaussianNoise(nn.Module):
-    """Add normal noise.
-
-    Calls ``jaxdrop.gaussian_noise``, which states formula, moments, paper and invalid uses.
-
-    Attributes:
-      stddev: standard deviation of the noise, 0 or more.
-      deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
-
-    >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer = jaxdrop.linen.GaussianNoise(stddev=0.1, deterministic=False)
-    >>> y = layer.apply({}, jnp.ones((2, 9)), rngs={"dropout": jax.random.key(0)})
-    """
-
-    stddev: Any
-    _: dataclasses.KW_ONLY
-    deterministic: bool | None = None
-    rng_collection: str = "dropout"
-
-    @property
-    def rate(self) -> Any:
-        """The stddev, under the name that the other members have for how much they do."""
-        return self.stddev
-
-    @nn.compact
-    def __call__(
-        self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
-    ) -> jax.Array:
-        """Add noise to the inputs; ``rng`` takes the place of a key from ``make_rng``."""
-        return call(
-            gaussian_noise,
-            lambda: self.make_rng(self.rng_collection) if rng is None else rng,
-            inputs,
-            self.stddev,
-            nn.merge_param("deterministic", self.deterministic, deterministic),
-        )

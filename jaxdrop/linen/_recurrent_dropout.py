@@ -1,4 +1,4 @@
-"""Recurrent dropout and zoneout for any Linen RNN cell."""
+"""RecurrentDropout as a Flax Linen module."""
 
 import copy
 import dataclasses
@@ -16,39 +16,12 @@ from jaxdrop._functional.recurrent_dropout import (
     first_call,
     recurrent_dropout,
     recurrent_keys,
-    zoneout_carry,
 )
 from jaxdrop._functional.weight_drop import RECURRENT_LAYERS
+from jaxdrop.linen._cell import CellWrapper, step_key
 
 
-class _Around(nn.RNNCellBase):
-    """A cell around a cell, whose carry and parameters stay what and where they are without it."""
-
-    cell: nn.RNNCellBase
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.cell, nn.Module):
-            raise TypeError(
-                f"got cell={self.cell!r:.60} of type {type(self.cell).__name__}; "
-                f"{type(self).__name__} takes an RNN cell, such as nn.LSTMCell(64), and the rate "
-                "after it"
-            )
-        super().__post_init__()
-
-    def setup(self) -> None:
-        nn.share_scope(self, self.cell)
-
-    @nn.nowrap
-    def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the carry of the cell, which is given the arguments."""
-        return self.cell.initialize_carry(*args, **kwargs)
-
-    @property
-    def num_feature_axes(self) -> int:
-        return self.cell.num_feature_axes
-
-
-class RecurrentDropout(_Around):
+class RecurrentDropout(CellWrapper):
     """Give an RNN cell input and recurrent dropout, with masks that stay the same over time.
 
     ``nn.RNN(RecurrentDropout(nn.LSTMCell(64), rate=0.25, input_rate=0.25, deterministic=False),
@@ -106,7 +79,7 @@ class RecurrentDropout(_Around):
         rate, input_rate = known_rate(self.rate), known_rate(self.input_rate)
         if is_idle(mode, rate, input_rate):
             return self.cell(carry, inputs)
-        key = _step_key(self, rng, "False, so that every time step has the same masks")
+        key = step_key(self, rng, "False, so that every time step has the same masks")
         input_key, hidden_key, candidate_key = recurrent_keys(key)
         inputs = dropout(input_key, inputs, input_rate, deterministic=mode)
         if self.variant == "candidate":
@@ -141,67 +114,6 @@ class RecurrentDropout(_Around):
                 "RecurrentDropout instead, nn.remat(RecurrentDropout)(cell, ...)"
             )
         return out
-
-
-class Zoneout(_Around):
-    """Let units of an RNN cell's state keep their previous value at random: ``zoneout``.
-
-    ``nn.RNN(Zoneout(nn.LSTMCell(64), (0.5, 0.05), deterministic=False),
-    split_rngs={"params": False, "zoneout": True})``
-
-    ``"zoneout": True`` draws a new mask at each step, which zoneout needs: with False, the same
-    units would never be updated. Parameters are where the bare cell has them.
-
-    Inside ``shard_map``: as for ``RecurrentDropout``.
-
-    Attributes:
-      cell: the cell, any that ``nn.RNN`` takes; under ``nn.remat`` or ``nn.jit`` its output counts
-        as another array than h and is left alone, so apply them to Zoneout instead.
-      rate: probability that a unit keeps its value; one number, or one for each entry of the carry,
-        (c, h) for an LSTM. The paper uses 0.5 for c and 0.05 for h.
-      deterministic: True for test time; give it here or in the call.
-      rng_collection: name of the collection that the key is taken from.
-
-    Reference:
-      Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
-
-    >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
-    >>> cell = jaxdrop.linen.Zoneout(nn.LSTMCell(4), (0.5, 0.05), deterministic=False)
-    >>> rnn = nn.RNN(cell, split_rngs={"params": False, "zoneout": True})
-    >>> variables = rnn.init(jax.random.key(0), jnp.ones((2, 5, 3)))
-    >>> rnn.apply(variables, jnp.ones((2, 5, 3)), rngs={"zoneout": jax.random.key(1)}).shape
-    (2, 5, 4)
-    """
-
-    rate: Any = 0.1
-    _: dataclasses.KW_ONLY
-    deterministic: bool | None = None
-    rng_collection: str = "zoneout"
-
-    def __call__(
-        self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
-    ) -> tuple[Any, Any]:
-        """Run one step; ``rng``, another at each step, takes the place of ``make_rng``'s key."""
-        mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
-        rate, key = known_rate(self.rate), rng
-        if not is_idle(mode, rate):
-            key = _step_key(self, rng, "True, so that every time step has its own mask")
-        new, y = self.cell(carry, inputs)
-        return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)
-
-
-def _step_key(module: nn.Module, rng: Any, setting: str) -> Any:
-    if rng is not None:
-        return rng
-    name = module.rng_collection
-    # Flax falls back on "params", whose key is the same at every step and in every call.
-    if not (module.has_rng(name) or module.is_initializing()):
-        raise ValueError(
-            f"{type(module).__name__} found no rng named {name!r}. Pass rngs={{{name!r}: key}} to "
-            f"apply, and inside nn.RNN hand it on: nn.RNN(cell, split_rngs={{'params': False, "
-            f"{name!r}: ...}}) with {setting}"
-        )
-    return module.make_rng(name)
 
 
 def _with_activation(cell: nn.RNNCellBase, drop: Callable) -> nn.RNNCellBase:

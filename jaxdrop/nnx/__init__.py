@@ -1,23 +1,23 @@
 """Dropout and its relatives as Flax NNX modules."""
 
 from jaxdrop.nnx._alpha_dropout import AlphaDropout as AlphaDropout
-from jaxdrop.nnx._alpha_dropout import FeatureAlphaDropout as FeatureAlphaDropout
 from jaxdrop.nnx._concrete_dropout import ConcreteDropout as ConcreteDropout
+from jaxdrop.nnx._cutout import Cutout as Cutout
+from jaxdrop.nnx._drop_block import DropBlock as DropBlock
 from jaxdrop.nnx._drop_connect import DropConnectDense as DropConnectDense
 from jaxdrop.nnx._drop_path import DropPath as DropPath
-from jaxdrop.nnx._drop_path import PatchDropout as PatchDropout
 from jaxdrop.nnx._dropout import Dropout as Dropout
+from jaxdrop.nnx._embedding_dropout import EmbeddingDropout as EmbeddingDropout
+from jaxdrop.nnx._feature_alpha_dropout import FeatureAlphaDropout as FeatureAlphaDropout
 from jaxdrop.nnx._gaussian_dropout import GaussianDropout as GaussianDropout
-from jaxdrop.nnx._gaussian_dropout import GaussianNoise as GaussianNoise
+from jaxdrop.nnx._gaussian_noise import GaussianNoise as GaussianNoise
 from jaxdrop.nnx._layer_drop import LayerDrop as LayerDrop
-from jaxdrop.nnx._locked_dropout import EmbeddingDropout as EmbeddingDropout
 from jaxdrop.nnx._locked_dropout import LockedDropout as LockedDropout
-from jaxdrop.nnx._locked_dropout import WordDropout as WordDropout
+from jaxdrop.nnx._patch_dropout import PatchDropout as PatchDropout
 from jaxdrop.nnx._recurrent_dropout import RecurrentDropout as RecurrentDropout
-from jaxdrop.nnx._spatial_dropout import Cutout as Cutout
-from jaxdrop.nnx._spatial_dropout import DropBlock as DropBlock
 from jaxdrop.nnx._spatial_dropout import SpatialDropout as SpatialDropout
-from jaxdrop.nnx._variational_dense import VariationalConv as VariationalConv
+from jaxdrop.nnx._variational_conv import VariationalConv as VariationalConv
 from jaxdrop.nnx._variational_dense import VariationalDense as VariationalDense
 from jaxdrop.nnx._variational_dropout import VariationalDropout as VariationalDropout
+from jaxdrop.nnx._word_dropout import WordDropout as WordDropout
 from jaxdrop.nnx._zoneout import Zoneout as Zoneout

@@ -1,9 +1,8 @@
-"""Dropout of residual branches and of tokens as Flax NNX modules."""
+"""DropPath as a Flax NNX module."""
 
 from typing import Any
 
 from jaxdrop._functional.drop_path import drop_path
-from jaxdrop._functional.patch_dropout import patch_dropout
 from jaxdrop.nnx._member import Member, Streams, held
 
 
@@ -36,34 +35,3 @@ class DropPath(Member):
         self.rate = held(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
         self._hand_on(batch_axis=batch_axis)
-
-
-class PatchDropout(Member):
-    """Keep a random subset of the tokens of every example.
-
-    Calls ``jaxdrop.patch_dropout``, which states formula, moments, paper and invalid uses.
-
-    Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
-      prefix: number of leading tokens that are always kept.
-
-    >>> import jax.numpy as jnp, jaxdrop.nnx
-    >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.PatchDropout(0.5, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.ones((2, 9, 3)))
-    """
-
-    _function = staticmethod(patch_dropout)
-
-    def __init__(
-        self,
-        rate: Any,
-        *,
-        prefix: int = 1,
-        deterministic: bool | None = False,
-        rng_collection: str = "dropout",
-        rngs: Streams = None,
-    ):
-        self.rate = held(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(prefix=prefix)

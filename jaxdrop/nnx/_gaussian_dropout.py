@@ -1,9 +1,7 @@
-"""Gaussian dropout and noise as Flax NNX modules."""
+"""GaussianDropout as a Flax NNX module."""
 
-from typing import Any
-
-from jaxdrop._functional.gaussian_dropout import gaussian_dropout, gaussian_noise
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop._functional.gaussian_dropout import gaussian_dropout
+from jaxdrop.nnx._member import Member
 
 
 class GaussianDropout(Member):
@@ -21,42 +19,3 @@ class GaussianDropout(Member):
     """
 
     _function = staticmethod(gaussian_dropout)
-
-
-class GaussianNoise(Member):
-    """Add normal noise.
-
-    Calls ``jaxdrop.gaussian_noise``, which states formula, moments, paper and invalid uses.
-
-    Args:
-      stddev: standard deviation of the noise, 0 or more.
-      deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
-
-    >>> import jax.numpy as jnp, jaxdrop.nnx
-    >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.GaussianNoise(stddev=0.1, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.ones((2, 9)))
-    """
-
-    _function = staticmethod(gaussian_noise)
-
-    def __init__(
-        self,
-        stddev: Any,
-        *,
-        deterministic: bool | None = False,
-        rng_collection: str = "dropout",
-        rngs: Streams = None,
-    ):
-        self.stddev = held(stddev)
-        self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on()
-
-    @property
-    def rate(self) -> Any:
-        """The stddev, under the name that the other members have for how much they do."""
-        return self.stddev
-
-    @rate.setter
-    def rate(self, value: Any) -> None:
-        self.stddev = value

@@ -1,0 +1,46 @@
+"""What the Linen modules around an RNN cell share."""
+
+from typing import Any
+
+from flax import linen as nn
+
+
+class CellWrapper(nn.RNNCellBase):
+    """A cell around a cell, whose carry and parameters stay what and where they are without it."""
+
+    cell: nn.RNNCellBase
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.cell, nn.Module):
+            raise TypeError(
+                f"got cell={self.cell!r:.60} of type {type(self.cell).__name__}; "
+                f"{type(self).__name__} takes an RNN cell, such as nn.LSTMCell(64), and the rate "
+                "after it"
+            )
+        super().__post_init__()
+
+    def setup(self) -> None:
+        nn.share_scope(self, self.cell)
+
+    @nn.nowrap
+    def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the carry of the cell, which is given the arguments."""
+        return self.cell.initialize_carry(*args, **kwargs)
+
+    @property
+    def num_feature_axes(self) -> int:
+        return self.cell.num_feature_axes
+
+
+def step_key(module: nn.Module, rng: Any, setting: str) -> Any:
+    if rng is not None:
+        return rng
+    name = module.rng_collection
+    # Flax falls back on "params", whose key is the same at every step and in every call.
+    if not (module.has_rng(name) or module.is_initializing()):
+        raise ValueError(
+            f"{type(module).__name__} found no rng named {name!r}. Pass rngs={{{name!r}: key}} to "
+            f"apply, and inside nn.RNN hand it on: nn.RNN(cell, split_rngs={{'params': False, "
+            f"{name!r}: ...}}) with {setting}"
+        )
+    return module.make_rng(name)

@@ -1,0 +1,33 @@
+"""Cutout as a Flax Linen module."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from jaxdrop._functional.cutout import cutout
+from jaxdrop.linen._member import Member
+
+
+class Cutout(Member, kw_only=True):
+    """Set one block of every example to zero.
+
+    Calls ``jaxdrop.cutout``, which states formula, moments, paper and invalid uses.
+
+    Attributes:
+      rate: probability that an example gets a block.
+      deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      size: side of the block, for all spatial dimensions or one for each.
+      batch_axis: the dimension of the examples; None if there is one.
+      channel_axis: the dimension of the maps; None if there is only one.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer = jaxdrop.linen.Cutout(size=4, deterministic=False)
+    >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
+    """
+
+    rate: Any = dataclasses.field(default=1.0, kw_only=False)
+    size: int | Sequence[int]
+    batch_axis: int | None = 0
+    channel_axis: int | None = -1
+
+    _function = staticmethod(cutout)

@@ -1,0 +1,37 @@
+"""EmbeddingDropout as a Flax Linen module."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from jaxdrop._functional.embedding_dropout import embedding_dropout
+from jaxdrop.linen._member import Member
+
+
+class EmbeddingDropout(Member, kw_only=True):
+    """Drop whole words of an embedding table.
+
+    Calls ``jaxdrop.embedding_dropout``, which states formula, moments, paper and invalid uses.
+
+    Attributes:
+      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer = jaxdrop.linen.EmbeddingDropout(0.5, deterministic=False)
+    >>> y = layer.apply({}, jnp.ones((2, 9)), rngs={"dropout": jax.random.key(0)})
+    """
+
+    _function = staticmethod(embedding_dropout)
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: Any,
+        deterministic: Any = None,
+        rng: jax.Array | None = None,
+        *,
+        ids: Any = None,
+    ) -> jax.Array:
+        """Look up the ids in a table of which words are dropped; None returns that table."""
+        return self._run(inputs, deterministic, rng, ids=ids)

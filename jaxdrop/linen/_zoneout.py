@@ -1,0 +1,60 @@
+"""Zoneout as a Flax Linen module."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from jaxdrop._flax.call import is_idle, known_mode, known_rate
+from jaxdrop._functional.recurrent_dropout import (
+    zoneout_carry,
+)
+from jaxdrop.linen._cell import CellWrapper, step_key
+
+
+class Zoneout(CellWrapper):
+    """Let units of an RNN cell's state keep their previous value at random: ``zoneout``.
+
+    ``nn.RNN(Zoneout(nn.LSTMCell(64), (0.5, 0.05), deterministic=False),
+    split_rngs={"params": False, "zoneout": True})``
+
+    ``"zoneout": True`` draws a new mask at each step, which zoneout needs: with False, the same
+    units would never be updated. Parameters are where the bare cell has them.
+
+    Inside ``shard_map``: as for ``RecurrentDropout``.
+
+    Attributes:
+      cell: the cell, any that ``nn.RNN`` takes; under ``nn.remat`` or ``nn.jit`` its output counts
+        as another array than h and is left alone, so apply them to Zoneout instead.
+      rate: probability that a unit keeps its value; one number, or one for each entry of the carry,
+        (c, h) for an LSTM. The paper uses 0.5 for c and 0.05 for h.
+      deterministic: True for test time; give it here or in the call.
+      rng_collection: name of the collection that the key is taken from.
+
+    Reference:
+      Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
+    >>> cell = jaxdrop.linen.Zoneout(nn.LSTMCell(4), (0.5, 0.05), deterministic=False)
+    >>> rnn = nn.RNN(cell, split_rngs={"params": False, "zoneout": True})
+    >>> variables = rnn.init(jax.random.key(0), jnp.ones((2, 5, 3)))
+    >>> rnn.apply(variables, jnp.ones((2, 5, 3)), rngs={"zoneout": jax.random.key(1)}).shape
+    (2, 5, 4)
+    """
+
+    rate: Any = 0.1
+    _: dataclasses.KW_ONLY
+    deterministic: bool | None = None
+    rng_collection: str = "zoneout"
+
+    def __call__(
+        self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
+    ) -> tuple[Any, Any]:
+        """Run one step; ``rng``, another at each step, takes the place of ``make_rng``'s key."""
+        mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
+        rate, key = known_rate(self.rate), rng
+        if not is_idle(mode, rate):
+            key = step_key(self, rng, "True, so that every time step has its own mask")
+        new, y = self.cell(carry, inputs)
+        return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)

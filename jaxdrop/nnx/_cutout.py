@@ -1,0 +1,43 @@
+"""Cutout as a Flax NNX module."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxdrop._functional.cutout import cutout
+from jaxdrop.nnx._member import Member, Streams, held
+
+
+class Cutout(Member):
+    """Set one block of every example to zero.
+
+    Calls ``jaxdrop.cutout``, which states formula, moments, paper and invalid uses.
+
+    Args:
+      rate: probability that an example gets a block.
+      deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      size: side of the block, for all spatial dimensions or one for each.
+      batch_axis: the dimension of the examples; None if there is one.
+      channel_axis: the dimension of the maps; None if there is only one.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.Cutout(size=4, rngs=nnx.Rngs(0))
+    >>> y = layer(jnp.ones((2, 9, 3)))
+    """
+
+    _function = staticmethod(cutout)
+
+    def __init__(
+        self,
+        rate: Any = 1.0,
+        *,
+        size: int | Sequence[int],
+        batch_axis: int | None = 0,
+        channel_axis: int | None = -1,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Streams = None,
+    ):
+        self.rate = held(rate)
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(size=size, batch_axis=batch_axis, channel_axis=channel_axis)

@@ -1,0 +1,49 @@
+"""DropBlock as a Flax NNX module."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxdrop._functional.drop_block import drop_block
+from jaxdrop.nnx._member import Member, Streams, held
+
+
+class DropBlock(Member):
+    """Drop blocks of neighbouring elements of feature maps.
+
+    Calls ``jaxdrop.drop_block``, which states formula, moments, paper and invalid uses.
+
+    Args:
+      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      block_size: side of a block, for all spatial dimensions or one for each.
+      batch_axis: the dimension of the examples; None if there is one.
+      channel_axis: the dimension of the maps; None if there is only one.
+      share_channels: one mask for all maps of an example.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.DropBlock(0.5, rngs=nnx.Rngs(0))
+    >>> y = layer(jnp.ones((2, 9, 3)))
+    """
+
+    _function = staticmethod(drop_block)
+
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        block_size: int | Sequence[int] = 7,
+        batch_axis: int | None = 0,
+        channel_axis: int | None = -1,
+        share_channels: bool = False,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Streams = None,
+    ):
+        self.rate = held(rate)
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(
+            block_size=block_size,
+            batch_axis=batch_axis,
+            channel_axis=channel_axis,
+            share_channels=share_channels,
+        )

@@ -1,0 +1,36 @@
+"""EmbeddingDropout as a Flax NNX module."""
+
+from typing import Any
+
+import jax
+
+from jaxdrop._functional.embedding_dropout import embedding_dropout
+from jaxdrop.nnx._member import Member, Streams
+
+
+class EmbeddingDropout(Member):
+    """Drop whole words of an embedding table.
+
+    Calls ``jaxdrop.embedding_dropout``, which states formula, moments, paper and invalid uses.
+
+    Args:
+      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.EmbeddingDropout(0.5, rngs=nnx.Rngs(0))
+    >>> y = layer(jnp.ones((2, 9)))
+    """
+
+    _function = staticmethod(embedding_dropout)
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        ids: Any = None,
+        deterministic: Any = None,
+        rngs: Streams | jax.Array = None,
+    ) -> jax.Array:
+        """Look up the ids in a table of which words are dropped; None returns that table."""
+        return self._run(inputs, deterministic, rngs, ids=ids)

@@ -1,0 +1,39 @@
+"""FeatureAlphaDropout as a Flax NNX module."""
+
+from typing import Any
+
+from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout
+from jaxdrop.nnx._member import Member, Streams, held
+
+
+class FeatureAlphaDropout(Member):
+    """Drop whole feature maps to SELU's saturation.
+
+    Calls ``jaxdrop.feature_alpha_dropout``, which states formula, moments, paper and invalid uses.
+
+    Args:
+      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      batch_axis: the dimension of the examples; None if there is one.
+      channel_axis: the dimension of the maps.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.FeatureAlphaDropout(0.5, rngs=nnx.Rngs(0))
+    >>> y = layer(jnp.ones((2, 9, 3)))
+    """
+
+    _function = staticmethod(feature_alpha_dropout)
+
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        batch_axis: int | None = 0,
+        channel_axis: int = -1,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Streams = None,
+    ):
+        self.rate = held(rate)
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(batch_axis=batch_axis, channel_axis=channel_axis)

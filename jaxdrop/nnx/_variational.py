@@ -1,0 +1,58 @@
+"""What the NNX layers of Gaussian weights share."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn.dtypes import promote_dtype
+
+from jaxdrop._core.checks import check_switch
+from jaxdrop._flax.call import check_features, is_idle, known_mode
+from jaxdrop._functional.variational_kl import check_start
+from jaxdrop.nnx._stream import Mode, check_rngs, draw, mode_of
+
+
+class Variational(Mode, nnx.Module):
+    """Parameters and mode, which both layers have alike."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        deterministic: bool | None,
+        threshold: float,
+        init_log_sigma2: float,
+        rng_collection: str,
+        use_bias: bool,
+        dtype: Any,
+        param_dtype: Any,
+        kernel_init: Any,
+        bias_init: Any,
+        rngs: nnx.Rngs,
+    ):
+        check_rngs(rngs)
+        start = check_start(init_log_sigma2)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        self.log_sigma2 = nnx.Param(jnp.full(shape, start, param_dtype))
+        self.bias = nnx.data(None)
+        if check_switch(use_bias, "use_bias"):
+            self.bias = nnx.Param(bias_init(rngs.params(), shape[-1:], param_dtype))
+        self.threshold = threshold
+        self.dtype = dtype
+        self._keep_stream(deterministic, rng_collection, rngs)
+
+    def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
+        """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
+        mode = known_mode(mode_of(self, deterministic))
+        inputs = check_features(inputs, self)
+        bias = None if self.bias is None else self.bias[...]
+        inputs, kernel, log_sigma2, bias = promote_dtype(
+            (inputs, self.kernel[...], self.log_sigma2[...], bias), dtype=self.dtype
+        )
+        key = None if is_idle(mode) else draw(self, rngs)
+        y = self._linear(key, inputs, kernel, log_sigma2, mode)
+        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+
+    def _linear(self, key: Any, x: Any, kernel: Any, log_sigma2: Any, mode: Any) -> jax.Array:
+        raise NotImplementedError

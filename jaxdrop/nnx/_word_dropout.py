@@ -1,0 +1,40 @@
+"""WordDropout as a Flax NNX module."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxdrop._functional.word_dropout import word_dropout
+from jaxdrop.nnx._member import Member, Streams, held
+
+
+class WordDropout(Member):
+    """Replace tokens at random by the unknown word.
+
+    Calls ``jaxdrop.word_dropout``, which states formula, moments, paper and invalid uses.
+
+    Args:
+      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      unknown: the token that takes the place of a dropped one.
+      protected: tokens that are never replaced.
+
+    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> from flax import nnx
+    >>> layer = jaxdrop.nnx.WordDropout(0.5, unknown=0, rngs=nnx.Rngs(0))
+    >>> y = layer(jnp.arange(6))
+    """
+
+    _function = staticmethod(word_dropout)
+
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        unknown: int,
+        protected: Sequence[int] = (),
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Streams = None,
+    ):
+        self.rate = held(rate)
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._hand_on(unknown=unknown, protected=protected)
