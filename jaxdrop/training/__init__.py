@@ -8,12 +8,12 @@ order that is a function of (seed, epoch), checkpoints, metrics, any mesh.
 
 from jaxdrop.training._checkpoints import CheckpointError as CheckpointError
 from jaxdrop.training._checkpoints import saved_step as saved_step
+from jaxdrop.training._epoch_order import epoch_order as epoch_order
 from jaxdrop.training._fit import fit as fit
 from jaxdrop.training._mesh import shard_state as shard_state
 from jaxdrop.training._nnx_state import NNXTrainState as NNXTrainState
-from jaxdrop.training._order import epoch_order as epoch_order
 from jaxdrop.training._state import TrainState as TrainState
 from jaxdrop.training._step import make_eval_step as make_eval_step
 from jaxdrop.training._step import make_train_step as make_train_step
-from jaxdrop.training._stop import Stopped as Stopped
+from jaxdrop.training._stop_signals import Stopped as Stopped
 from jaxdrop.training._sweep import sweep as sweep

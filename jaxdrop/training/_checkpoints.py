@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdrop.training._differences import differences
 from jaxdrop.training._fingerprint import fingerprint, linear_fingerprint
-from jaxdrop.training._folder import run_folder
+from jaxdrop.training._folder_path import run_folder
 from jaxdrop.training._mesh import path_name
 from jaxdrop.training._serialization import is_key
 from jaxdrop.training._state import TrainState

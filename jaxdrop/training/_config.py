@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdrop.training._read import DEPTH
 from jaxdrop.training._serialization import is_key
+from jaxdrop.training._typed_json import DEPTH
 
 
 def plain_config(config: Any) -> dict[str, Any]:

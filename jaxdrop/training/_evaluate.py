@@ -9,9 +9,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxdrop.training._dataset import Rows
 from jaxdrop.training._mesh import batch_shapes, place_batch
 from jaxdrop.training._metrics import check_row_metrics
-from jaxdrop.training._rows import Rows
 from jaxdrop.training._state import TrainState
 from jaxdrop.training._step import make_eval_step
 

@@ -14,20 +14,20 @@ from jax.sharding import Mesh
 from jaxdrop._core.checks import check_function, check_switch
 from jaxdrop.training._checkpoints import CheckpointError, Checkpoints
 from jaxdrop.training._config import plain_config
+from jaxdrop.training._dataset import Rows
+from jaxdrop.training._epoch_order import epoch_order
 from jaxdrop.training._evaluate import make_evaluation
-from jaxdrop.training._folder import run_folder
-from jaxdrop.training._injected import injected
-from jaxdrop.training._lock import held
+from jaxdrop.training._folder_lock import held
+from jaxdrop.training._folder_path import run_folder
+from jaxdrop.training._hyperparams import injected
 from jaxdrop.training._log import Log, summary_writer
 from jaxdrop.training._mesh import batch_shapes, check_mesh, keep_places, on_mesh, place_batch
 from jaxdrop.training._metrics import check_step_metrics
-from jaxdrop.training._order import epoch_order
-from jaxdrop.training._progress import step_bar
-from jaxdrop.training._rows import Rows
+from jaxdrop.training._progress_bar import step_bar
 from jaxdrop.training._run_file import describe_key, open_run
 from jaxdrop.training._state import TrainState, check_state
 from jaxdrop.training._step import make_train_step
-from jaxdrop.training._stop import StopSignals
+from jaxdrop.training._stop_signals import StopSignals
 
 S = TypeVar("S", bound=TrainState)
 AHEAD = 2  # steps handed to the device before the host waits for one

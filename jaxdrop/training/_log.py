@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxdrop.training._atomic_file import write_whole
 from jaxdrop.training._checkpoints import CheckpointError
-from jaxdrop.training._lock import still_at
-from jaxdrop.training._read import Unreadable, as_type, parse_json
-from jaxdrop.training._whole_file import write_whole
+from jaxdrop.training._folder_lock import still_at
+from jaxdrop.training._typed_json import Unreadable, as_type, parse_json
 
 
 class Log:

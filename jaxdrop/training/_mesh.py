@@ -10,8 +10,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdrop._core.checks import check_mapping
-from jaxdrop.training._donation import Donating
-from jaxdrop.training._rows import Rows
+from jaxdrop.training._dataset import Rows
+from jaxdrop.training._donating_step import Donating
 from jaxdrop.training._serialization import is_key
 from jaxdrop.training._state import TrainState, check_state
 

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxdrop.training._atomic_file import write_whole
 from jaxdrop.training._checkpoints import CheckpointError
 from jaxdrop.training._differences import differences
-from jaxdrop.training._lock import NAME, refused_by_any
-from jaxdrop.training._read import Unreadable, read_json
+from jaxdrop.training._folder_lock import NAME, refused_by_any
 from jaxdrop.training._serialization import is_key
-from jaxdrop.training._whole_file import write_whole
+from jaxdrop.training._typed_json import Unreadable, read_json
 
 FORMAT = 1
 

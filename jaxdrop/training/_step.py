@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import jax
 
 from jaxdrop._core.checks import check_function, check_switch
-from jaxdrop.training._donation import Donating
+from jaxdrop.training._donating_step import Donating
 from jaxdrop.training._loss import call_loss, takes_step
 from jaxdrop.training._state import TrainState, check_state
 

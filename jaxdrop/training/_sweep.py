@@ -10,13 +10,13 @@ import numpy as np
 
 from jaxdrop._core.checks import check_choice, check_count, check_function, check_mapping
 from jaxdrop.training._config import plain_config
-from jaxdrop.training._folder import run_folder
-from jaxdrop.training._lock import held
+from jaxdrop.training._folder_lock import held
+from jaxdrop.training._folder_path import run_folder
 from jaxdrop.training._mesh import check_kind
 from jaxdrop.training._sweep_folder import SweepFolder
 from jaxdrop.training._sweep_grid import Grid
 from jaxdrop.training._sweep_identity import identity
-from jaxdrop.training._sweep_way import Way, faster, make_chunk
+from jaxdrop.training._sweep_vectorize import Way, faster, make_chunk
 
 
 def sweep(

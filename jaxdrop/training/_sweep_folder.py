@@ -10,11 +10,11 @@ import flax.serialization
 import jax
 import numpy as np
 
+from jaxdrop.training._atomic_file import write_whole
 from jaxdrop.training._checkpoints import CheckpointError
 from jaxdrop.training._differences import differences
-from jaxdrop.training._read import Unreadable, as_type, read_json
-from jaxdrop.training._sweep_way import Way
-from jaxdrop.training._whole_file import write_whole
+from jaxdrop.training._sweep_vectorize import Way
+from jaxdrop.training._typed_json import Unreadable, as_type, read_json
 
 PLAN = "sweep.json"
 FORMAT = 2  # 1 had no checksums, and knew neither train nor shared

@@ -17,14 +17,14 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop.training as jt
-from jaxdrop.training import _injected
+from jaxdrop.training import _hyperparams
 from tests.training import small_run as small
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
 def test_the_examples_run() -> None:
-    result = doctest.testmod(_injected)
+    result = doctest.testmod(_hyperparams)
     assert result.attempted and not result.failed
 
 
@@ -193,14 +193,14 @@ def test_a_rate_that_follows_a_schedule_is_not_compared(tmp_path: Path) -> None:
     schedule = optax.linear_schedule(0.5, 0.0, 10)
     state, _ = begin(tmp_path / "run", state=with_rate(schedule))
     assert state.opt_state[1].hyperparams["learning_rate"] < 0.5
-    assert _injected.injected(state.opt_state) == {}
+    assert _hyperparams.injected(state.opt_state) == {}
     state, _ = begin(tmp_path / "run", state=state, epochs=2)
     assert int(state.step) == 2 * small.STEPS
 
 
 def test_numbers_that_json_does_not_have_are_compared_as_text() -> None:
     tx = optax.inject_hyperparams(optax.sgd)(learning_rate=jnp.inf)
-    assert _injected.injected(tx.init(jnp.zeros(1))) == {"learning_rate": "inf"}
+    assert _hyperparams.injected(tx.init(jnp.zeros(1))) == {"learning_rate": "inf"}
 
 
 def test_a_rate_s_schedule_goes_on_where_a_run_was_cut(tmp_path: Path) -> None:

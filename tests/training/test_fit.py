@@ -13,7 +13,7 @@ import pytest
 
 import jaxdrop
 import jaxdrop.training as jt
-from jaxdrop.training import _fit, _mesh, _order
+from jaxdrop.training import _epoch_order, _fit, _mesh
 from tests.training import small_run as small
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("unoptimised")
 BOTH = pytest.mark.parametrize("kind", ["linen", "nnx"])
 
 
-@pytest.mark.parametrize("module", [_fit, _mesh, _order])
+@pytest.mark.parametrize("module", [_fit, _mesh, _epoch_order])
 def test_the_examples_run(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted and not result.failed

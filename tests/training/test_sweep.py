@@ -16,7 +16,7 @@ import pytest
 
 import jaxdrop
 import jaxdrop.training as jt
-from jaxdrop.training import _sweep, _sweep_way
+from jaxdrop.training import _sweep, _sweep_vectorize
 
 KEYS = jax.random.key_data(jax.random.split(jax.random.key(0), 3))
 X = np.random.RandomState(0).normal(size=(64, 20)).astype(np.float32)
@@ -173,7 +173,7 @@ def test_auto_takes_the_faster_way_and_a_resumed_sweep_keeps_it(
 ) -> None:
     clock = iter([0.0, 2.0, 10.0, 11.0])  # vmap takes 2 seconds, map 1
     # The module's own clock: jax, too, may look at the time.
-    monkeypatch.setattr(_sweep_way, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(_sweep_vectorize, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     ways: list[str] = []
     options: Any = {"vectorize": "auto", "trial": tiny, "folder": tmp_path}
     jt.sweep(tiny, axes(), on_chunk=lambda n, way: ways.append(way), **options)

@@ -16,8 +16,8 @@ import pytest
 
 import jaxdrop
 import jaxdrop.training as jt
-from jaxdrop.training import _sweep_folder, _whole_file
-from jaxdrop.training._lock import held
+from jaxdrop.training import _atomic_file, _sweep_folder
+from jaxdrop.training._folder_lock import held
 from jaxdrop.training._sweep_folder import SweepFolder
 from jaxdrop.training._sweep_identity import identity
 from tests.training import test_sweep
@@ -243,7 +243,7 @@ def test_a_full_disk_is_told_so_and_what_was_saved_stays(
     whole = run(folder)
     (folder / "chunk-00001.msgpack").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(_whole_file.os, call, no_space)
+        patch.setattr(_atomic_file.os, call, no_space)
         told = r"could not be written \(No space left on device\); what was saved before is whole"
         refused(folder, f"chunk-00001.msgpack {told}")
         with pytest.raises(jt.CheckpointError, match=f"sweep.json {told}"):

@@ -45,9 +45,9 @@ def parse_json(content: bytes, kind: type[T], where: str) -> T:
     Raises:
       Unreadable: if it is something else.
 
-    >>> parse_json(b'{"a": [1, true]}', dict[str, list[int]], "x.json")
+    >>> parse_json(b'{"a": [1, true]}', dict[str, list[int]], "x")
     Traceback (most recent call last):
-    jaxdrop.training._read.Unreadable: x.json is damaged: a[1] is true, expected a whole number
+    jaxdrop.training._typed_json.Unreadable: x is damaged: a[1] is true, expected a whole number
     """
     try:
         value = json.loads(content.decode(), parse_constant=_no_constant, parse_float=_finite)
