@@ -15,16 +15,21 @@ STOPPED = (130, 143)  # after Ctrl-C and SIGTERM
 
 
 def find_experiments(folder: Path = FOLDER) -> dict[str, str]:
-    """Return ``{name: first docstring line}`` for each public module that defines ``main``.
+    """Return ``{name: first docstring line}`` for each public file or folder that defines ``main``.
 
     The files are parsed, not imported, so that a list costs no import of jax.
     """
     found = {}
-    for path in sorted(folder.glob("[!_]*.py")):
+    for path in sorted([*folder.glob("[!_]*.py"), *folder.glob("[!_]*/__init__.py")], key=name_of):
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
         if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
-            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+            found[name_of(path)] = (ast.get_docstring(tree) or "").partition("\n")[0]
     return found
+
+
+def name_of(path: Path) -> str:
+    """Return the name of an experiment whose code is in this file."""
+    return path.parent.name if path.stem == "__init__" else path.stem
 
 
 def listing(experiments: dict[str, str]) -> str:

@@ -26,13 +26,20 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._command import run_command
-from experiments._feedforward import Net, forward
-from experiments._mnist_config import MnistConfig, Scale, axes, check_mnist, load_rows, scaled
-from experiments._recipe import Measure, Moment, Recipe, make_train, score
-from experiments._runs import run_sweep, runs_done
-from experiments._settings import check_counts, check_positive
-from experiments._summary import Summary
+from experiments._harness.command import run_command
+from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.settings import check_counts, check_positive
+from experiments._harness.summary import Summary
+from experiments._networks.feedforward import Net, forward
+from experiments._networks.mnist_config import (
+    MnistConfig,
+    Scale,
+    axes,
+    check_mnist,
+    load_rows,
+    scaled,
+)
+from experiments._networks.recipe import Measure, Moment, Recipe, make_train, score
 
 PRESETS = {
     "cpu": Scale(5000, 256, 2000, Recipe(2000, evaluations=1, max_norm=3.0)),

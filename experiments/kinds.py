@@ -26,9 +26,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._command import run_command
-from experiments._feedforward import Net
-from experiments._mnist_config import (
+from experiments._harness.command import run_command
+from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.settings import check_positive
+from experiments._harness.summary import Summary
+from experiments._networks.feedforward import Net
+from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
     axes,
@@ -37,10 +40,7 @@ from experiments._mnist_config import (
     said,
     scaled,
 )
-from experiments._recipe import Recipe, make_train
-from experiments._runs import run_sweep, runs_done
-from experiments._settings import check_positive
-from experiments._summary import Summary
+from experiments._networks.recipe import Recipe, make_train
 
 PRESETS = {
     "cpu": Scale(5000, 256, 3000, Recipe(3000, momentum=(0.5, 0.9))),

@@ -19,8 +19,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments._command import politely, progress_bar
-from experiments._result import (
+from experiments._harness.command import politely, progress_bar
+from experiments._harness.result import (
     CannotRun,
     environment,
     prepare_folder,

@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 import jaxdrop
-from experiments._command import run_command
-from experiments._data import DataName, Split, data_digest, load
-from experiments._settings import check_counts, check_rates, check_seeds
+from experiments._data.images import DataName, Split, data_digest, load
+from experiments._harness.command import run_command
+from experiments._harness.settings import check_counts, check_rates, check_seeds
 
 TRACES: list[str] = []  # one entry for each time the training is traced
 

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.__main__ import find_experiments
-from experiments._command import politely
-from experiments._result import CannotRun, read_result, replacing
+from experiments._harness.command import politely
+from experiments._harness.result import CannotRun, read_result, replacing
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "experiments" / "README.md"

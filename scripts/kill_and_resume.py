@@ -185,8 +185,8 @@ def shares(kills: int) -> dict[str, int]:
 
 def main(argv: list[str]) -> int:
     config = tyro.cli(Config, args=argv, prog="scripts/kill_and_resume", description=__doc__)
-    from experiments._command import politely, progress_bar
-    from experiments._result import environment, prepare_folder, replacing, write_result
+    from experiments._harness.command import politely, progress_bar
+    from experiments._harness.result import environment, prepare_folder, replacing, write_result
 
     def command() -> int:
         out, rng, begin = prepare_folder(config.out), random.Random(config.seed), time.monotonic()

@@ -83,7 +83,7 @@ def _checkpoints(folder: Path) -> int:
 
 
 def _parts(folder: Path) -> int:
-    from experiments._parts import Parts  # imports jax
+    from experiments._harness.parts import Parts  # imports jax
 
     return Parts(folder / "unfinished" / "work").done()
 

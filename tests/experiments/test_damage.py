@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import _unfinished, reproduce  # noqa: E402  (after the check)
+from experiments import reproduce  # noqa: E402  (after the check)
 from experiments.__main__ import find_experiments  # noqa: E402
-from experiments._result import CannotRun, read_result, restore_config  # noqa: E402
+from experiments._harness import unfinished  # noqa: E402  (after the check)
+from experiments._harness.result import CannotRun, read_result, restore_config  # noqa: E402
 
 MODULES = {
     name: module
@@ -62,7 +63,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in MODULES.values():
         monkeypatch.setattr(module, "run", lambda *args: {"numbers": {}, "digests": {}})
         monkeypatch.setattr(module, "ticks", lambda config: 1)
-    for module in (reproduce, _unfinished):
+    for module in (reproduce, unfinished):
         monkeypatch.setattr(module, "environment", dict)  # it asks git
     monkeypatch.setattr(MODULES["uci"], "sets", lambda config: [])
     monkeypatch.setattr(MODULES["uncertainty"], "load", lambda name, folder: None)
@@ -129,16 +130,16 @@ def test_every_stored_result_can_be_run_again(name: str) -> None:
 @pytest.mark.parametrize("name", ["char_lm", "uci"])
 def test_run_json_is_read_in_the_same_way(name: str, tmp_path: Path) -> None:
     config = MODULES[name].Config()
-    _unfinished.open_unfinished(tmp_path, name, config)
+    unfinished.open_unfinished(tmp_path, name, config)
     path = tmp_path / "unfinished" / "run.json"
-    assert not _unfinished.open_unfinished(tmp_path, name, config).new
+    assert not unfinished.open_unfinished(tmp_path, name, config).new
     whole = json.loads(path.read_text())
 
     def refused(sentence: str, **changes: Any) -> None:
         path.write_text(json.dumps(whole | changes))
         before = path.read_bytes()
         with pytest.raises(CannotRun, match=sentence):
-            _unfinished.open_unfinished(tmp_path, name, config)
+            unfinished.open_unfinished(tmp_path, name, config)
         assert path.read_bytes() == before
 
     for part in whole:

@@ -15,9 +15,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import _data, _image_sets, _sources, fetch  # noqa: E402  (after the check)
-from experiments._idx import Content, idx_bytes  # noqa: E402
-from experiments._result import CannotRun  # noqa: E402
+from experiments import fetch  # noqa: E402  (after the check)
+from experiments._data import (
+    image_sets,  # noqa: E402  (after the check)
+    images,  # noqa: E402  (after the check)
+    sources,  # noqa: E402  (after the check)
+)
+from experiments._data.idx import Content, idx_bytes  # noqa: E402
+from experiments._harness.result import CannotRun  # noqa: E402
 
 FILES = {
     "train-images-idx3-ubyte": idx_bytes(np.zeros((6, 2, 2), np.uint8)),
@@ -31,11 +36,11 @@ FILES = {
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """MNIST of six digits."""
     contents = {n: Content(hashlib.md5(raw).hexdigest(), len(raw)) for n, raw in FILES.items()}
-    kind = _image_sets.ImageSet("MNIST, small", contents)
-    monkeypatch.setitem(_image_sets.IMAGE_SETS, "mnist", kind)
+    kind = image_sets.ImageSet("MNIST, small", contents)
+    monkeypatch.setitem(image_sets.IMAGE_SETS, "mnist", kind)
 
 
-def writes(**changes: bytes) -> _sources.Source:
+def writes(**changes: bytes) -> sources.Source:
     """A source that writes the files, some of them changed."""
 
     def get(work: Path) -> Path:
@@ -43,17 +48,17 @@ def writes(**changes: bytes) -> _sources.Source:
             (work / name).write_bytes(changes.get(name.partition("-idx")[0].replace("-", "_"), raw))
         return work
 
-    return _sources.Source("a friend", get)
+    return sources.Source("a friend", get)
 
 
 def fails(work: Path) -> Path:
-    raise _sources.Unavailable("the line is dead")
+    raise sources.Unavailable("the line is dead")
 
 
-DEAD = _sources.Source("a dead line", fails)
+DEAD = sources.Source("a dead line", fails)
 
 
-def call(folder: Path, *sources: _sources.Source, monkeypatch: pytest.MonkeyPatch) -> int:
+def call(folder: Path, *sources: sources.Source, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setitem(fetch.SOURCES, "mnist", sources)
     return fetch.main(["mnist", "--data-dir", str(folder)])
 
@@ -100,14 +105,14 @@ def test_an_interrupted_call_keeps_what_it_has(
         (work / "half").write_bytes(b"half")
         raise KeyboardInterrupt
 
-    assert call(tmp_path, _sources.Source("slow", stops), monkeypatch=monkeypatch) == 130
+    assert call(tmp_path, sources.Source("slow", stops), monkeypatch=monkeypatch) == 130
     assert "What was downloaded is kept" in capsys.readouterr().err
 
     def goes_on(work: Path) -> Path:
         assert (work / "half").read_bytes() == b"half"
         return writes().get(work)
 
-    assert call(tmp_path, _sources.Source("slow", goes_on), monkeypatch=monkeypatch) == 0
+    assert call(tmp_path, sources.Source("slow", goes_on), monkeypatch=monkeypatch) == 0
     assert "Going on with what an earlier call left" in capsys.readouterr().out
     assert [p.name for p in tmp_path.iterdir()] == ["mnist"]
 
@@ -131,7 +136,7 @@ def test_two_calls_at_once_are_told(
         assert fetch.main(["mnist", "--data-dir", str(tmp_path)]) == 2
         return writes().get(work)
 
-    assert call(tmp_path, _sources.Source("slow", second), monkeypatch=monkeypatch) == 0
+    assert call(tmp_path, sources.Source("slow", second), monkeypatch=monkeypatch) == 0
     assert "is in use by scripts/run fetch mnist in process" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in (tmp_path / "mnist").iterdir()} == FILES
     assert [p.name for p in tmp_path.iterdir()] == ["mnist"]
@@ -141,9 +146,9 @@ def test_two_calls_at_once_are_told(
 def test_a_tool_that_is_missing_is_named(
     tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sources.shutil, "which", lambda name: None)
-    source = _sources.npm("a@1", "", 0) if tool == "npm" else _sources.debian("a", "")
-    with pytest.raises(_sources.Unavailable, match=f"{tool} is not installed"):
+    monkeypatch.setattr(sources.shutil, "which", lambda name: None)
+    source = sources.npm("a@1", "", 0) if tool == "npm" else sources.debian("a", "")
+    with pytest.raises(sources.Unavailable, match=f"{tool} is not installed"):
         source.get(tmp_path)
 
 
@@ -151,9 +156,9 @@ def test_a_tool_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def failed(command: Any, **options: Any) -> Any:
         return subprocess.CompletedProcess(command, 1, "", "npm error\nno network\n\n")
 
-    monkeypatch.setattr(_sources.subprocess, "run", failed)
-    with pytest.raises(_sources.Unavailable, match="npm pack failed: no network"):
-        _sources.call(["npm", "pack", "x"], tmp_path)
+    monkeypatch.setattr(sources.subprocess, "run", failed)
+    with pytest.raises(sources.Unavailable, match="npm pack failed: no network"):
+        sources.call(["npm", "pack", "x"], tmp_path)
 
 
 CONTENT = bytes(range(250)) * 4
@@ -208,8 +213,8 @@ def server() -> Iterator[str]:
 def test_a_connection_that_ends_early_is_seen_and_gone_on_with(
     name: str, server: str, tmp_path: Path
 ) -> None:
-    source = _sources.mirror(server, {name: len(CONTENT)})
-    with pytest.raises(_sources.Unavailable, match="ended after 400 of 1000 bytes, which are kept"):
+    source = sources.mirror(server, {name: len(CONTENT)})
+    with pytest.raises(sources.Unavailable, match="ended after 400 of 1000 bytes, which are kept"):
         source.get(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [f"{name}.partial"]
     assert source.get(tmp_path) == tmp_path
@@ -231,7 +236,7 @@ def test_what_an_earlier_call_left_is_used(
     name: str, left: bytes, asked: list[str | None], server: str, tmp_path: Path
 ) -> None:
     (tmp_path / f"{name}.partial").write_bytes(left)
-    _sources.download(f"{server}/{name}", tmp_path / name, len(CONTENT))
+    sources.download(f"{server}/{name}", tmp_path / name, len(CONTENT))
     assert (tmp_path / name).read_bytes() == CONTENT
     assert Files.asked == asked
 
@@ -249,22 +254,22 @@ def test_a_server_with_another_file_is_told(
     name: str, sentence: str, asked: list[str | None], server: str, tmp_path: Path
 ) -> None:
     (tmp_path / f"{name}.partial").write_bytes(CONTENT[:300])
-    with pytest.raises(_sources.Unavailable, match=sentence):
-        _sources.download(f"{server}/{name}", tmp_path / name, len(CONTENT))
+    with pytest.raises(sources.Unavailable, match=sentence):
+        sources.download(f"{server}/{name}", tmp_path / name, len(CONTENT))
     assert Files.asked == asked and not (tmp_path / name).exists()
 
 
 def test_a_server_that_sends_without_end_fills_no_disk(server: str, tmp_path: Path) -> None:
-    _sources.download(f"{server}/unsaid", tmp_path / "file", 250)
+    sources.download(f"{server}/unsaid", tmp_path / "file", 250)
     assert (tmp_path / "file").read_bytes() == CONTENT[:250]  # the checksum tells the rest
 
 
 def test_no_server_and_no_room_are_told(server: str, tmp_path: Path) -> None:
-    with pytest.raises(_sources.Unavailable, match="refused"):
-        _sources.download("http://127.0.0.1:9/file", tmp_path / "file", 1000)
+    with pytest.raises(sources.Unavailable, match="refused"):
+        sources.download("http://127.0.0.1:9/file", tmp_path / "file", 1000)
     (tmp_path / "full.partial").symlink_to("/dev/full")
-    with pytest.raises(_sources.Unavailable, match="No space left on device"):
-        _sources.download(f"{server}/file", tmp_path / "full", len(CONTENT))
+    with pytest.raises(sources.Unavailable, match="No space left on device"):
+        sources.download(f"{server}/file", tmp_path / "full", len(CONTENT))
 
 
 def archive(folder: Path, content: bytes) -> None:
@@ -277,12 +282,12 @@ def archive(folder: Path, content: bytes) -> None:
 def test_a_package_is_unpacked_to_its_known_size_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sources.shutil, "which", lambda name: name)
-    source = _sources.npm("a-1", "package", 1000)
+    monkeypatch.setattr(sources.shutil, "which", lambda name: name)
+    source = sources.npm("a-1", "package", 1000)
     archive(tmp_path, CONTENT)
     assert (source.get(tmp_path) / "file").read_bytes() == CONTENT
     archive(tmp_path, bytes(5_000_000))  # of which a thousandth is stored
-    with pytest.raises(_sources.Unavailable, match="more than the .* and was removed"):
+    with pytest.raises(sources.Unavailable, match="more than the .* and was removed"):
         source.get(tmp_path)
     assert not (tmp_path / "a-1.tgz").exists()
 
@@ -291,22 +296,22 @@ def test_a_package_is_unpacked_to_its_known_size_and_no_more(
 def test_a_damaged_package_is_removed(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sources.shutil, "which", lambda name: name)
+    monkeypatch.setattr(sources.shutil, "which", lambda name: name)
     archive(tmp_path, np.random.RandomState(0).bytes(1000))
     path = tmp_path / "a-1.tgz"
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 255
     path.write_bytes(raw[:500] if damage == "short" else raw)
-    with pytest.raises(_sources.Unavailable, match="is damaged .* and was removed"):
-        _sources.npm("a-1", "package", 1000).get(tmp_path)
+    with pytest.raises(sources.Unavailable, match="is damaged .* and was removed"):
+        sources.npm("a-1", "package", 1000).get(tmp_path)
     assert not path.exists()
 
 
 def test_a_table_of_digits_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "mnist_5k.csv.gz", "wb", compresslevel=1) as file:
-        file.write(b"0," * _data.MNIST5K_BYTES)
+        file.write(b"0," * images.MNIST5K_BYTES)
     with pytest.raises(CannotRun, match="cannot be read as MNIST 5k: it unpacks to more than"):
-        _data.load("mnist5k", str(tmp_path))
+        images.load("mnist5k", str(tmp_path))
 
 
 def test_every_mirror_is_encrypted() -> None:
@@ -318,6 +323,6 @@ def test_every_mirror_is_encrypted() -> None:
 def test_compressed_files_are_installed_uncompressed(tmp_path: Path) -> None:
     for name, raw in FILES.items():
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(raw))
-    kind = _image_sets.IMAGE_SETS["mnist"]
+    kind = image_sets.IMAGE_SETS["mnist"]
     fetch.install(kind, tmp_path, tmp_path / "verified", tmp_path / "mnist")
     assert {p.name: p.read_bytes() for p in (tmp_path / "mnist").iterdir()} == FILES

@@ -17,11 +17,20 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import _command, _data, _kept, _result, _text, concrete, sweep  # noqa: E402
+from experiments import concrete, sweep  # noqa: E402
 from experiments.__main__ import find_experiments  # noqa: E402
-from experiments._result import CannotRun  # noqa: E402
-from jaxdrop.training._lock import NAME as LOCK  # noqa: E402
-from jaxdrop.training._lock import held  # noqa: E402
+from experiments._data import (
+    images,  # noqa: E402
+    texts,  # noqa: E402
+)
+from experiments._harness import (
+    command,  # noqa: E402
+    kept,  # noqa: E402
+    result,  # noqa: E402
+)
+from experiments._harness.result import CannotRun  # noqa: E402
+from jaxdrop.training._folder_lock import NAME as LOCK  # noqa: E402
+from jaxdrop.training._folder_lock import held  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -258,9 +267,9 @@ def test_nothing_that_was_saved_is_removed_when_a_run_fails(
 def test_every_flipped_bit_and_every_swap_of_what_is_kept_is_seen(tmp_path: Path) -> None:
     one, two = tmp_path / "one.numbers", tmp_path / "two.numbers"
     found = [np.array([0.1, np.nan, -np.inf]), np.float64(2).reshape(())]
-    _kept.keep(one, found)
-    _kept.keep(two, [np.zeros(3), np.ones(())])
-    jax.tree.map(np.testing.assert_array_equal, _kept.kept(one), found)
+    kept.keep(one, found)
+    kept.keep(two, [np.zeros(3), np.ones(())])
+    jax.tree.map(np.testing.assert_array_equal, kept.kept(one), found)
     raw = one.read_bytes()
     damaged = [two.read_bytes(), b"", raw[:-1], raw + b"\0"]
     for bit in range(8 * len(raw)):
@@ -270,18 +279,18 @@ def test_every_flipped_bit_and_every_swap_of_what_is_kept_is_seen(tmp_path: Path
     for content in damaged:
         one.write_bytes(content)
         with pytest.raises(CannotRun, match="one.numbers is damaged: its checksum .* remove it"):
-            _kept.kept(one)
+            kept.kept(one)
     one.unlink()
     with pytest.raises(CannotRun, match="one.numbers cannot be read"):
-        _kept.kept(one)
+        kept.kept(one)
 
 
 def test_a_damaged_part_is_told_before_and_during_a_run(tmp_path: Path, capsys: Any) -> None:
     command = ["--out", str(tmp_path)]
     work = tmp_path / "unfinished" / "work"
-    from experiments import _unfinished
+    from experiments._harness import unfinished
 
-    _unfinished.open_unfinished(tmp_path, "concrete", concrete.Config())
+    unfinished.open_unfinished(tmp_path, "concrete", concrete.Config())
     (work / "concrete-20-0.tree").write_bytes(b"rust")
     assert concrete.main(command) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -298,15 +307,15 @@ def test_an_interrupt_that_jax_made_another_error_of_is_one(capsys: Any) -> None
         return 0
 
     before = signal.getsignal(signal.SIGTERM)
-    assert _command.politely(work) == 143
+    assert command.politely(work) == 143
     assert capsys.readouterr().err.startswith("Stopped. Nothing of this run was saved")
     assert signal.getsignal(signal.SIGTERM) is before
     with pytest.raises(RuntimeError, match="of its own"):
-        _command.politely(lambda: (_ for _ in ()).throw(RuntimeError("of its own")))
+        command.politely(lambda: (_ for _ in ()).throw(RuntimeError("of its own")))
 
 
 def test_any_file_that_fails_is_a_sentence(tmp_path: Path, capsys: Any) -> None:
-    assert _command.politely(lambda: len((tmp_path / "none").read_text())) == 2
+    assert command.politely(lambda: len((tmp_path / "none").read_text())) == 2
     assert f"{tmp_path}/none cannot be read or written (No such file" in capsys.readouterr().err
 
 
@@ -314,11 +323,11 @@ def test_data_are_read_from_folders_of_any_name(tmp_path: Path) -> None:
     odd = tmp_path / "a[1]*"
     odd.mkdir()
     (odd / "b.txt").write_text("text")
-    assert _text.load_text("python", str(odd)).tobytes() == b"text"
+    assert texts.load_text("python", str(odd)).tobytes() == b"text"
     with pytest.raises(CannotRun, match="type: scripts/run fetch mnist"):
-        _data.load("mnist", "no\0where")
+        images.load("mnist", "no\0where")
     with pytest.raises(CannotRun, match=r"has no \*.txt"):
-        _text.load_text("python", "no\0where")
+        texts.load_text("python", "no\0where")
 
 
 @pytest.mark.parametrize("name", ["result.json", "figure.png"])
@@ -326,7 +335,7 @@ def test_what_was_there_stays_when_writing_fails(name: str, tmp_path: Path) -> N
     path = tmp_path / name
     path.write_text("old")
     with pytest.raises(CannotRun, match=f"{name} cannot be written .No space"):
-        with _result.replacing(path) as partial:
+        with result.replacing(path) as partial:
             partial.write_text("half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import _data, _idx, _image_sets  # noqa: E402  (after the check)
-from experiments._result import CannotRun  # noqa: E402
+from experiments._data import (
+    idx,  # noqa: E402  (after the check)
+    image_sets,  # noqa: E402  (after the check)
+    images,  # noqa: E402  (after the check)
+)
+from experiments._harness.result import CannotRun  # noqa: E402
 
 ARRAY = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
-RAW = _idx.idx_bytes(ARRAY)
-WHOLE = _idx.Content(hashlib.md5(RAW).hexdigest(), len(RAW))
+RAW = idx.idx_bytes(ARRAY)
+WHOLE = idx.Content(hashlib.md5(RAW).hexdigest(), len(RAW))
 NAME = "train-images-idx3-ubyte"
 
 
 def test_the_examples_run() -> None:
-    result = doctest.testmod(_idx, extraglobs={"np": np})
+    result = doctest.testmod(idx, extraglobs={"np": np})
     assert result.attempted and not result.failed
 
 
@@ -28,7 +32,7 @@ def test_the_examples_run() -> None:
 def test_a_file_is_read_under_all_its_names(packed: bool, name: str, tmp_path: Path) -> None:
     content = gzip.compress(RAW) if packed else RAW
     (tmp_path / (name + ".gz" * packed)).write_bytes(content)
-    found = _idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
+    found = idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, ARRAY)
 
@@ -52,7 +56,7 @@ def test_what_cannot_be_read_is_told_with_the_way_out(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CannotRun, match=sentence):
-        _idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
+        idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -60,9 +64,9 @@ def test_no_more_is_read_than_there_should_be(packed: bool, tmp_path: Path) -> N
     endless = RAW + bytes(10_000_000)
     name, content = (NAME + ".gz", gzip.compress(endless)) if packed else (NAME, endless)
     (tmp_path / name).write_bytes(content)
-    assert len(_idx.read_bytes(tmp_path, NAME, len(RAW), "fetch")) == len(RAW) + 1
+    assert len(idx.read_bytes(tmp_path, NAME, len(RAW), "fetch")) == len(RAW) + 1
     with pytest.raises(CannotRun, match="is damaged or another file"):
-        _idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
+        idx.read_idx(tmp_path, NAME, WHOLE, "fetch")
 
 
 def test_the_folder_is_the_chosen_one_then_the_variable_then_the_cache(
@@ -70,16 +74,16 @@ def test_the_folder_is_the_chosen_one_then_the_variable_then_the_cache(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("JAXDROP_DATA", raising=False)
-    assert _image_sets.data_folder() == tmp_path / "cache" / "jaxdrop"
+    assert image_sets.data_folder() == tmp_path / "cache" / "jaxdrop"
     monkeypatch.setenv("JAXDROP_DATA", str(tmp_path / "data"))
-    assert _image_sets.data_folder() == tmp_path / "data"
-    assert _image_sets.data_folder("x") == Path("x")
+    assert image_sets.data_folder() == tmp_path / "data"
+    assert image_sets.data_folder("x") == Path("x")
     with pytest.raises(CannotRun, match=r"MNIST was looked for in .*data, and there is no such"):
-        _data.load("mnist")
+        images.load("mnist")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion", "cifar10"])
 def test_a_data_set_that_is_not_there_is_told_with_the_command(name: str, tmp_path: Path) -> None:
     where = str(tmp_path)
     with pytest.raises(CannotRun, match=f"type: scripts/run fetch {name} --data-dir {where}"):
-        _data.load(name, where)  # type: ignore[arg-type]
+        images.load(name, where)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from experiments import (  # noqa: E402  (after the check)
     reproduce,
     sparse,
 )
-from experiments._result import CannotRun  # noqa: E402
+from experiments._harness.result import CannotRun  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -92,7 +92,7 @@ def test_features_are_kept_as_bytes_and_shown_as_tiles() -> None:
 
 
 def features_tile(coded: dict[str, Any]) -> np.ndarray:
-    from experiments._features_show import grid
+    from experiments.features.report import grid
 
     return grid(coded)[:2, :2]
 

@@ -18,9 +18,12 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from experiments import _data, _idx, _image_sets, _quickstart_figure, _result, quickstart, reproduce
-from experiments._mlp import MLP, train
-from experiments._robustness import removal_gates
+from experiments import quickstart, reproduce
+from experiments._data import idx, image_sets, images
+from experiments._harness import result
+from experiments.quickstart import figure
+from experiments.quickstart.mlp import MLP, train
+from experiments.quickstart.robustness import removal_gates
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -109,7 +112,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(
     assert quickstart.main([*SMALL, "--out", str(tmp_path / "file" / "x")]) == 2
     assert "cannot be written to (Not a directory); nothing was run" in capsys.readouterr().err
     # root may write anywhere, so a read-only folder is acted out
-    monkeypatch.setattr(_result.tempfile, "TemporaryFile", deny)
+    monkeypatch.setattr(result.tempfile, "TemporaryFile", deny)
     assert quickstart.main([*SMALL, "--out", str(tmp_path / "readonly")]) == 2
     assert "cannot be written to (Permission denied)" in capsys.readouterr().err
 
@@ -138,7 +141,7 @@ def test_a_setting_without_meaning_is_told_so(
 
 
 def test_seeds_can_be_vmapped() -> None:
-    data = _data.load("digits")
+    data = images.load("digits")
     model = MLP(quickstart.ARMS["dropout"], (16,))
 
     def one(key: jax.Array) -> Any:
@@ -160,44 +163,44 @@ def test_removed_units_are_counted_and_the_mean_is_kept(share: float, removed: l
 
 
 def test_the_split_is_fixed_and_balanced() -> None:
-    data = _data.load("mnist5k")
+    data = images.load("mnist5k")
     assert data.x_train.shape == (4000, 784) and data.x_test.shape == (1000, 784)
     assert set(np.bincount(data.y_train)) == {400} and set(np.bincount(data.y_test)) == {100}
     assert data.x_train.min() == 0 and data.x_train.max() == 1
-    assert _data.data_digest(data) == read(ROOT / "results/quickstart")["digests"]["data"]
+    assert images.data_digest(data) == read(ROOT / "results/quickstart")["digests"]["data"]
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_mnist_is_read_from_a_folder_and_verified(
     packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in _image_sets.MNIST.files:
+    for name in image_sets.MNIST.files:
         n = 6 if "train" in name else 2
         if "images" in name:
             raw = struct.pack(">iiii", 2051, n, 28, 28) + bytes(range(98)) * 8 * n
         else:
             raw = struct.pack(">ii", 2049, n) + bytes(range(n))
-        content = _idx.Content(hashlib.md5(raw).hexdigest(), len(raw))
-        monkeypatch.setitem(_image_sets.MNIST.files, name, content)
+        content = idx.Content(hashlib.md5(raw).hexdigest(), len(raw))
+        monkeypatch.setitem(image_sets.MNIST.files, name, content)
         if packed:
             (tmp_path / f"{name}.gz").write_bytes(gzip.compress(raw))
         else:
             (tmp_path / name.replace("-idx", ".idx")).write_bytes(raw)
-    data = _data.load("mnist", str(tmp_path))
+    data = images.load("mnist", str(tmp_path))
     assert data.x_train.shape == (6, 784) and data.y_test.tolist() == [0, 1]
     assert data.x_train[0, 97] == np.float32(97) / np.float32(255)
     victim = next(tmp_path.iterdir())
     victim.write_bytes(victim.read_bytes()[:-9])
-    with pytest.raises(_result.CannotRun, match="cannot be read" if packed else "is damaged"):
-        _data.load("mnist", str(tmp_path))
+    with pytest.raises(result.CannotRun, match="cannot be read" if packed else "is damaged"):
+        images.load("mnist", str(tmp_path))
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
     path.write_text("old")
-    with pytest.raises(KeyError), _result.replacing(path) as partial:
+    with pytest.raises(KeyError), result.replacing(path) as partial:
         partial.write_text("half")
-        _quickstart_figure.draw({}, partial)
+        figure.draw({}, partial)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
 

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments._data import Split  # noqa: E402  (after the check)
-from experiments._feedforward import Net, forward, init, layers  # noqa: E402
-from experiments._recipe import Moment, Recipe, make_train, optimizer  # noqa: E402
+from experiments._data.images import Split  # noqa: E402  (after the check)
+from experiments._networks.feedforward import Net, forward, init, layers  # noqa: E402
+from experiments._networks.recipe import Moment, Recipe, make_train, optimizer  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 

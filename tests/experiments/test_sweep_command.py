@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments import reproduce, sweep  # noqa: E402  (after the check)
-from experiments._result import CannotRun  # noqa: E402
+from experiments._harness.result import CannotRun  # noqa: E402
 from jaxdrop.training import CheckpointError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments import averaging, data_size, tables  # noqa: E402  (after the check)
-from experiments._features_show import ratio  # noqa: E402
-from experiments._result import CannotRun  # noqa: E402
+from experiments._harness.result import CannotRun  # noqa: E402
+from experiments.features.report import ratio  # noqa: E402
 
 RESULTS = Path(__file__).parents[2] / "results"
 

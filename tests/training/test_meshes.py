@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 import jaxdrop
 import jaxdrop.nnx
 import jaxdrop.training as jt
-from experiments._char_model import RULES, CharModel, bits_per_byte
+from experiments.char_lm.model import RULES, CharModel, bits_per_byte
 from tests.training import small_run as small
 
 ROWS, BATCH, WIDTH = 64, 16, 32
@@ -194,8 +194,8 @@ def test_meshes_and_batches_that_do_not_fit_are_told_so() -> None:
 
 
 def test_a_batch_lies_on_its_devices() -> None:
+    from jaxdrop.training._dataset import Rows
     from jaxdrop.training._mesh import place_batch
-    from jaxdrop.training._rows import Rows
 
     numbers, mesh = np.arange(15, -1, -1), mesh_of((4, 2))
     batch = place_batch(Rows(mlp_data(), "data"), numbers, mesh)

@@ -1,0 +1,1 @@
+"""Data for the experiments: where they come from, and how they are read."""

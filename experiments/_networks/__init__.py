@@ -1,0 +1,1 @@
+"""The networks of the dropout paper, and how they are trained."""
