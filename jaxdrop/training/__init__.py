@@ -6,7 +6,7 @@ cut at step n and continued draws what it would have drawn. ``fit`` makes a run 
 order that is a function of (seed, epoch), checkpoints, metrics, any mesh.
 """
 
-from jaxdrop.training._checkpoints import CheckpointError as CheckpointError
+from jaxdrop.training._checkpoint_error import CheckpointError as CheckpointError
 from jaxdrop.training._checkpoints import saved_step as saved_step
 from jaxdrop.training._epoch_order import epoch_order as epoch_order
 from jaxdrop.training._fit import fit as fit

@@ -9,18 +9,15 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from jaxdrop.training._differences import differences
+from jaxdrop.training._checkpoint_error import CheckpointError
 from jaxdrop.training._fingerprint import fingerprint, linear_fingerprint
 from jaxdrop.training._folder_path import run_folder
+from jaxdrop.training._identity_file import differences
 from jaxdrop.training._mesh import path_name
 from jaxdrop.training._serialization import is_key
 from jaxdrop.training._state import TrainState
 
 S = TypeVar("S", bound=TrainState)
-
-
-class CheckpointError(RuntimeError):
-    """What is saved cannot be used, or saving failed; the text says what to do."""
 
 
 def saved_step(folder: str | Path) -> int | None:

@@ -12,7 +12,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxdrop._core.checks import check_function, check_switch
-from jaxdrop.training._checkpoints import CheckpointError, Checkpoints
+from jaxdrop.training._checkpoint_error import CheckpointError
+from jaxdrop.training._checkpoints import Checkpoints
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._dataset import Rows
 from jaxdrop.training._epoch_order import epoch_order
@@ -23,7 +24,7 @@ from jaxdrop.training._hyperparams import injected
 from jaxdrop.training._log import Log, summary_writer
 from jaxdrop.training._mesh import batch_shapes, check_mesh, keep_places, on_mesh, place_batch
 from jaxdrop.training._metrics import check_step_metrics
-from jaxdrop.training._progress_bar import step_bar
+from jaxdrop.training._progress_bar import progress_bar
 from jaxdrop.training._run_file import describe_key, open_run
 from jaxdrop.training._state import TrainState, check_state
 from jaxdrop.training._step import make_train_step
@@ -169,7 +170,7 @@ def fit(
         stack.callback(log.close)
         stop = stack.enter_context(StopSignals()) if checkpoints else StopSignals()
         if tick is None:
-            tick = stack.enter_context(step_bar(total, begin))
+            tick = stack.enter_context(progress_bar("step", total, begin))
         else:
             tick(min(begin, total))
         under_way: deque[tuple[int, dict[str, jax.Array]]] = deque()

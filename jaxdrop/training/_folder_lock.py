@@ -15,7 +15,7 @@ from typing import IO, Any
 import jax
 import numpy as np
 
-from jaxdrop.training._checkpoints import CheckpointError
+from jaxdrop.training._checkpoint_error import CheckpointError, not_writable
 
 try:
     import fcntl
@@ -61,10 +61,7 @@ def held(folder: Path, what: str, *, together: bool = True) -> Iterator[Callable
     except CheckpointError as error:
         refused = error
     except OSError as error:
-        refused = CheckpointError(
-            f"the folder {folder} cannot be written to ({error.strerror}); nothing was run. Choose "
-            "another one"
-        )
+        refused = not_writable(folder, error)
         refused.__cause__ = error
 
     def check() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxdrop.training._atomic_file import write_whole
-from jaxdrop.training._checkpoints import CheckpointError
+from jaxdrop.training._atomic_file import write_atomically
+from jaxdrop.training._checkpoint_error import CheckpointError
 from jaxdrop.training._folder_lock import still_at
 from jaxdrop.training._typed_json import Unreadable, as_type, parse_json
 
@@ -56,7 +56,7 @@ class Log:
                 return
             if wrong:
                 _set_aside(self._path, wrong, len(texts), step)
-            write_whole(self._path, b"".join(texts))
+            write_atomically(self._path, b"".join(texts))
             self._file = self._path.open("a", buffering=1, encoding="utf-8")
         except OSError as error:
             raise self._failed(error) from error
@@ -165,7 +165,7 @@ def _set_aside(path: Path, wrong: list[str], lines: int, step: int) -> None:
     kept = "there is no such file"
     if path.exists():
         number = next(n for n in itertools.count(1) if not _aside(path, n).exists())
-        write_whole(_aside(path, number), path.read_bytes())
+        write_atomically(_aside(path, number), path.read_bytes())
         kept = f"all that was there is kept in {_aside(path, number)}"
     some = "; ".join(wrong[:3] + [f"{len(wrong) - 3} more"] * (len(wrong) > 3))
     print(

@@ -1,6 +1,5 @@
 """run.json: what a folder's run depends on, so that no other run goes on from its checkpoints."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdrop.training._atomic_file import write_whole
-from jaxdrop.training._checkpoints import CheckpointError
-from jaxdrop.training._differences import differences
-from jaxdrop.training._folder_lock import NAME, refused_by_any
+from jaxdrop.training._checkpoint_error import CheckpointError, not_writable
+from jaxdrop.training._folder_lock import refused_by_any
+from jaxdrop.training._identity_file import as_json, claim, differences
 from jaxdrop.training._serialization import is_key
-from jaxdrop.training._typed_json import Unreadable, read_json
+from jaxdrop.training._typed_json import Unreadable
 
 FORMAT = 1
 
@@ -41,28 +39,22 @@ def open_run(folder: Path, facts: Mapping[str, Any], *, write: bool = True) -> N
 
 
 def _open(folder: Path, facts: Mapping[str, Any], write: bool) -> None:
-    mine: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **facts}, allow_nan=False))
-    path = folder / "run.json"
-    if path.exists():
-        _compare(path, mine)
-        return
-    # A kill before run.json was there leaves no more than these.
-    ours = (NAME, ".run.json")
-    strange = sorted(p.name for p in folder.iterdir() if not p.name.startswith(ours))
-    if not write:
-        return
-    if strange:
-        raise CheckpointError(
-            f"the folder {folder} holds {', '.join(strange[:3])} but no run.json, so it is not "
-            "known whose it is; nothing was changed. Choose an empty folder"
-        )
+    mine = as_json({"format": FORMAT, **facts})
     try:
-        write_whole(path, json.dumps(mine, indent=1, allow_nan=False).encode() + b"\n")
-    except OSError as error:
+        stored = claim(folder / "run.json", mine, write=write)
+    except Unreadable as error:
         raise CheckpointError(
-            f"the folder {folder} cannot be written to ({error.strerror}); nothing was run. Choose "
-            "another one"
+            f"{error}; nothing was changed. Choose another folder, or delete {folder} to begin "
+            "again"
         ) from error
+    except OSError as error:
+        raise not_writable(folder, error) from error
+    odd = "" if stored is None else differences(stored, mine)
+    if odd:
+        raise CheckpointError(
+            f"the run in {folder} is another one ({odd}); nothing was changed. Go on with "
+            "what it was begun with, or choose another folder"
+        )
 
 
 def describe_key(key: jax.Array) -> str:
@@ -70,19 +62,3 @@ def describe_key(key: jax.Array) -> str:
     if is_key(key):
         return f"{jax.random.key_impl(key)} {np.asarray(jax.random.key_data(key)).tolist()}"
     return f"legacy {np.asarray(key).tolist()}"
-
-
-def _compare(path: Path, mine: dict[str, Any]) -> None:
-    try:
-        stored = read_json(path, dict[str, Any])
-    except Unreadable as error:
-        raise CheckpointError(
-            f"{error}; nothing was changed. Choose another folder, or delete {path.parent} to "
-            "begin again"
-        ) from error
-    odd = differences(stored, mine)
-    if odd:
-        raise CheckpointError(
-            f"the run in {path.parent} is another one ({odd}); nothing was changed. Go on with "
-            "what it was begun with, or choose another folder"
-        )

@@ -4,8 +4,9 @@ import itertools
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import jax
@@ -28,21 +29,40 @@ class Stopped(SystemExit):
         self.step = step
 
 
+def on_stop_signals(handler: Callable[[int], None]) -> Callable[[], None]:
+    """Call ``handler(number)`` on SIGTERM and Ctrl-C; return the function that ends this.
+
+    Signals reach the main thread only; in another thread this does nothing. A signal that is
+    ignored stays so, as Ctrl-C is in what a shell runs in the background.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handled = signal.getsignal(number)
+            if handled not in (signal.SIG_IGN, None):  # None: not Python's to put back
+                before[number] = handled
+                signal.signal(number, lambda number, frame: handler(number))
+
+    def restore() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    return restore
+
+
 class StopSignals:
     """``with StopSignals() as stop``: remember a SIGTERM or Ctrl-C instead of dying of it.
 
-    A second signal has its usual effect. Signals reach the main thread only; in another thread
-    this does nothing. With several processes, jax itself watches for SIGTERM, so that all of them
-    stop after the same step although one alone may have been told.
+    A second signal has its usual effect. With several processes, jax itself watches for SIGTERM,
+    so that all of them stop after the same step although one alone may have been told.
     """
 
     number: int | None = None
 
     def __enter__(self) -> Self:
-        self._before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread() and jax.process_count() == 1:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._remember)
+        self._restore: Callable[[], None] = lambda: None
+        if jax.process_count() == 1:
+            self._restore = on_stop_signals(self._remember)
         return self
 
     def __exit__(
@@ -75,11 +95,6 @@ class StopSignals:
             )
         raise Stopped(self.number or 0, step)
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _remember(self, number: int) -> None:
         self.number = number
         self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}

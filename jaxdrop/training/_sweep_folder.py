@@ -10,9 +10,9 @@ import flax.serialization
 import jax
 import numpy as np
 
-from jaxdrop.training._atomic_file import write_whole
-from jaxdrop.training._checkpoints import CheckpointError
-from jaxdrop.training._differences import differences
+from jaxdrop.training._atomic_file import write_atomically
+from jaxdrop.training._checkpoint_error import CheckpointError
+from jaxdrop.training._identity_file import as_json, claim, differences
 from jaxdrop.training._sweep_vectorize import Way
 from jaxdrop.training._typed_json import Unreadable, as_type, read_json
 
@@ -37,8 +37,8 @@ class SweepFolder:
         self._check = check
         self._plan = b""
 
-    def stored_plan(self) -> dict[str, Any] | None:
-        """Return the plan of the sweep that the folder holds, or None if it holds none.
+    def stored_way(self) -> Way | None:
+        """Return the way in which the folder's sweep was begun, or None if it holds none.
 
         Raises:
           CheckpointError: if there is a plan that cannot be read.
@@ -47,36 +47,31 @@ class SweepFolder:
         if not path.exists():
             return None
         try:
-            return read_json(path, dict[str, Any])
+            way: Way = as_type(
+                read_json(path, dict[str, Any]).get("vectorize"), Way, str(path), "vectorize"
+            )
         except Unreadable as error:
             raise self._unreadable(error) from error
-
-    def stored_way(self) -> Way | None:
-        """Return the way in which the folder's sweep was begun, or None if it holds none.
-
-        Raises:
-          CheckpointError: as ``stored_plan``.
-        """
-        plan = self.stored_plan()
-        try:
-            path = str(self.folder / PLAN)
-            return None if plan is None else as_type(plan.get("vectorize"), Way, path, "vectorize")
-        except Unreadable as error:
-            raise self._unreadable(error) from error
+        return way
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Write the plan, or make sure that the one in the folder is the same.
 
         Raises:
           CheckpointError: if the folder belongs to another sweep, and names what differs; or if
-            it cannot be written to.
+            it cannot be read or written to.
         """
-        wanted = json.loads(json.dumps({"format": FORMAT, **plan}, allow_nan=False))
-        stored = self.stored_plan()
-        if stored is None:
-            stored = wanted
-            self._write(PLAN, json.dumps(wanted, indent=1).encode() + b"\n")
-        elif stored.get("format") != FORMAT:
+        wanted = as_json({"format": FORMAT, **plan})
+        path = self.folder / PLAN
+        self._check()
+        try:
+            stored = claim(path, wanted)
+        except Unreadable as error:
+            raise self._unreadable(error) from error
+        except OSError as error:
+            raise self._unwritten(path, error) from error
+        stored = wanted if stored is None else stored
+        if stored.get("format") != FORMAT:
             raise CheckpointError(
                 f"the sweep in {self.folder} was begun with another version of jaxdrop (format "
                 f"{stored.get('format', 1)} there, {FORMAT} here); go on with that one, choose "
@@ -134,7 +129,7 @@ class SweepFolder:
         """
         leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(results))}
         body = flax.serialization.msgpack_serialize(leaves)
-        self._write(self._path(number).name, self._checksum(number, body) + body)
+        self._write(self._path(number), self._checksum(number, body) + body)
 
     def _unreadable(self, error: Unreadable) -> CheckpointError:
         way_out = f"choose another folder, or remove {self.folder} to start afresh"
@@ -149,13 +144,16 @@ class SweepFolder:
     def _path(self, number: int) -> Path:
         return self.folder / f"chunk-{number:05d}.msgpack"
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, path: Path, content: bytes) -> None:
         self._check()
         try:
-            write_whole(self.folder / name, content)
+            write_atomically(path, content)
         except OSError as error:
-            self._check()
-            raise CheckpointError(
-                f"{self.folder / name} could not be written ({error.strerror}); what was saved "
-                "before is whole. Make room, and the same call goes on from there"
-            ) from error
+            raise self._unwritten(path, error) from error
+
+    def _unwritten(self, path: Path, error: OSError) -> CheckpointError:
+        self._check()
+        return CheckpointError(
+            f"{path} could not be written ({error.strerror}); what was saved before is whole. Make "
+            "room, and the same call goes on from there"
+        )

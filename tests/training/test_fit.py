@@ -173,8 +173,9 @@ def test_metrics_of_another_shape_are_told_so() -> None:
 
 
 def test_a_bar_shows_speed_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
-    with _fit.step_bar(10, 4) as tick:
-        tick(2)
+    with _fit.progress_bar("step", 10, 4) as tick:
+        tick()
+        tick(1)
     columns = "".join(capsys.readouterr().err.split())
     assert "6/10" in columns or columns == ""  # nothing is drawn where there is no terminal
 

@@ -21,6 +21,7 @@ import jaxdrop.training as jt
 from jaxdrop.training import _atomic_file, _checkpoints, _folder_lock
 from jaxdrop.training._fingerprint import linear_fingerprint
 from jaxdrop.training._folder_lock import held
+from jaxdrop.training._stop_signals import on_stop_signals
 from tests.training import small_run as small
 from tests.training.test_fit import kept, stop_at
 
@@ -59,6 +60,15 @@ def refused(folder: Path, sentence: str, **options: Any) -> str:
     return str(error.value)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A background shell starts its programs with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_where(
     number: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -80,20 +90,28 @@ def test_a_signal_saves_and_says_where(
     assert small.same(state, whole) and lines == expected
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
-    # A background shell starts its programs with Ctrl-C ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-
     def tick(n: int) -> None:
         if n:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            small.run(folder=tmp_path, tick=tick)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        small.run(folder=tmp_path, tick=tick)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_ignored_signal_stays_ignored_and_the_other_one_is_handled() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before, came = signal.getsignal(signal.SIGTERM), list[int]()
+    restore = on_stop_signals(came.append)
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGTERM)
+    restore()
+    assert came == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_fit_runs_in_another_thread(tmp_path: Path) -> None:

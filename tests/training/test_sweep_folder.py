@@ -305,6 +305,11 @@ def test_what_kills_leave_beside_the_chunks_is_no_obstacle(folder: Path) -> None
     ]  # fmt: skip
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    refused(tmp_path, "holds thesis.tex but no sweep.json, so it is not known whose it is")
+
+
 def test_keys_as_results_are_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"train returned typed keys; return jax.random.key_data"):
         jt.sweep(lambda key: key, {"key": jax.random.split(jax.random.key(0), 2)}, folder=tmp_path)
