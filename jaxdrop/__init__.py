@@ -18,7 +18,7 @@ from jaxdrop._functional.drop_connect import drop_connect_dense as drop_connect_
 from jaxdrop._functional.drop_path import drop_path as drop_path
 from jaxdrop._functional.drop_path import drop_path_rates as drop_path_rates
 from jaxdrop._functional.dropout import dropout as dropout
-from jaxdrop._functional.dropout import keep_mask as keep_mask
+from jaxdrop._core.mask import keep_mask as keep_mask
 from jaxdrop._functional.embedding_dropout import embedding_dropout as embedding_dropout
 from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
 from jaxdrop._functional.gaussian_dropout import gaussian_dropout as gaussian_dropout

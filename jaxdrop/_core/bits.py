@@ -10,7 +10,7 @@ from jax.interpreters import batching, mlir
 from jaxtyping import Array, Key, UInt32
 
 from jaxdrop._core.checks import check_shape
-from jaxdrop._core.index import Block, Limbs, high_index, locate, weyl_index
+from jaxdrop._core.index import Block, Limbs, block_layout, high_index, weyl_index
 from jaxdrop._core.key import check_key, key_words
 from jaxdrop._core.mix import WEYL, rounds
 from jaxdrop._core.varying import alike
@@ -50,7 +50,7 @@ def random_bits(
     True
     """
     key = check_key(key, "random_bits")
-    block, base = locate(check_shape(shape), index_offset, global_shape)
+    block, base = block_layout(check_shape(shape), index_offset, global_shape)
     return _random_bits(key, base, block)
 
 

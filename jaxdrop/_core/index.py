@@ -27,7 +27,7 @@ class Block(NamedTuple):
     wide: bool  # indices of 2**32 and more occur
 
 
-def locate(
+def block_layout(
     shape: tuple[int, ...], index_offset: Sequence[Any], global_shape: Sequence[int] | None
 ) -> tuple[Block, Limbs]:
     """Check offset and global shape; return the block and the index of its first element.

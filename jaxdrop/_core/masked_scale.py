@@ -1,6 +1,6 @@
 """The masked product as one operation of JAX: linear in x, its mask drawn anew wherever it is used.
 
-``masked_scale(x, words, law)`` is ``where(mask(words), x * factor, 0)``. Its derivative in x is
+``masked_scale(x, words, params)`` is ``where(mask(words), x * factor, 0)``. Its derivative in x is
 itself, so that differentiation keeps the words and never meets the mask: nothing of it is saved,
 hoisted out of a loop over layers, or part of a checkpoint's policy. What a compiled program may not
 do is to compute the mask once for both passes and keep it; the words of the backward pass therefore
@@ -15,21 +15,12 @@ from jax.experimental.jet import jet_rules
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxdrop._core.bits import word_bits
+from jaxdrop._core.broadcast import named_sharding, shared_sharding, spread, with_rank
 from jaxdrop._core.index import Block, Limbs
 from jaxdrop._core.keep_where import keep_where, small_number
-from jaxdrop._core.rate import Rate, all_dropped, keep_probability, scale, threshold
-from jaxdrop._core.scale import product_dtype
+from jaxdrop._core.mask import MaskParams, draw_mask, params_in_loop
+from jaxdrop._core.rate import Rate
 from jaxdrop._core.varying import alike
-
-
-class Law(NamedTuple):
-    """A rate as the loop needs it."""
-
-    cut: Any  # words below are dropped
-    full: Any  # where everything is dropped, or None for nowhere
-    factor: Any  # what is kept is multiplied by it, or None
-    prob: Any  # the keep probability of bits="key", or None
 
 
 class Form(NamedTuple):
@@ -38,92 +29,33 @@ class Form(NamedTuple):
     block: Block
     sharding: Any  # of x, with explicit mesh axes
     scaled: bool
-    key_impl: Any  # of the key that bits="key" draws with; None for the fast generator
-    tree: Any  # how base and law, the arguments after the words, are put together
-
-
-def law_of(rate: Rate, dtype: Any, by_key: bool) -> Law:
-    """Return the law of a rate; dtype None leaves what is kept as it is."""
-    factor = None if dtype is None else scale(rate, product_dtype(dtype))
-    if by_key:
-        return Law(None, None, factor, keep_probability(rate, None))
-    return Law(threshold(rate), all_dropped(rate), factor, None)
-
-
-def host_law(rate: Rate, dtype: Any, by_key: bool) -> Law | Rate:
-    """The law of a host rate, in float64; a device rate as it is, the one thing to be saved."""
-    return rate if isinstance(rate.value, jax.Array) else law_of(rate, dtype, by_key)
+    impl: Any  # of the key that bits="key" draws with; None for the fast generator
+    tree: Any  # how base and params, the arguments after the words, are put together
 
 
 def masked_scale(
     x: jax.Array,
     words: jax.Array,
     base: Limbs,
-    law: Law | Rate,
+    params: Rate | MaskParams,
     *,
     block: Block,
     scaled: bool,
-    key_impl: Any = None,
+    impl: Any = None,
 ) -> jax.Array:
     """Return ``where(mask, x * factor, 0)``, the mask drawn from words.
 
     Args:
       x: array.
-      words: of the generator; with key_impl, the data of a key of that implementation.
-      base, block: where the mask's array lies, by ``locate``.
-      law: of the rate, or a rate on the device.
+      words: of the generator; with impl, the data of a key of that implementation.
+      base, block: where the mask's array lies, by ``mask_layout``.
+      params: of the rate, by ``mask_params``.
       scaled: False leaves what is kept as it is.
-      key_impl: for bits="key".
+      impl: for bits="key".
     """
-    leaves, tree = jax.tree.flatten((base, law))
-    form = Form(block, named_sharding(x), scaled, key_impl, tree)
+    leaves, tree = jax.tree.flatten((base, params))
+    form = Form(block, named_sharding(x), scaled, impl, tree)
     return _drop_p.bind(*alike(x, words, *leaves), form=form, maps=(), again=False)
-
-
-def draw_mask(
-    words: Any,
-    base: Limbs,
-    law: Law,
-    block: Block,
-    sharding: Any = None,
-    key_impl: Any = None,
-) -> jax.Array:
-    """Draw the mask: True where an element is kept."""
-    if law.prob is not None:
-        key = jax.random.wrap_key_data(words, impl=key_impl)
-        prob = lift(law.prob, len(block.shape))
-        drawn = jax.random.bernoulli(key, p=prob, shape=block.shape)
-        return drawn if sharding is None else jax.sharding.reshard(drawn, sharding)
-    bits = word_bits(words, base, block, sharding)
-    keep = bits >= lift(law.cut, bits.ndim)
-    return keep if law.full is None else keep & ~lift(law.full, keep.ndim)
-
-
-def lift(value: Any, ndim: int) -> Any:
-    """Give an array a rank, so that it broadcasts without rank promotion."""
-    shape = jnp.shape(value)
-    return value if not shape else value.reshape((1,) * (ndim - len(shape)) + shape)
-
-
-def named_sharding(x: jax.Array) -> Any:
-    """The sharding in x's type (explicit mesh axes), which the mask has to share; else None."""
-    sharding = jax.typeof(x).sharding
-    named = not sharding.mesh.empty and any(axis is not None for axis in sharding.spec)
-    return sharding if named else None
-
-
-def spread(mask: jax.Array, shape: tuple[int, ...], sharding: Any) -> jax.Array:
-    """Repeat a mask over the dimensions that share its decisions."""
-    if mask.shape == shape:
-        return mask
-    return jax.lax.broadcast_in_dim(mask, shape, tuple(range(len(shape))), out_sharding=sharding)
-
-
-def _shrink(sharding: Any, drawn: tuple[int, ...], shape: tuple[int, ...]) -> Any:
-    if sharding is None:
-        return None
-    spec = [a if n == m else None for a, n, m in zip(sharding.spec, drawn, shape, strict=True)]
-    return sharding.update(spec=jax.sharding.PartitionSpec(*spec))
 
 
 def _compute(x: Any, words: Any, *leaves: Any, form: Form, maps: Any, again: bool) -> jax.Array:
@@ -131,12 +63,11 @@ def _compute(x: Any, words: Any, *leaves: Any, form: Form, maps: Any, again: boo
         words = jax.lax.optimization_barrier(words)
 
     def one(x: Any, words: Any, *leaves: Any) -> jax.Array:
-        base, law = jax.tree.unflatten(form.tree, leaves)
-        if isinstance(law, Rate):
-            law = law_of(law, x.dtype if form.scaled else None, form.key_impl is not None)
-        sharding = _shrink(form.sharding, form.block.shape, x.shape)
-        mask = draw_mask(words, base, law, form.block, sharding, form.key_impl)
-        factor = None if law.factor is None else lift(law.factor, x.ndim)
+        base, rate = jax.tree.unflatten(form.tree, leaves)
+        params = params_in_loop(rate, x.dtype if form.scaled else None, form.impl)
+        sharding = shared_sharding(form.sharding, form.block.shape, x.shape)
+        mask = draw_mask(words, base, params, form.block, sharding, form.impl)
+        factor = with_rank(params.scale, x.ndim)
         mask = spread(mask, x.shape, form.sharding)
         return keep_where(mask, x, factor, small_number(words))
 

@@ -5,15 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._core.broadcast import follow
-from jaxdrop._core.normal import narrow_normal, spread
+from jaxdrop._core.broadcast import broadcast_like
+from jaxdrop._core.normal import narrow_normal, narrow_scale
 
 
 def scaled_noise(key: Any, x: jax.Array, std: Any) -> jax.Array:
     """``std z`` for every element of x."""
     wide = noise_dtype(x)
-    factor = jnp.asarray(std, wide) * spread(wide)
-    return follow(narrow_normal(key, x.shape, wide), x) * follow(factor, x)
+    factor = jnp.asarray(std, wide) * narrow_scale(wide)
+    return broadcast_like(narrow_normal(key, x.shape, wide), x) * broadcast_like(factor, x)
 
 
 def noise_dtype(x: jax.Array) -> Any:

@@ -53,19 +53,19 @@ def standard_normal(
     """
     bits = random_bits(key, shape, index_offset=index_offset, global_shape=global_shape)
     wide = jnp.float64 if jnp.dtype(dtype) == jnp.float64 else jnp.float32
-    return (_of_words(bits, wide) * spread(wide)).astype(dtype)
+    return (_of_words(bits, wide) * narrow_scale(wide)).astype(dtype)
 
 
 def narrow_normal(key: AnyKey, shape: Sequence[int], dtype: Any) -> Float[Array, "..."]:
-    """Draw ``standard_normal`` divided by ``spread(dtype)``, in float32 or float64.
+    """Draw ``standard_normal`` divided by ``narrow_scale(dtype)``, in float32 or float64.
 
-    What multiplies the noise by a number of its own multiplies that number by the spread first, and
+    What multiplies the noise by a number of its own multiplies that number by that first, and
     saves an operation per element.
     """
     return _of_words(random_bits(key, shape), dtype)
 
 
-def spread(dtype: Any) -> Any:
+def narrow_scale(dtype: Any) -> Any:
     """Return the standard deviation of a standard normal number over that of a narrow one."""
     return np.float64(np.sqrt(2.0)) if dtype == jnp.float64 else np.float32(_SCALE / _ONE**2)
 

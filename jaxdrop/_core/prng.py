@@ -9,7 +9,7 @@ import numpy as np
 from jax.extend import random as jex_random
 
 from jaxdrop._core.bits import word_bits
-from jaxdrop._core.index import locate
+from jaxdrop._core.index import block_layout
 from jaxdrop._core.key import data_words
 
 
@@ -17,10 +17,10 @@ def _bits(data: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.Array:
     """Bits for ``jax.random``: the top ``bit_width`` of the element's word, or two words for 64."""
     words = data_words(data)
     if bit_width == 64:
-        block, base = locate((*shape, 2), (), None)
+        block, base = block_layout((*shape, 2), (), None)
         both = word_bits(words, base, block).astype(jnp.uint64)
         return both[..., 0] << np.uint64(32) | both[..., 1]
-    block, base = locate(shape, (), None)
+    block, base = block_layout(shape, (), None)
     bits = word_bits(words, base, block)
     if bit_width == 32:
         return bits

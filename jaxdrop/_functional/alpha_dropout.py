@@ -9,15 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like, shared_shape
 from jaxdrop._core.checks import check_dims, check_real_input
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
-from jaxdrop._core.masked_scale import host_law
+from jaxdrop._core.mask import mask_in_jit, mask_params
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
 from jaxdrop._core.scale import product_dtype
-from jaxdrop._functional.dropout import mask_of
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -76,29 +75,29 @@ def drop_to_saturation(
     key: Any, x: jax.Array, rate: Any, shared: set[int], deterministic: Any, caller: str
 ) -> jax.Array:
     checked = check_rate(rate)
-    check_rate_shape(checked, tuple(1 if d in shared else n for d, n in enumerate(x.shape)))
+    check_rate_shape(checked, shared_shape(x.shape, shared))
     key, test_mode = resolve(key, checked, deterministic, caller)
     if test_mode is True:
         return x
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
-    law = host_law(checked, None, False)
-    y = _saturate(key, x, law, _affine(checked, product_dtype(x.dtype)), tuple(sorted(shared)))
+    params = mask_params(checked)
+    y = _saturate(key, x, params, _affine(checked, product_dtype(x.dtype)), tuple(sorted(shared)))
     return choose(test_mode, x, y)
 
 
 @functools.partial(jax.jit, static_argnames="shared", inline=True)
 def _saturate(
-    key: Any, x: jax.Array, law: Any, constants: tuple[Any, Any, Any], shared: tuple[int, ...]
+    key: Any, x: jax.Array, params: Any, constants: tuple[Any, Any, Any], shared: tuple[int, ...]
 ) -> jax.Array:
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def masked(key: Any, x: jax.Array, law: Any, a: Any, b: Any, dropped: Any) -> jax.Array:
-        a, b, dropped = (follow(c, x) for c in (a, b, dropped))
-        keep = follow(mask_of(key, law, x.shape, shared), x)
+    def masked(key: Any, x: jax.Array, params: Any, a: Any, b: Any, dropped: Any) -> jax.Array:
+        a, b, dropped = (broadcast_like(c, x) for c in (a, b, dropped))
+        keep = broadcast_like(mask_in_jit(key, params, x.shape, shared), x)
         wide = keep_where(keep, x.astype(a.dtype), a) + jnp.where(keep, b, dropped)
         return wide.astype(x.dtype)
 
-    return masked(key, x, law, *constants)
+    return masked(key, x, params, *constants)
 
 
 def _affine(rate: Rate, dtype: Any) -> tuple[Any, Any, Any]:

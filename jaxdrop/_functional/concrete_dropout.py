@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from jaxdrop._core.bits import random_bits
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like, shared_shape, with_rank
 from jaxdrop._core.checks import (
     check_count,
     check_dims,
@@ -20,7 +20,6 @@ from jaxdrop._core.checks import (
     check_real_input,
 )
 from jaxdrop._core.key import AnyKey
-from jaxdrop._core.masked_scale import lift
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape
 from jaxdrop._core.scale import scaled
@@ -88,7 +87,7 @@ def concrete_dropout(
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
     p = _differentiable(rate)
-    drawn = tuple(1 if d in shared else n for d, n in enumerate(x.shape))
+    drawn = shared_shape(x.shape, shared)
     check_rate_shape(checked, drawn)
     return choose(test_mode, x, _smooth(key, x, p, drawn, temperature))
 
@@ -100,10 +99,10 @@ def _smooth(
     # Only the key is kept: logistic noise and mask are computed again in the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def smooth(key: Any, x: jax.Array, p: jax.Array) -> jax.Array:
-        p = lift(p, x.ndim)
+        p = with_rank(p, x.ndim)
         scale = jnp.where(p < _MOST, 1 / (1 - p), 0)  # a traced rate of 1 keeps nothing
         kept = (1 - _dropped(p, random_bits(key, drawn), temperature)) * scale
-        return scaled(x, follow(kept, x))
+        return scaled(x, broadcast_like(kept, x))
 
     return smooth(key, x, p)
 

@@ -11,13 +11,13 @@ from jaxtyping import Array, Inexact
 
 from jaxdrop._core.axes import check_layout, check_sides
 from jaxdrop._core.bits import random_bits
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.index import times
 from jaxdrop._core.key import AnyKey
-from jaxdrop._core.masked_scale import host_law, law_of
+from jaxdrop._core.mask import is_kept, mask_params
 from jaxdrop._core.mode import choose, resolve
-from jaxdrop._core.rate import Rate, check_rate
+from jaxdrop._core.rate import check_rate
 
 
 def cutout(
@@ -78,30 +78,26 @@ def cutout(
     if test_mode is True or x.size == 0:
         return x
     blocks = tuple(zip(spatial, sides, strict=True))
-    return choose(test_mode, x, _cut(key, x, host_law(checked, None, False), batch, blocks))
+    return choose(test_mode, x, _cut(key, x, mask_params(checked), batch, blocks))
 
 
 @functools.partial(jax.jit, static_argnames=("batch", "blocks"), inline=True)
 def _cut(
-    key: Any, x: jax.Array, law: Any, batch: int | None, blocks: tuple[tuple[int, int], ...]
+    key: Any, x: jax.Array, params: Any, batch: int | None, blocks: tuple[tuple[int, int], ...]
 ) -> jax.Array:
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def cut(key: Any, x: jax.Array, law: Any) -> jax.Array:
-        if isinstance(law, Rate):
-            law = law_of(law, None, False)
+    def cut(key: Any, x: jax.Array, params: Any) -> jax.Array:
         examples = tuple(n if d == batch else 1 for d, n in enumerate(x.shape))
         words = random_bits(key, (*examples, len(blocks) + 1))
-        inside = words[..., -1] < law.cut
-        if law.full is not None:
-            inside = inside | law.full
+        inside = ~is_kept(words[..., -1], params)
         for j, (d, side) in enumerate(blocks):
             start = _below(words[..., j], x.shape[d]) - np.int32(side // 2)
             line = tuple(n if e == d else 1 for e, n in enumerate(x.shape))
             at = jax.lax.broadcasted_iota(jnp.int32, line, d)
             inside = inside & (at >= start) & (at < start + np.int32(side))
-        return jnp.where(follow(inside, x), jnp.zeros((), x.dtype), x)
+        return jnp.where(broadcast_like(inside, x), jnp.zeros((), x.dtype), x)
 
-    return cut(key, x, law)
+    return cut(key, x, params)
 
 
 def _below(words: jax.Array, n: int) -> jax.Array:

@@ -11,14 +11,13 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from jaxdrop._core.axes import check_layout, check_sides
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_broadcast, check_input, check_switch
 from jaxdrop._core.key import AnyKey
-from jaxdrop._core.masked_scale import host_law
+from jaxdrop._core.mask import mask_in_jit, mask_params
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import Rate, check_rate, scale
 from jaxdrop._core.scale import product_dtype, scaled
-from jaxdrop._functional.dropout import mask_of
 
 
 def drop_block(
@@ -87,16 +86,16 @@ def drop_block(
         return x
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
-    law = host_law(Rate(_seed_rate(checked, math.prod(sides))), None, False)
+    params = mask_params(Rate(_seed_rate(checked, math.prod(sides))))
     factor = scale(checked, product_dtype(x.dtype))
-    return choose(test_mode, x, _masked(key, x, law, factor, tuple(block.items()), shared))
+    return choose(test_mode, x, _masked(key, x, params, factor, tuple(block.items()), shared))
 
 
 @functools.partial(jax.jit, static_argnames=("blocks", "shared"), inline=True)
 def _masked(
     key: Any,
     x: jax.Array,
-    law: Any,
+    params: Any,
     factor: Any,
     blocks: tuple[tuple[int, int], ...],
     shared: tuple[int, ...],
@@ -105,14 +104,16 @@ def _masked(
 
     # prevent_cse=False lets XLA fuse the recomputed mask into the backward loop.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def masked(key: Any, x: jax.Array, law: Any, factor: Any) -> jax.Array:
+    def masked(key: Any, x: jax.Array, params: Any, factor: Any) -> jax.Array:
         grown = tuple(n + sides.get(d, 1) - 1 for d, n in enumerate(x.shape))
-        keep = mask_of(key, law, grown, shared)
+        keep = mask_in_jit(key, params, grown, shared)
         for d, side in blocks:
             keep = _all_along(keep, d, side)
-        return jnp.where(follow(keep, x), scaled(x, follow(factor, x)), jnp.zeros((), x.dtype))
+        return jnp.where(
+            broadcast_like(keep, x), scaled(x, broadcast_like(factor, x)), jnp.zeros((), x.dtype)
+        )
 
-    return masked(key, x, law, factor)
+    return masked(key, x, params, factor)
 
 
 def _all_along(keep: jax.Array, d: int, side: int) -> jax.Array:

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.broadcast import named_sharding
 from jaxdrop._core.checks import check_count, check_input, check_switch
-from jaxdrop._core.index import Limbs, add, check_offsets, locate, times
+from jaxdrop._core.index import Limbs, add, block_layout, check_offsets, times
 from jaxdrop._core.key import AnyKey, key_words
-from jaxdrop._core.masked_scale import host_law, masked_scale, named_sharding
+from jaxdrop._core.mask import mask_params
+from jaxdrop._core.masked_scale import masked_scale
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape
 from jaxdrop._functional.dropout import dropout
@@ -136,15 +138,15 @@ def drop_connect_dense(
         return jnp.matmul(x, kernel)
     if not per_example:
         return jnp.matmul(x, dropout(key, kernel, rate, deterministic=test_mode))
-    block, base = locate((rows, *kernel.shape), offsets, None)
-    law = host_law(checked, kernel.dtype, False)
-    y = _each(key, x, base, kernel, law, block.wide, min(chunk, rows))
+    block, base = block_layout((rows, *kernel.shape), offsets, None)
+    params = mask_params(checked, kernel.dtype)
+    y = _each(key, x, base, kernel, params, block.wide, min(chunk, rows))
     return y if test_mode is False else choose(test_mode, jnp.matmul(x, kernel), y)
 
 
 @functools.partial(jax.jit, static_argnames=("wide", "chunk"), inline=True)
 def _each(
-    key: Any, x: jax.Array, base: Limbs, kernel: jax.Array, law: Any, wide: bool, chunk: int
+    key: Any, x: jax.Array, base: Limbs, kernel: jax.Array, params: Any, wide: bool, chunk: int
 ) -> jax.Array:
     """Multiply every row of x by its own masked kernel."""
     leading = x.shape[:-1]
@@ -156,7 +158,7 @@ def _each(
     words = key_words(key)
     sharding = named_sharding(x)
     if sharding is None or all(axis is None for axis in sharding.spec[:-1]):
-        return loop(words, x, starts, kernel, law)
+        return loop(words, x, starts, kernel, params)
     # A loop cannot run over rows that are spread over devices: each device loops over its own.
     spread = PartitionSpec(*sharding.spec[:-1])
     names = {name for axes in spread for name in _names(axes)}
@@ -166,9 +168,9 @@ def _each(
         kept = (None if names & _names(axes) else axes for axes in split.spec)
         kernel = jax.sharding.reshard(kernel, split.update(spec=PartitionSpec(*kept)))
 
-    def local(words: Any, x: jax.Array, starts: Limbs, kernel: jax.Array, law: Any) -> Any:
+    def local(words: Any, x: jax.Array, starts: Limbs, kernel: jax.Array, params: Any) -> Any:
         # Here and not in the loop: the kernel's gradient is then summed over devices only once.
-        return loop(words, x, starts, jax.lax.pcast(kernel, tuple(names), to="varying"), law)
+        return loop(words, x, starts, jax.lax.pcast(kernel, tuple(names), to="varying"), params)
 
     whole = PartitionSpec()
     return jax.shard_map(
@@ -177,7 +179,7 @@ def _each(
         in_specs=(whole, spread, spread, whole, whole),
         out_specs=spread,
         axis_names=names,
-    )(words, x, starts, kernel, law)
+    )(words, x, starts, kernel, params)
 
 
 def _names(axes: Any) -> set[str]:
@@ -190,15 +192,15 @@ def _loop(
     x: jax.Array,
     starts: Limbs,
     kernel: jax.Array,
-    law: Any,
+    params: Any,
     wide: bool,
     chunk: int,
 ) -> jax.Array:
     # Without the checkpoint, the backward pass would keep every example's masked kernel.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def one(words: Any, kernel: jax.Array, row: jax.Array, base: Limbs) -> jax.Array:
-        block = locate((1, *kernel.shape), (), None)[0]._replace(wide=wide)
-        masked = masked_scale(kernel[None], words, base, law, block=block, scaled=True)
+        block = block_layout((1, *kernel.shape), (), None)[0]._replace(wide=wide)
+        masked = masked_scale(kernel[None], words, base, params, block=block, scaled=True)
         return jnp.matmul(row, masked[0])
 
     y = jax.lax.map(

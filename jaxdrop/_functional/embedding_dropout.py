@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Integer
 
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import array_of, check_input, known_values
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
-from jaxdrop._core.masked_scale import host_law
+from jaxdrop._core.mask import mask_in_jit, mask_params
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape, scale
 from jaxdrop._core.scale import product_dtype
-from jaxdrop._functional.dropout import dropout, mask_of
+from jaxdrop._functional.dropout import dropout
 
 
 def embedding_dropout(
@@ -84,18 +84,18 @@ def embedding_dropout(
         return _rows(table, ids)
     # One bool and one factor for each word stand for a table that is never made.
     factor = jnp.broadcast_to(scale(checked, product_dtype(table.dtype)), words)
-    y = _read(key, table, ids, host_law(checked, None, False), factor)
+    y = _read(key, table, ids, mask_params(checked), factor)
     return y if test_mode is False else choose(test_mode, _rows(table, ids), y)
 
 
 @functools.partial(jax.jit, inline=True)
 @functools.partial(jax.checkpoint, prevent_cse=False)
-def _read(key: Any, table: jax.Array, ids: jax.Array, law: Any, factor: jax.Array) -> jax.Array:
+def _read(key: Any, table: jax.Array, ids: jax.Array, params: Any, factor: jax.Array) -> jax.Array:
     """Look up rows of words that are kept, each times the factor of its word."""
     rows = _rows(table, ids)
-    mask = mask_of(key, law, factor.shape)
+    mask = mask_in_jit(key, params, factor.shape)
     kept, scaled = (_rows(column, ids) for column in (mask, factor))
-    return keep_where(follow(kept, rows), rows, follow(scaled, rows))
+    return keep_where(broadcast_like(kept, rows), rows, broadcast_like(scaled, rows))
 
 
 def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mode import choose, resolve
@@ -70,7 +70,7 @@ def gaussian_dropout(
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def multiply_noise(key: Any, x: jax.Array, center: Any, std: Any) -> jax.Array:
     """``x (center + std z)``; the backward pass draws z again instead of storing it."""
-    middle = follow(jnp.asarray(center, noise_dtype(x)), x)
+    middle = broadcast_like(jnp.asarray(center, noise_dtype(x)), x)
     return scaled(x, scaled_noise(key, x, std) + middle)
 
 

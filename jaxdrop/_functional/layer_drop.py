@@ -9,10 +9,10 @@ from jaxtyping import Array, Inexact
 
 from jaxdrop._core.checks import check_function, check_input
 from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mask import keep_mask
 from jaxdrop._core.mode import resolve
 from jaxdrop._core.rate import check_rate
 from jaxdrop._core.varying import alike, varies_over
-from jaxdrop._functional.dropout import keep_mask
 
 
 def layer_drop(

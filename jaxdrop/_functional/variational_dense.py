@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_deterministic, check_function, check_real_input
 from jaxdrop._core.key import AnyKey, check_key
 from jaxdrop._core.noise import noise_dtype
@@ -142,5 +142,5 @@ def sample(
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def add_noise(key: Any, mean: jax.Array, deviation: jax.Array) -> jax.Array:
     """``mean + deviation e``; the backward pass draws e again instead of storing it."""
-    noise = follow(standard_normal(key, mean.shape, deviation.dtype), mean)
+    noise = broadcast_like(standard_normal(key, mean.shape, deviation.dtype), mean)
     return (mean.astype(noise.dtype) + deviation * noise).astype(mean.dtype)

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer
 
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_integer, check_sequence
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mask import keep_mask
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape
-from jaxdrop._functional.dropout import keep_mask
 from jaxdrop._functional.embedding_dropout import check_ids
 
 
@@ -68,7 +68,7 @@ def word_dropout(
     kept = keep_mask(key, tokens.shape, rate)
     for token in kept_tokens:
         kept = kept | (tokens == token)
-    kept = follow(kept, tokens)
+    kept = broadcast_like(kept, tokens)
     instead = jnp.where(kept, jnp.zeros((), tokens.dtype), instead)
     return choose(test_mode, tokens, keep_where(kept, tokens) + instead)
 

@@ -8,15 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.broadcast import follow
+from jaxdrop._core.broadcast import broadcast_like, shared_shape, with_rank
 from jaxdrop._core.checks import check_dims, check_input
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
-from jaxdrop._core.masked_scale import host_law, lift
+from jaxdrop._core.mask import mask_in_jit, mask_params
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape, keep_probability
 from jaxdrop._core.scale import product_dtype
-from jaxdrop._functional.dropout import mask_of
 
 
 def zoneout(
@@ -68,11 +67,11 @@ def zoneout(
             "unit, so they have to agree"
         )
     checked, shared = check_rate(rate), check_dims(broadcast_dims, x.ndim)
-    check_rate_shape(checked, tuple(1 if d in shared else n for d, n in enumerate(x.shape)))
+    check_rate_shape(checked, shared_shape(x.shape, shared))
     key, test_mode = resolve(key, checked, deterministic, "zoneout")
     if checked.never:
         return x
-    kept = lift(jnp.asarray(keep_probability(checked, product_dtype(x.dtype))), x.ndim)
+    kept = with_rank(jnp.asarray(keep_probability(checked, product_dtype(x.dtype))), x.ndim)
 
     def expected() -> jax.Array:
         new, old = (a.astype(kept.dtype) for a in (x, previous))
@@ -80,18 +79,18 @@ def zoneout(
 
     if test_mode is True:
         return expected()
-    y = _take(key, x, previous, host_law(checked, None, False), tuple(sorted(shared)))
+    y = _take(key, x, previous, mask_params(checked), tuple(sorted(shared)))
     return y if test_mode is False else choose(test_mode, expected(), y)
 
 
 @functools.partial(jax.jit, static_argnames="shared", inline=True)
 def _take(
-    key: Any, x: jax.Array, previous: jax.Array, law: Any, shared: tuple[int, ...]
+    key: Any, x: jax.Array, previous: jax.Array, params: Any, shared: tuple[int, ...]
 ) -> jax.Array:
     # Under lax.scan, plain code would store one mask per time step for the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def take(key: Any, x: jax.Array, previous: jax.Array, law: Any) -> jax.Array:
-        mask = follow(mask_of(key, law, x.shape, shared), x)
+    def take(key: Any, x: jax.Array, previous: jax.Array, params: Any) -> jax.Array:
+        mask = broadcast_like(mask_in_jit(key, params, x.shape, shared), x)
         return keep_where(mask, x) + keep_where(~mask, previous)
 
-    return take(key, x, previous, law)
+    return take(key, x, previous, params)

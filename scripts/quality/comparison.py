@@ -72,7 +72,7 @@ def _write(path: pathlib.Path, command: str, versions: dict[str, str], rows: Any
 
 def time_over_copy(shape: tuple[int, ...]) -> dict[str, float]:
     """Median time of dropout with each mix, divided by that of a copy."""
-    block, base = index.locate(shape, (), None)
+    block, base = index.block_layout(shape, (), None)
     scale = np.float32(1 / 0.9)
 
     def dropout(mix: Mix) -> Callable[..., jax.Array]:

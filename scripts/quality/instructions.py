@@ -31,7 +31,7 @@ SCALE = np.float32(1 / 0.9)
 
 def dropout(mix: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """Return dropout at rate 0.1 with this mix, as a function of key words and x."""
-    block, base = index.locate(SHAPE, (), None)
+    block, base = index.block_layout(SHAPE, (), None)
 
     def apply(words: jax.Array, x: jax.Array) -> jax.Array:
         bits = mix(index.weyl_index(block, base, 1), None, words)

@@ -17,7 +17,7 @@ KEY = jax.random.key(9)
 
 def numbers(shape, offset=(), whole=None):
     """The index as numpy counts it, from the limbs."""
-    block, base = index.locate(shape, offset, whole)
+    block, base = index.block_layout(shape, offset, whole)
     low = np.asarray(index.weyl_index(block, base, 1)).astype(object)
     high = index.high_index(block, base)
     return low if high is None else low + np.asarray(high).astype(object) * 2**32
@@ -58,7 +58,7 @@ def test_every_block_knows_its_indices(block, kind):
 def test_traced_offsets_are_exact_whatever_their_dtype(dtype, x64):
     top = min(2**48, int(np.iinfo(dtype).max) - 3)
     columns = 1000
-    place = jax.jit(lambda row: index.locate((2, columns), (row,), None)[1])
+    place = jax.jit(lambda row: index.block_layout((2, columns), (row,), None)[1])
     for row in (0, 1, top // 3, top):
         low, high = place(np.asarray(row, dtype))
         assert int(low) + int(high) * 2**32 == row * columns

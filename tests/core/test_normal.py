@@ -8,7 +8,7 @@ from scipy import special, stats
 
 from jaxdrop import random_bits
 from jaxdrop._core import normal
-from jaxdrop._core.normal import _of_words, spread, standard_normal
+from jaxdrop._core.normal import _of_words, narrow_scale, standard_normal
 from scripts import normal_fit
 
 KEY = jax.random.key(1809)
@@ -48,7 +48,7 @@ def exact(signed):
 
 def of_signed(signed):
     """What the library makes of words, in float32."""
-    return _of_words(jnp.asarray(signed, jnp.int32).view(jnp.uint32), jnp.float32) * spread(
+    return _of_words(jnp.asarray(signed, jnp.int32).view(jnp.uint32), jnp.float32) * narrow_scale(
         jnp.float32
     )
 
@@ -143,7 +143,7 @@ def as_compiled(signed, fused):
     quartic = multiply_add(w, w, square)
     for c in rest:
         quartic = multiply_add(quartic, w, c)
-    return u * np.sqrt(quartic) * spread(jnp.float32)
+    return u * np.sqrt(quartic) * narrow_scale(jnp.float32)
 
 
 def check_near(z, other):
