@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from jaxdrop._core.key import AnyKey
-from jaxdrop.mc._draws import Plan, divided, in_chunks, one_draw, prepare
+from jaxdrop.mc._sampling_plan import Plan, divided, in_chunks, one_draw, prepare
 
 
 def mc_predict(

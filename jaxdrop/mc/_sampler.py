@@ -8,9 +8,9 @@ import jax
 from flax import linen as nn
 from flax import nnx
 
-from jaxdrop.mc._inputs import arguments, named, takes_any_name
-from jaxdrop.surgery._find import find_dropouts
-from jaxdrop.surgery._force import force_dropout, force_nnx
+from jaxdrop.mc._call_arguments import arguments, named, takes_any_name
+from jaxdrop.surgery._find_dropouts import find_dropouts
+from jaxdrop.surgery._force_dropout import force_dropout, force_nnx
 
 
 def sampler(model: Any, variables: Any = None, **options: Any) -> Callable[[Any, Any], Any]:

@@ -6,8 +6,8 @@ within a context: ``replaced``, ``inserted``. ``listing`` and ``table`` look at 
 """
 
 from jaxdrop.nnx._rate import DropRate as DropRate
-from jaxdrop.surgery._find import find_dropouts as find_dropouts
-from jaxdrop.surgery._force import force_dropout as force_dropout
+from jaxdrop.surgery._find_dropouts import find_dropouts as find_dropouts
+from jaxdrop.surgery._force_dropout import force_dropout as force_dropout
 from jaxdrop.surgery._insert import insert as insert
 from jaxdrop.surgery._linen import inserted as inserted
 from jaxdrop.surgery._linen import replaced as replaced

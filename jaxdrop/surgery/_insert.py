@@ -7,13 +7,13 @@ from flax import nnx
 
 from jaxdrop._core.rate import check_rate
 from jaxdrop.nnx import Dropout
-from jaxdrop.surgery._chosen import nothing_chosen
-from jaxdrop.surgery._find import Where, check_where
-from jaxdrop.surgery._first import change_first
+from jaxdrop.surgery._find_dropouts import Where, check_where
+from jaxdrop.surgery._first_argument import change_first
 from jaxdrop.surgery._kinds import is_layer, kind_of
-from jaxdrop.surgery._made_class import made_class
-from jaxdrop.surgery._stack import stack_of_streams
+from jaxdrop.surgery._layer_stack import stack_of_streams
+from jaxdrop.surgery._picklable_subclass import made_class
 from jaxdrop.surgery._undo import Undo
+from jaxdrop.surgery._where import nothing_chosen
 
 
 def insert(

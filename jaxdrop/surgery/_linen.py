@@ -15,11 +15,11 @@ from jaxdrop._flax.dropout import apply_dropout
 from jaxdrop._functional.dropout import Bits, dropout
 from jaxdrop.linen._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention
-from jaxdrop.surgery._chosen import nothing_chosen
-from jaxdrop.surgery._find import Path, Where, check_where, everywhere
-from jaxdrop.surgery._first import change_first
-from jaxdrop.surgery._interposed import inner_call, interceptors
+from jaxdrop.surgery._find_dropouts import Path, Where, check_where, everywhere
+from jaxdrop.surgery._first_argument import change_first
+from jaxdrop.surgery._interceptors import inner_call, interceptors
 from jaxdrop.surgery._kinds import is_attention, is_dropout, is_layer, kind_of, rate_name
+from jaxdrop.surgery._where import nothing_chosen
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from flax import nnx
 from flax.core import DenyList
 from rich.table import Table
 
-from jaxdrop.surgery._downstream import mark, reached
-from jaxdrop.surgery._find import Path, find_dropouts
+from jaxdrop.surgery._downstream_params import mark, reached
+from jaxdrop.surgery._find_dropouts import Path, find_dropouts
 from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_of
 from jaxdrop.surgery._linen import is_replaced
 

@@ -11,11 +11,11 @@ from jaxdrop._core.rate import check_rate
 from jaxdrop.nnx import Cutout, LayerDrop, PatchDropout
 from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.nnx._rate import DropRate, in_variable
-from jaxdrop.surgery._chosen import nothing_chosen
-from jaxdrop.surgery._find import Path, Where, choose_dropouts, everywhere
+from jaxdrop.surgery._find_dropouts import Path, Where, choose_dropouts, everywhere
 from jaxdrop.surgery._kinds import is_attention, kind_of, rate_name
-from jaxdrop.surgery._stack import stack_of
+from jaxdrop.surgery._layer_stack import stack_of
 from jaxdrop.surgery._undo import Undo
+from jaxdrop.surgery._where import nothing_chosen
 
 _ONE_NUMBER = (Cutout, LayerDrop)
 

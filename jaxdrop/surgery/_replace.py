@@ -9,7 +9,7 @@ from jaxdrop._functional.dropout import Bits
 from jaxdrop.nnx import Dropout
 from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention
-from jaxdrop.surgery._find import Where, choose_dropouts, everywhere
+from jaxdrop.surgery._find_dropouts import Where, choose_dropouts, everywhere
 from jaxdrop.surgery._kinds import is_attention
 from jaxdrop.surgery._undo import Undo
 

@@ -18,7 +18,9 @@ Traceback (most recent call last):
 AssertionError: the mask of shape (64, 256) keeps ... of 16384 elements, expected 9830.4 ...
 """
 
-from jaxdrop.testing._eval import assert_deterministic_eval as assert_deterministic_eval
+from jaxdrop.testing._deterministic_eval import (
+    assert_deterministic_eval as assert_deterministic_eval,
+)
 from jaxdrop.testing._gradient import assert_gradient_uses_mask as assert_gradient_uses_mask
 from jaxdrop.testing._mask import assert_independent_masks as assert_independent_masks
 from jaxdrop.testing._mask import assert_mask_rate as assert_mask_rate

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxdrop._core.checks import check_function
 from jaxdrop._core.key import check_key
-from jaxdrop.testing._input import check_key_first, check_nonzero, key_first
+from jaxdrop.testing._arguments import check_key_first, check_nonzero, key_first
 
 
 def assert_gradient_uses_mask(

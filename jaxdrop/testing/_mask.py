@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool
 
 from jaxdrop._core.checks import array_of
 from jaxdrop._core.rate import check_rate
-from jaxdrop.testing._law import binomial_p_value, check_false_alarm, in_words, overlap_p_value
+from jaxdrop.testing._p_values import binomial_p_value, check_false_alarm, in_words, overlap_p_value
 
 
 def assert_mask_rate(mask: Bool[Array, "..."], rate: float, *, false_alarm: float = 1e-6) -> None:

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from jaxdrop._core.checks import check_count, check_function, check_number, check_sequence
 from jaxdrop._core.key import check_key, typed
-from jaxdrop.testing._input import check_key_first, check_nonzero, key_first
-from jaxdrop.testing._law import binomial_p_value, check_false_alarm, in_words
+from jaxdrop.testing._arguments import check_key_first, check_nonzero, key_first
+from jaxdrop.testing._p_values import binomial_p_value, check_false_alarm, in_words
 
 
 def assert_mean_preserved(

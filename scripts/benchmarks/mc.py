@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxdrop import mc, surgery
-from jaxdrop.mc._draws import prepare
 from jaxdrop.mc._predict import _predict
+from jaxdrop.mc._sampling_plan import prepare
 
 CASES = ((512, 128), (1024, 128), (1024, 32))  # units, batch
 

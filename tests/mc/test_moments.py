@@ -10,8 +10,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxdrop
 from jaxdrop import mc
-from jaxdrop.mc._draws import Plan
 from jaxdrop.mc._moments import _moments
+from jaxdrop.mc._sampling_plan import Plan
 
 X = np.linspace(0.5, 2, 24, dtype=np.float32).reshape(4, 6)
 

@@ -13,8 +13,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxdrop
 from jaxdrop import mc
-from jaxdrop.mc._draws import Plan
 from jaxdrop.mc._predict import _predict
+from jaxdrop.mc._sampling_plan import Plan
 
 W = np.random.RandomState(0).standard_normal((2, 12, 12)).astype(np.float32)
 X = np.random.RandomState(1).standard_normal((8, 12)).astype(np.float32)

@@ -11,7 +11,7 @@ from scipy import stats
 
 import jaxdrop
 from jaxdrop.testing import assert_independent_masks, assert_mask_rate
-from jaxdrop.testing._law import binomial_p_value, in_words, overlap_p_value
+from jaxdrop.testing._p_values import binomial_p_value, in_words, overlap_p_value
 
 MODULES = ["", "._law", "._mask", "._eval", "._gradient", "._input", "._mean"]
 

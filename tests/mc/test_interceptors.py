@@ -13,7 +13,7 @@ import jaxdrop.linen
 import jaxdrop.nnx
 from jaxdrop import mc, surgery
 from jaxdrop.mc._predict import _predict
-from jaxdrop.surgery import _interposed
+from jaxdrop.surgery import _interceptors
 
 X = jnp.ones((20, 50))
 
@@ -107,8 +107,8 @@ def test_a_traced_rate_and_one_in_an_array() -> None:
 
 def test_if_flax_does_not_tell_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(nn.module, "_global_interceptor_stack")
-    assert _interposed.interceptors() is None
-    assert _interposed.interposed() != _interposed.interposed()
+    assert _interceptors.interceptors() is None
+    assert _interceptors.interposed() != _interceptors.interposed()
 
 
 @pytest.mark.parametrize("forced_first", [True, False])

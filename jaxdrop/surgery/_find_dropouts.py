@@ -6,8 +6,8 @@ from typing import Any
 from flax import nnx
 
 from jaxdrop._core.checks import check_function
-from jaxdrop.surgery._chosen import nothing_chosen
 from jaxdrop.surgery._kinds import is_dropout, kind_of
+from jaxdrop.surgery._where import nothing_chosen
 
 Path = tuple[Any, ...]
 Where = Callable[[Path, Any], bool]

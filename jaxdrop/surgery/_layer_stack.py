@@ -4,7 +4,7 @@ from typing import Any
 
 from flax import nnx
 
-from jaxdrop.surgery._find import Path
+from jaxdrop.surgery._find_dropouts import Path
 
 Stack = tuple[int, ...]
 _Shapes = list[tuple[Path, Stack]]

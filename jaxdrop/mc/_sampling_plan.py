@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxdrop._core.checks import check_count, check_switch
 from jaxdrop._core.key import check_key, typed
 from jaxdrop.mc._sampler import sampler
-from jaxdrop.surgery._interposed import interposed
+from jaxdrop.surgery._interceptors import interposed
 
 
 class Plan(NamedTuple):

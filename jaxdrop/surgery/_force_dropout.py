@@ -8,9 +8,9 @@ from typing import Any
 from flax import linen as nn
 from flax import nnx
 
-from jaxdrop.surgery._find import find_dropouts
+from jaxdrop.surgery._find_dropouts import find_dropouts
 from jaxdrop.surgery._kinds import is_dropout
-from jaxdrop.surgery._made_class import made_class
+from jaxdrop.surgery._picklable_subclass import made_class
 
 
 def force_dropout(

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxdrop._core.checks import check_function
-from jaxdrop.testing._input import swapped, works_swapped
+from jaxdrop.testing._arguments import swapped, works_swapped
 
 
 def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> None:
