@@ -4,8 +4,10 @@ from typing import Any
 
 from flax import linen as nn
 
+from jaxdrop.linen._layer import DropoutLayer
 
-class CellWrapper(nn.RNNCellBase):
+
+class CellWrapper(DropoutLayer, nn.RNNCellBase):
     """A cell around a cell, whose carry and parameters stay what and where they are without it."""
 
     cell: nn.RNNCellBase
@@ -31,16 +33,15 @@ class CellWrapper(nn.RNNCellBase):
     def num_feature_axes(self) -> int:
         return self.cell.num_feature_axes
 
-
-def step_key(module: nn.Module, rng: Any, setting: str) -> Any:
-    if rng is not None:
-        return rng
-    name = module.rng_collection
-    # Flax falls back on "params", whose key is the same at every step and in every call.
-    if not (module.has_rng(name) or module.is_initializing()):
-        raise ValueError(
-            f"{type(module).__name__} found no rng named {name!r}. Pass rngs={{{name!r}: key}} to "
-            f"apply, and inside nn.RNN hand it on: nn.RNN(cell, split_rngs={{'params': False, "
-            f"{name!r}: ...}}) with {setting}"
-        )
-    return module.make_rng(name)
+    @nn.nowrap
+    def _step_key(self, rng: Any, setting: str) -> Any:
+        """The key of a step; without one, a sentence that says how ``nn.RNN`` hands it on."""
+        name = self.rng_collection
+        # Flax falls back on "params", whose key is the same at every step and in every call.
+        if rng is None and not (self.has_rng(name) or self.is_initializing()):
+            raise ValueError(
+                f"{type(self).__name__} found no rng named {name!r}. Pass rngs={{{name!r}: key}} "
+                "to apply, and inside nn.RNN hand it on: nn.RNN(cell, split_rngs={'params': False, "
+                f"{name!r}: ...}}) with {setting}"
+            )
+        return self._key(rng)

@@ -11,9 +11,10 @@ from flax import linen as nn
 from jaxdrop._core.rate import start_logit
 from jaxdrop._flax.call import call
 from jaxdrop._functional.concrete_dropout import concrete_dropout
+from jaxdrop.linen._layer import DropoutLayer
 
 
-class ConcreteDropout(nn.Module):
+class ConcreteDropout(DropoutLayer, nn.Module):
     """Dropout whose rate is the parameter ``logit``, through a sigmoid: ``concrete_dropout``.
 
     Add ``concrete_regularizer(jax.nn.sigmoid(params[...]["logit"]), kernel, ...)`` to the loss,
@@ -48,12 +49,12 @@ class ConcreteDropout(nn.Module):
         self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
-        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        mode = self._mode(deterministic)
         start = start_logit(self.init_rate)
         logit = self.param("logit", nn.initializers.constant(start), (), jnp.float32)
         return call(
             concrete_dropout,
-            lambda: self.make_rng(self.rng_collection) if rng is None else rng,
+            lambda: self._key(rng),
             inputs,
             jax.nn.sigmoid(logit),
             mode,

@@ -11,9 +11,10 @@ from flax.linen.dtypes import promote_dtype
 from jaxdrop._core.checks import check_count, check_switch
 from jaxdrop._flax.call import call, check_features
 from jaxdrop._functional.drop_connect import CHUNK, drop_connect_dense
+from jaxdrop.linen._layer import DropoutLayer
 
 
-class DropConnectDense(nn.Module):
+class DropConnectDense(DropoutLayer, nn.Module):
     """A dense layer whose connections are dropped while training: ``drop_connect_dense``.
 
     ``y[b] = x[b] @ where(keep[b], kernel / (1 - rate), 0) + bias``
@@ -57,7 +58,7 @@ class DropConnectDense(nn.Module):
         self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
-        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        mode = self._mode(deterministic)
         inputs = check_features(inputs, self)
         outputs = check_count(self.features, "features", "how many outputs there are")
         shape = (inputs.shape[-1], outputs)
@@ -68,7 +69,7 @@ class DropConnectDense(nn.Module):
         inputs, kernel, bias = promote_dtype(inputs, kernel, bias, dtype=self.dtype)
         y = call(
             drop_connect_dense,
-            lambda: self.make_rng(self.rng_collection) if rng is None else rng,
+            lambda: self._key(rng),
             inputs,
             self.rate,
             mode,

@@ -8,9 +8,10 @@ from flax import linen as nn
 
 from jaxdrop._flax.call import call
 from jaxdrop._functional.gaussian_noise import gaussian_noise
+from jaxdrop.linen._layer import DropoutLayer
 
 
-class GaussianNoise(nn.Module):
+class GaussianNoise(DropoutLayer, nn.Module):
     """Add normal noise.
 
     Calls ``jaxdrop.gaussian_noise``, which states formula, moments, paper and invalid uses.
@@ -41,8 +42,8 @@ class GaussianNoise(nn.Module):
         """Add noise to the inputs; ``rng`` takes the place of a key from ``make_rng``."""
         return call(
             gaussian_noise,
-            lambda: self.make_rng(self.rng_collection) if rng is None else rng,
+            lambda: self._key(rng),
             inputs,
             self.stddev,
-            nn.merge_param("deterministic", self.deterministic, deterministic),
+            self._mode(deterministic),
         )

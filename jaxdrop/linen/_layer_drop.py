@@ -11,9 +11,10 @@ from jaxdrop._core.checks import check_function
 from jaxdrop._core.varying import as_varying_as, varies_over
 from jaxdrop._flax.call import call
 from jaxdrop._functional.layer_drop import check_output, decide
+from jaxdrop.linen._layer import DropoutLayer
 
 
-class LayerDrop(nn.Module):
+class LayerDrop(DropoutLayer, nn.Module):
     """Skip a layer at random while training, without computing it: ``jaxdrop.layer_drop``.
 
     ``y = layer(x, ...)`` with probability ``1 - rate``, else ``x``, for the whole batch. What the
@@ -69,7 +70,7 @@ class LayerDrop(nn.Module):
           layer_deterministic: what the layer is called with as its ``deterministic``; None for
             nothing.
         """
-        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
+        mode = self._mode(deterministic)
         check_function(self.layer, "layer", "LayerDrop takes a module from an array to one like it")
         if layer_deterministic is not None:
             kwargs["deterministic"] = layer_deterministic
@@ -90,7 +91,4 @@ class LayerDrop(nn.Module):
             x = as_varying_as(x, (self.layer.variables, scope.rngs, args, kwargs))
             return nn.cond(run, run_layer, lambda module, x: x, self, x)
 
-        def draw_key() -> jax.Array:
-            return self.make_rng(self.rng_collection) if rng is None else rng
-
-        return call(drop, draw_key, inputs, self.rate, mode)
+        return call(drop, lambda: self._key(rng), inputs, self.rate, mode)

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdrop._core.checks import check_count
 from jaxdrop._flax.call import check_features
 from jaxdrop._functional.variational_conv import kernel_shape, variational_conv
-from jaxdrop._functional.variational_kl import PRUNE_AT
-from jaxdrop.linen._variational import apply_variational
+from jaxdrop.linen._variational import VariationalLayer
 
 
-class VariationalConv(nn.Module):
+class VariationalConv(VariationalLayer):
     """A convolution of Gaussian weights that learns which ones are noise: ``variational_conv``.
 
     Attributes:
@@ -42,22 +40,12 @@ class VariationalConv(nn.Module):
     padding: str | Sequence[tuple[int, int]] = "SAME"
     kernel_dilation: int | Sequence[int] = 1
     feature_group_count: int = 1
-    deterministic: bool | None = None
-    threshold: float = PRUNE_AT
-    init_log_sigma2: float = -10.0
-    rng_collection: str = "dropout"
-    use_bias: bool = True
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-    kernel_init: Any = nn.initializers.lecun_normal()
-    bias_init: Any = nn.initializers.zeros_init()
 
     @nn.compact
     def __call__(
         self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
-        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
         inputs = check_features(inputs, self)
         outputs = check_count(self.features, "features", "how many output channels")
         shape = kernel_shape(self.kernel_size, inputs.shape[-1], outputs, self.feature_group_count)
@@ -68,4 +56,4 @@ class VariationalConv(nn.Module):
             kernel_dilation=self.kernel_dilation,
             feature_group_count=self.feature_group_count,
         )
-        return apply_variational(self, convolve, shape, inputs, mode, rng)
+        return self._apply(convolve, shape, inputs, deterministic, rng)

@@ -4,17 +4,15 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxdrop._core.checks import check_count
 from jaxdrop._flax.call import check_features
 from jaxdrop._functional.variational_dense import variational_dense
-from jaxdrop._functional.variational_kl import PRUNE_AT
-from jaxdrop.linen._variational import apply_variational
+from jaxdrop.linen._variational import VariationalLayer
 
 
-class VariationalDense(nn.Module):
+class VariationalDense(VariationalLayer):
     """A dense layer of Gaussian weights that learns which ones are noise: ``variational_dense``.
 
     ``y = x @ m + sqrt(x**2 @ exp(log_sigma2)) e + bias``; the parameters are ``kernel`` (m),
@@ -40,23 +38,13 @@ class VariationalDense(nn.Module):
     """
 
     features: int
-    _: dataclasses.KW_ONLY
-    deterministic: bool | None = None
-    threshold: float = PRUNE_AT
-    init_log_sigma2: float = -10.0
-    rng_collection: str = "dropout"
-    use_bias: bool = True
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-    kernel_init: Any = nn.initializers.lecun_normal()
-    bias_init: Any = nn.initializers.zeros_init()
+    _: dataclasses.KW_ONLY  # flax's parent and name come after it
 
     @nn.compact
     def __call__(
         self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
-        mode = nn.merge_param("deterministic", self.deterministic, deterministic)
         inputs = check_features(inputs, self)
         shape = (inputs.shape[-1], check_count(self.features, "features", "how many outputs"))
-        return apply_variational(self, variational_dense, shape, inputs, mode, rng)
+        return self._apply(variational_dense, shape, inputs, deterministic, rng)

@@ -9,11 +9,12 @@ from flax import linen as nn
 
 from jaxdrop._core.checks import check_input, check_switch
 from jaxdrop._core.rate import start_logit
-from jaxdrop._flax.call import is_idle, known_mode
+from jaxdrop._flax.call import known_mode, needs_key
 from jaxdrop._functional.variational_dropout import variational_dropout
+from jaxdrop.linen._layer import DropoutLayer
 
 
-class VariationalDropout(nn.Module):
+class VariationalDropout(DropoutLayer, nn.Module):
     """Multiply by Gaussian noise whose variance is learned: ``jaxdrop.variational_dropout``.
 
     ``y = x (1 + sqrt(alpha) e)``, e standard normal, alpha = min(exp(log_alpha), 1), the parameter
@@ -55,11 +56,10 @@ class VariationalDropout(nn.Module):
         self, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
-        mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
+        mode = known_mode(self._mode(deterministic))
         start = min(start_logit(self.init_rate), 0.0)
         inputs = check_input(inputs, "VariationalDropout", "inputs")
         shape = () if check_switch(self.shared, "shared") else inputs.shape[-1:]
         log_alpha = self.param("log_alpha", nn.initializers.constant(start), shape, jnp.float32)
-        if rng is None and not is_idle(mode):
-            rng = self.make_rng(self.rng_collection)
-        return variational_dropout(rng, inputs, log_alpha, deterministic=mode)
+        key = self._key(rng) if needs_key(mode) else None
+        return variational_dropout(key, inputs, log_alpha, deterministic=mode)

@@ -1,4 +1,4 @@
-"""What the family's NNX layers share: initialisers, stream, mode, and the key of a call."""
+"""Streams of keys: the one that a layer forks for itself, and the next key of one."""
 
 from typing import Any
 
@@ -7,35 +7,6 @@ import numpy as np
 from flax import nnx
 
 Streams = nnx.Rngs | nnx.RngStream | None
-
-# Those of flax.nnx.Linear.
-KERNEL_INIT = nnx.initializers.lecun_normal()
-BIAS_INIT = nnx.initializers.zeros_init()
-
-
-class Mode:
-    """The mode and the stream of a layer, under the names that ``flax.nnx.Dropout`` gives them."""
-
-    deterministic: Any
-
-    def _keep_stream(self, deterministic: Any, rng_collection: str, rngs: Streams) -> None:
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
-        self.rngs = fork(rngs, rng_collection)
-
-    # Lets nnx.view(model, deterministic=...) set the mode.
-    def set_view(self, deterministic: bool | None = None) -> None:
-        if deterministic is not None:
-            self.deterministic = deterministic
-
-
-def check_cell(cell: Any, caller: str) -> None:
-    """Raise a sentence if it is no RNN cell."""
-    if isinstance(cell, type) or not hasattr(cell, "initialize_carry"):
-        raise TypeError(
-            f"got cell={cell!r:.60} of type {type(cell).__name__}; {caller} takes an RNN cell, "
-            "such as nnx.LSTMCell, and the rate after it"
-        )
 
 
 def fork(rngs: Any, collection: str) -> Any:
@@ -78,27 +49,3 @@ def single(stream: nnx.RngStream) -> nnx.RngStream:
             "map over it; name it in the axes, nnx.StateAxes({nnx.RngState: 0, ...: others})"
         )
     return stream
-
-
-def draw(layer: Any, rngs: Any) -> jax.Array:
-    """Return a key: the one given in the call, or the next one of the stream."""
-    source = layer.rngs if rngs is None else rngs
-    key = next_key(source, layer.rng_collection)
-    if key is not None:
-        return key
-    raise ValueError(
-        f"got rngs={source!r:.60}: {type(layer).__name__} needs a key while training; give "
-        "rngs=nnx.Rngs(seed) to the constructor, or rngs or a key to the call, or set "
-        "deterministic=True"
-    )
-
-
-def mode_of(layer: Any, deterministic: Any) -> Any:
-    """Return the call's mode if it has one, else the layer's."""
-    mode = layer.deterministic if deterministic is None else deterministic
-    if mode is None:
-        raise ValueError(
-            f"{type(layer).__name__} does not know its mode: give deterministic=True or False to "
-            "the constructor, to the call, or by model.train() and model.eval()"
-        )
-    return mode

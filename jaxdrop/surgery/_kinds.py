@@ -7,28 +7,13 @@ from flax import nnx
 
 import jaxdrop.linen
 import jaxdrop.nnx
+from jaxdrop._flax.stochastic_layer import StochasticLayer
 from jaxdrop.linen._dropout import FlaxDropout as FlaxLinenDropout
-from jaxdrop.linen._member import Member as LinenMember
 from jaxdrop.nnx._dropout import FlaxDropout as FlaxNNXDropout
-from jaxdrop.nnx._member import Member as NNXMember
-from jaxdrop.nnx._rate import value_of
-from jaxdrop.nnx._stream import Mode
+from jaxdrop.nnx._rate import read_rate
 from jaxdrop.surgery._attention import fast_attention
 
-NNX_KINDS = (FlaxNNXDropout, NNXMember, Mode)
-LINEN_KINDS = (
-    FlaxLinenDropout,
-    LinenMember,
-    jaxdrop.linen.ConcreteDropout,
-    jaxdrop.linen.DropConnectDense,
-    jaxdrop.linen.GaussianNoise,
-    jaxdrop.linen.LayerDrop,
-    jaxdrop.linen.RecurrentDropout,
-    jaxdrop.linen.VariationalConv,
-    jaxdrop.linen.VariationalDense,
-    jaxdrop.linen.VariationalDropout,
-    jaxdrop.linen.Zoneout,
-)
+DROPOUTS = (FlaxLinenDropout, FlaxNNXDropout, StochasticLayer)
 NOISE = (jaxdrop.linen.GaussianNoise, jaxdrop.nnx.GaussianNoise)
 ATTENTION = (nnx.MultiHeadAttention, nn.MultiHeadDotProductAttention)
 
@@ -45,7 +30,7 @@ def is_dropout(module: Any) -> bool:
     """
     if is_attention(module):
         return module.dropout_rate > 0
-    return isinstance(module, (*NNX_KINDS, *LINEN_KINDS))
+    return isinstance(module, DROPOUTS)
 
 
 def is_layer(module: Any) -> bool:
@@ -62,7 +47,7 @@ def rate_name(module: Any) -> str:
 
 def rate_of(module: Any) -> Any:
     """Return the module's rate as it is now; None where every weight has one of its own."""
-    return value_of(getattr(module, rate_name(module), None), lambda variable: variable[...])
+    return read_rate(getattr(module, rate_name(module), None), lambda variable: variable[...])
 
 
 def kind_of(module: Any) -> str:
