@@ -16,14 +16,19 @@ def resolve(key: Any, rate: Rate, deterministic: Any, caller: str) -> tuple[Any,
     The test mode is True when nothing is to be drawn (at test time, or a rate that is known to be
     0), False, or a traced bool.
     """
-    key, test_mode = resolve_key(key, rate, deterministic, caller)
+    return resolve_noise(key, rate.never, deterministic, caller)
+
+
+def resolve_noise(key: Any, never: bool, deterministic: Any, caller: str) -> tuple[Any, Any]:
+    """``resolve`` for noise of another measure than a rate; ``never``: it is known to be none."""
+    key, test_mode = resolve_key(key, never, deterministic, caller)
     return key if test_mode is True else Words(key_words(key)), test_mode
 
 
-def resolve_key(key: Any, rate: Rate, deterministic: Any, caller: str) -> tuple[Any, Any]:
-    """``resolve`` for a caller that derives other keys from the key."""
+def resolve_key(key: Any, never: bool, deterministic: Any, caller: str) -> tuple[Any, Any]:
+    """``resolve_noise`` for a caller that derives other keys from the key."""
     test_mode = check_deterministic(deterministic)
-    if rate.never or test_mode is True:
+    if never or test_mode is True:
         return key, True
     return check_key(key, caller), test_mode
 

@@ -10,9 +10,8 @@ from jaxtyping import Array, Float
 
 from jaxdrop._core.checks import check_broadcast, check_real_input, check_real_values
 from jaxdrop._core.key import AnyKey
-from jaxdrop._core.mode import choose, resolve
+from jaxdrop._core.mode import choose, resolve_noise
 from jaxdrop._core.noise import scaled_noise
-from jaxdrop._core.rate import Rate
 
 
 def gaussian_noise(
@@ -53,12 +52,13 @@ def gaussian_noise(
     """
     way_out = "so add noise to real and imaginary part, each with a key of its own"
     x = check_real_input(x, "gaussian_noise", "x", way_out)
-    spread = _check_stddev(stddev)
-    check_broadcast(np.shape(spread.value), x.shape, "stddev", f"x of shape {x.shape}")
-    key, test_mode = resolve(key, spread, deterministic, "gaussian_noise")
+    std = _check_stddev(stddev)
+    check_broadcast(np.shape(std), x.shape, "stddev", f"x of shape {x.shape}")
+    never = isinstance(std, float) and std == 0
+    key, test_mode = resolve_noise(key, never, deterministic, "gaussian_noise")
     if test_mode is True:
         return x
-    return choose(test_mode, x, _add(key, x, spread.value))
+    return choose(test_mode, x, _add(key, x, std))
 
 
 @functools.partial(jax.jit, inline=True)
@@ -67,13 +67,13 @@ def _add(key: Any, x: jax.Array, stddev: Any) -> jax.Array:
     return (x.astype(noise.dtype) + noise).astype(x.dtype)
 
 
-def _check_stddev(stddev: Any) -> Rate:
-    """A standard deviation is checked like a rate, save that it may exceed 1."""
+def _check_stddev(stddev: Any) -> Any:
+    """Return a number, or an array: NumPy's where the values are known, else JAX's, clipped."""
     expected = "expected a finite stddev >= 0"
     host = check_real_values(stddev, "stddev", expected)
     if host is None:
-        return Rate(jnp.maximum(jax.lax.stop_gradient(stddev), 0))
+        return jnp.maximum(jax.lax.stop_gradient(stddev), 0)
     bad = host[~((host >= 0) & np.isfinite(host))]
     if bad.size:
         raise ValueError(f"got stddev={float(bad.flat[0])!r}; {expected}")
-    return Rate(float(host) if host.ndim == 0 else host)
+    return float(host) if host.ndim == 0 else host

@@ -107,7 +107,7 @@ def recurrent_cell(
     """
     check_function(cell, "cell", "recurrent_cell takes a function (carry, x) -> (carry, y)")
     for checked in (check_rate(rate), check_rate(input_rate, "input_rate")):
-        key, _ = resolve_key(key, checked, deterministic, "recurrent_cell")
+        key, _ = resolve_key(key, checked.never, deterministic, "recurrent_cell")
     input_key, hidden_key, _ = recurrent_keys(key, "recurrent_cell")
 
     def step(carry: Any, x: Any) -> tuple[Any, Any]:

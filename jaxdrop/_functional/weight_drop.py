@@ -86,7 +86,7 @@ def weight_drop(
             f"{', '.join('/'.join(path) for path, _ in named[:8])}; pass where=, a function that "
             "takes a path such as ('cell', 'hi', 'kernel') and returns True for those to drop"
         )
-    key, mode = resolve_key(key, check_rate(rate), deterministic, "weight_drop")
+    key, mode = resolve_key(key, check_rate(rate).never, deterministic, "weight_drop")
     if mode is True:
         return x
     dropped = [
