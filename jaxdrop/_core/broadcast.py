@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def shared_shape(shape: tuple[int, ...], shared: Collection[int]) -> tuple[int, ...]:
@@ -44,6 +45,11 @@ def spread(value: jax.Array, shape: tuple[int, ...], sharding: Any = None) -> ja
 
 def broadcast_like(value: Any, x: jax.Array) -> jax.Array:
     """Broadcast value to x's shape, sharded as x's type says."""
-    whole = jax.numpy.broadcast_to(value, x.shape)
+    whole = jnp.broadcast_to(value, x.shape)
     sharding = named_sharding(x)
     return whole if sharding is None else jax.sharding.reshard(whole, sharding)
+
+
+def batch_first(a: jax.Array, dim: int | None, size: int) -> jax.Array:
+    """Move a batch of ``vmap`` to the front; what has none (dim is None) is repeated."""
+    return jnp.broadcast_to(a, (size, *a.shape)) if dim is None else jnp.moveaxis(a, dim, 0)

@@ -19,6 +19,7 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxdrop._core.broadcast import batch_first
 from jaxdrop._core.scale import product_dtype, scaled
 from jaxdrop._core.varying import alike
 
@@ -98,16 +99,12 @@ def _batch(args: Any, dims: Any) -> Any:
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     mask, x, *numbers = (
         # What is one number for all stays one.
-        a if i > 1 and d is None and not np.ndim(a) else _to_front(a, d, size)
+        a if i > 1 and d is None and not np.ndim(a) else batch_first(a, d, size)
         for i, (a, d) in enumerate(zip(args, dims, strict=True))
     )
     # One number per batch has x's new rank, as any factor that is no scalar.
     numbers = [n.reshape(n.shape + (1,) * (x.ndim - n.ndim)) if n.ndim else n for n in numbers]
     return keep_where(mask, x, *numbers), 0
-
-
-def _to_front(a: jax.Array, dim: int | None, size: int) -> jax.Array:
-    return jnp.broadcast_to(a, (size, *a.shape)) if dim is None else jnp.moveaxis(a, dim, 0)
 
 
 def _without_jit() -> bool:

@@ -10,12 +10,11 @@ go through a barrier.
 from typing import Any, NamedTuple, cast
 
 import jax
-import jax.numpy as jnp
 from jax.experimental.jet import jet_rules
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxdrop._core.broadcast import named_sharding, shared_sharding, spread, with_rank
+from jaxdrop._core.broadcast import batch_first, named_sharding, shared_sharding, spread, with_rank
 from jaxdrop._core.index import Block, Limbs
 from jaxdrop._core.keep_where import keep_where, small_number
 from jaxdrop._core.mask import MaskParams, draw_mask, params_in_loop
@@ -97,9 +96,10 @@ def _transpose(ct: Any, x: Any, *others: Any, form: Form, maps: Any, again: bool
 def _batch(args: Any, dims: Any, *, form: Form, maps: Any, again: bool) -> Any:
     x, *others = args
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
-    x = jnp.broadcast_to(x, (size, *x.shape)) if dims[0] is None else jnp.moveaxis(x, dims[0], 0)
     maps = (*maps, (0, *dims[1:]))
-    return _drop_p.bind(*alike(x, *others), form=form, maps=maps, again=again), 0
+    return _drop_p.bind(
+        *alike(batch_first(x, dims[0], size), *others), form=form, maps=maps, again=again
+    ), 0
 
 
 _drop_p = Primitive("dropout")

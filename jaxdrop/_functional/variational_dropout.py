@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.broadcast import with_rank
 from jaxdrop._core.checks import (
     check_broadcast,
     check_deterministic,
@@ -64,7 +65,7 @@ def variational_dropout(
         return x
     key = check_key(key, "variational_dropout")
     half = 0.5 * jnp.minimum(_check_log_alpha(log_alpha, x), 0)
-    half = half.reshape((1,) * (x.ndim - half.ndim) + half.shape)
+    half = with_rank(half, x.ndim)
     return choose(test_mode, x, multiply_noise(key, x, 1, jnp.exp(half)))
 
 
