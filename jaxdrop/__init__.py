@@ -7,6 +7,7 @@ they are first named: ``import jaxdrop`` does not import flax.
 from typing import TYPE_CHECKING
 
 from jaxdrop._core.bits import random_bits as random_bits
+from jaxdrop._core.mask import keep_mask as keep_mask
 from jaxdrop._core.prng import fast_prng_impl as fast_prng_impl
 from jaxdrop._functional.alpha_dropout import alpha_dropout as alpha_dropout
 from jaxdrop._functional.concrete_dropout import concrete_dropout as concrete_dropout
@@ -18,7 +19,6 @@ from jaxdrop._functional.drop_connect import drop_connect_dense as drop_connect_
 from jaxdrop._functional.drop_path import drop_path as drop_path
 from jaxdrop._functional.drop_path import drop_path_rates as drop_path_rates
 from jaxdrop._functional.dropout import dropout as dropout
-from jaxdrop._core.mask import keep_mask as keep_mask
 from jaxdrop._functional.embedding_dropout import embedding_dropout as embedding_dropout
 from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
 from jaxdrop._functional.gaussian_dropout import gaussian_dropout as gaussian_dropout

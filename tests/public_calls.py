@@ -26,6 +26,7 @@ import jaxdrop.testing
 import jaxdrop.training
 from tests.flax.layers import LAYERS as LAYERS
 from tests.flax.layers import LinenRNN
+from tests.flax.test_modules import nnx_class
 from tests.functional.over_members import RATE
 from tests.functional.registry import members as members
 
@@ -343,7 +344,7 @@ def of_linen(name: str) -> Call:
 
 def of_nnx(name: str) -> Call:
     """Arguments of the constructor, and the input of a call."""
-    layer, kind = LAYERS[name], getattr(jaxdrop.nnx, name.split(",")[0])
+    layer, kind = LAYERS[name], nnx_class(name.split(",")[0])
     signature = inspect.signature(kind.__init__)
     names = [n for n in signature.parameters if n not in FLAXES | {"self"}]
 

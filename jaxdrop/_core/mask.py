@@ -41,7 +41,7 @@ class MaskParams(NamedTuple):
 
 
 def keep_mask(
-    key: AnyKey,
+    key: AnyKey | None,
     shape: Sequence[int],
     rate: Any,
     *,
@@ -55,7 +55,8 @@ def keep_mask(
     ``mask[i] = random_bits(key, shape)[i] >= rate * 2**32``
 
     Args:
-      key: a random key of any implementation, or a legacy uint32 key of 2 or 4 words.
+      key: a random key of any implementation, or a legacy uint32 key of 2 or 4 words; may be None
+        when rate is 0 or 1.
       shape: shape of the array to be masked.
       rate: probability of dropping, as in ``dropout``.
       broadcast_dims: dimensions along which one decision is shared.
@@ -72,12 +73,13 @@ def keep_mask(
     >>> jaxdrop.keep_mask(jax.random.key(0), (2, 4), 0.5, broadcast_dims=(0,)).shape
     (2, 4)
     """
-    key, shape = check_key(key, "keep_mask"), check_shape(shape)
+    shape = check_shape(shape)
     block, base = mask_layout(shape, broadcast_dims, bits, index_offset, global_shape)
     checked = check_rate(rate)
     check_rate_shape(checked, block.shape)
     if checked.never or checked.always:
         return jnp.full(shape, checked.never)
+    key = check_key(key, "keep_mask")
     impl = key_impl(key, bits)
     return _keep_mask(key, base, mask_params(checked, None, impl), block, shape, impl)
 

@@ -10,23 +10,38 @@ from jaxdrop._core.key import Words, check_key, key_words
 from jaxdrop._core.rate import Rate
 
 
-def resolve(key: Any, rate: Rate, deterministic: Any, caller: str) -> tuple[Any, Any]:
+def resolve(
+    key: Any, rate: Rate, deterministic: Any, caller: str, *, draws_at_one: bool = False
+) -> tuple[Any, Any]:
     """Return (the key's words, test mode); the key is not looked at where none is needed.
 
     The test mode is True when nothing is to be drawn (at test time, or a rate that is known to be
-    0), False, or a traced bool.
+    0), False, or a traced bool. In training at rate 1 all is dropped and the key is None, unless
+    the caller ``draws_at_one``, such as a place or a choice of tokens.
     """
+    if not draws_at_one and _drops_all(rate, deterministic):
+        return None, False
     return resolve_noise(key, rate.never, deterministic, caller)
 
 
 def resolve_noise(key: Any, never: bool, deterministic: Any, caller: str) -> tuple[Any, Any]:
     """``resolve`` for noise of another measure than a rate; ``never``: it is known to be none."""
-    key, test_mode = resolve_key(key, never, deterministic, caller)
+    key, test_mode = _checked(key, never, deterministic, caller)
     return key if test_mode is True else Words(key_words(key)), test_mode
 
 
-def resolve_key(key: Any, never: bool, deterministic: Any, caller: str) -> tuple[Any, Any]:
-    """``resolve_noise`` for a caller that derives other keys from the key."""
+def resolve_key(key: Any, rate: Rate, deterministic: Any, caller: str) -> tuple[Any, Any]:
+    """``resolve`` for a caller that derives other keys from the key."""
+    if _drops_all(rate, deterministic):
+        return None, False
+    return _checked(key, rate.never, deterministic, caller)
+
+
+def _drops_all(rate: Rate, deterministic: Any) -> bool:
+    return rate.always and check_deterministic(deterministic) is False
+
+
+def _checked(key: Any, never: bool, deterministic: Any, caller: str) -> tuple[Any, Any]:
     test_mode = check_deterministic(deterministic)
     if never or test_mode is True:
         return key, True

@@ -1,4 +1,4 @@
-"""What the family's Linen and NNX layers share: a key is drawn only where one is needed."""
+"""call: how a Linen or NNX layer calls a member, with a key only where something is drawn."""
 
 import numbers
 from collections.abc import Callable
@@ -8,7 +8,13 @@ import jax
 import numpy as np
 
 from jaxdrop._core.checks import check_deterministic, check_input, is_real
-from jaxdrop._core.key import is_deleted
+from jaxdrop._core.key import is_deleted, is_typed
+from jaxdrop._functional.cutout import cutout
+from jaxdrop._functional.gaussian_noise import gaussian_noise
+from jaxdrop._functional.patch_dropout import patch_dropout
+
+# At rate 1, where others know what they return, these draw a place, a noise, a choice of tokens.
+DRAW_AT_ONE = (cutout, gaussian_noise, patch_dropout)
 
 
 def call(
@@ -19,22 +25,28 @@ def call(
     deterministic: Any,
     **options: Any,
 ) -> jax.Array:
-    """Call a member of the family, without a key in test mode and at rate 0."""
+    """Call a member of the family, without a key where its result is known without one."""
     rate, mode = known_rate(rate), known_mode(deterministic)
-    key = None if is_idle(mode, rate) else draw_key()
+    drawn = not is_idle(mode, rate) if function in DRAW_AT_ONE else needs_key(mode, rate)
+    key = draw_key() if drawn else None
     return function(key, inputs, rate, deterministic=mode, **options)
 
 
-def check_features(inputs: Any, layer: Any) -> jax.Array:
-    """Return the inputs of a layer that multiplies by their last dimension, or raise a sentence.
+def is_idle(mode: Any, *rates: Any) -> bool:
+    """Whether nothing is dropped: in test mode, and where every rate is known to be 0.
 
-    Integers are promoted by flax, as in its own layers.
+    Mode and rates are those of ``known_mode`` and ``known_rate``. A layer of learned noise has no
+    rate and gives none.
     """
-    name = type(layer).__name__
-    array = check_input(inputs, name, "inputs", integers=True)
-    if not array.ndim:
-        raise ValueError(f"got inputs of shape (), one number; {name} takes (..., features)")
-    return array
+    return mode is True or bool(rates) and all(map(_is_zero, rates))
+
+
+def needs_key(mode: Any, *rates: Any) -> bool:
+    """Whether anything is left to chance: not where all is kept, and not where all is dropped.
+
+    Where the mode is traced, only rates of 0 need no key.
+    """
+    return not (is_idle(mode, *rates) or mode is False and rates and all(map(_is_sure, rates)))
 
 
 def known_mode(deterministic: Any) -> Any:
@@ -49,6 +61,12 @@ def known_mode(deterministic: Any) -> Any:
     return mode if isinstance(mode, jax.core.Tracer) else bool(mode)
 
 
+def mode_from_number(deterministic: Any) -> Any:
+    """Return a bool for a number, which may stand for the mode of flax's own ``Dropout``."""
+    known = _is_known_scalar(deterministic) and not is_typed(deterministic)
+    return bool(deterministic) if known or isinstance(deterministic, int) else deterministic
+
+
 def known_rate(rate: Any) -> Any:
     """Return a rate that is known to be 0 or 1 as a Python number; of a tuple, each entry.
 
@@ -58,27 +76,39 @@ def known_rate(rate: Any) -> Any:
         return tuple(map(known_rate, rate))
     if isinstance(rate, np.ndarray) and rate.ndim == 0:
         return rate[()]
-    if is_known_scalar(rate) and is_real(rate.dtype) and float(rate) in (0.0, 1.0):
+    if _is_known_scalar(rate) and is_real(rate.dtype) and float(rate) in (0.0, 1.0):
         return float(rate)
     return rate
 
 
-def is_idle(mode: Any, *rates: Any) -> bool:
-    """Whether nothing is drawn: in test mode, and where every rate is known to be 0.
+def check_features(inputs: Any, layer: Any) -> jax.Array:
+    """Return the inputs of a layer that multiplies by their last dimension, or raise a sentence.
 
-    Mode and rates are those of ``known_mode`` and ``known_rate``. A layer of learned noise has no
-    rate and gives none.
+    Integers are promoted by flax, as in its own layers.
     """
-    return mode is True or bool(rates) and all(map(_is_zero, rates))
+    name = type(layer).__name__
+    array = check_input(inputs, name, "inputs", integers=True)
+    if not array.ndim:
+        raise ValueError(f"got inputs of shape (), one number; {name} takes (..., features)")
+    return array
 
 
-def is_known_scalar(value: Any) -> bool:
+def _is_known_scalar(value: Any) -> bool:
     """Whether it is an array of one number that can be looked at before tracing."""
     known = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
     return known and value.ndim == 0 and not is_deleted(value)
 
 
+# A rate beyond 0 or 1 needs no key either: by rounding it stands for 0 or 1, else it is refused.
 def _is_zero(rate: Any) -> bool:
+    return all(map(_is_zero, rate)) if isinstance(rate, tuple) else _is_number(rate) and rate <= 0
+
+
+def _is_sure(rate: Any) -> bool:
     if isinstance(rate, tuple):
-        return all(map(_is_zero, rate))
-    return isinstance(rate, numbers.Real) and not isinstance(rate, bool) and rate == 0
+        return all(map(_is_sure, rate))
+    return _is_number(rate) and (rate <= 0 or rate >= 1)
+
+
+def _is_number(rate: Any) -> bool:
+    return isinstance(rate, numbers.Real) and not isinstance(rate, bool)

@@ -39,7 +39,7 @@ def alpha_dropout(
     ``a = ((1 - rate) (1 + rate s**2))**-0.5`` and ``b = -a rate s``
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating array of any shape.
       rate: probability of dropping, 0 <= rate <= 1; a number, a traced scalar, or an array that
         broadcasts against x.

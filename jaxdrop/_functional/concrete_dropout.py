@@ -45,7 +45,7 @@ def concrete_dropout(
     training data best, which is 0.
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating array of any shape.
       rate: probability of dropping, 0 <= rate <= 1: a scalar, or an array that broadcasts against
         x. A traced one is clipped. Gradients flow to it; ``sigmoid`` of a parameter is usual.

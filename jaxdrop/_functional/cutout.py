@@ -36,7 +36,8 @@ def cutout(
     c uniform over the positions
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0. At rate 1, too, the
+        block's place is drawn.
       x: floating, complex or integer examples, usually images (batch, height, width, channels).
       rate: probability that an example has its block cut out: 1 is the paper's.
       size: side of the block, for all spatial dimensions or one for each.
@@ -74,7 +75,7 @@ def cutout(
             f"got a rate of shape {np.shape(checked.value)}; cutout takes a scalar, the "
             "probability that an example is cut"
         )
-    key, test_mode = resolve(key, checked, deterministic, "cutout")
+    key, test_mode = resolve(key, checked, deterministic, "cutout", draws_at_one=True)
     if test_mode is True or x.size == 0:
         return x
     blocks = tuple(zip(spatial, sides, strict=True))

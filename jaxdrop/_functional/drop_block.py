@@ -37,7 +37,7 @@ def drop_block(
     with probability ``gamma = 1 - (1 - rate)**(1 / n)``, n the number of elements of a block
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating or complex array with spatial dimensions, usually a batch and a channel axis.
       rate: probability of dropping an element: a number, a traced scalar, or an array that
         broadcasts against (batch, 1, ..., channel), such as one rate per channel.

@@ -36,7 +36,7 @@ def drop_connect(
     ``w' = where(keep, w / (1 - rate), 0)``, each weight on its own
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: the weights, of any shape.
       rate: probability of dropping a weight, as in ``dropout``.
       deterministic: True for test time: the weights are returned as they are.
@@ -85,7 +85,7 @@ def drop_connect_dense(
     pass again, so the memory beyond x and y is chunk copies of the kernel.
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: inputs; all dimensions but the last count as examples.
       rate: probability of dropping a weight, as in ``dropout``; a scalar.
       kernel: weights, (inputs, outputs).
@@ -136,7 +136,7 @@ def drop_connect_dense(
     rows = math.prod(x.shape[:-1])
     if test_mode is True or rows == 0:
         return jnp.matmul(x, kernel)
-    if not per_example:
+    if not per_example or key is None:  # without a key, every example's weights are 0
         return jnp.matmul(x, dropout(key, kernel, rate, deterministic=test_mode))
     block, base = block_layout((rows, *kernel.shape), offsets, None)
     params = mask_params(checked, kernel.dtype)

@@ -26,7 +26,7 @@ def drop_path(
     rate)``.
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating or complex output of the branch.
       rate: probability of dropping the branch for an example, as in ``dropout``.
       batch_axis: the dimension of the examples; None for one decision for all of x.

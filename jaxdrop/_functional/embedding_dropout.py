@@ -32,7 +32,7 @@ def embedding_dropout(
     ``y = (table * m[:, None] / (1 - rate))[ids]``, ``P(m[word] = 0) = rate``
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       table: embedding table, one row per word.
       rate: probability of dropping a word of the vocabulary.
       ids: integer words to look up; None returns the table itself. With ids the rows are dropped
@@ -82,6 +82,8 @@ def embedding_dropout(
     check_rate_shape(checked, words)
     if test_mode is True:
         return _rows(table, ids)
+    if checked.always and test_mode is False:
+        return jnp.zeros_like(_rows(table, ids))
     # One bool and one factor for each word stand for a table that is never made.
     factor = jnp.broadcast_to(scale(checked, product_dtype(table.dtype)), words)
     y = _read(key, table, ids, mask_params(checked), factor)

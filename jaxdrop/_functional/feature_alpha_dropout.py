@@ -24,7 +24,7 @@ def feature_alpha_dropout(
     ``y = a * where(m[n, c], x, s) + b``, the constants as in ``alpha_dropout``
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating array with a channel axis, usually a batch axis, and any number of spatial ones.
       rate: probability of dropping a map.
       batch_axis: the dimension of the examples; None if x is one example.

@@ -29,7 +29,7 @@ def gaussian_dropout(
     ``y = x * (1 + sqrt(rate / (1 - rate)) * z)``, z standard normal
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating or complex array of any shape.
       rate: the rate of the dropout that it takes the place of, 0 <= rate <= 1; a number, a traced
         scalar, or an array that broadcasts against x.

@@ -28,7 +28,7 @@ def layer_drop(
     ``y = layer(x)`` with probability ``1 - rate``, else ``x``
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: input of the layer, the whole batch; an array of integers will do, too.
       rate: probability of skipping the layer: a number or a traced scalar.
       layer: function from an array to one of the same shape and dtype, residual connection

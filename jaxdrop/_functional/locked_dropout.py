@@ -25,7 +25,7 @@ def locked_dropout(
     ``y[n, t, f] = x[n, t, f] * m[n, f] / (1 - rate)``, ``P(m[n, f] = 0) = rate``
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating or complex sequence, such as (batch, time, features).
       rate: probability of dropping a feature of a sequence, as in ``dropout``.
       time_axis: the dimension along which the mask is fixed: -2 for (..., time, features), 0 for

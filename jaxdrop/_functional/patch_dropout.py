@@ -26,7 +26,8 @@ def patch_dropout(
     ``y = x[n, patch_indices(key, ...)[n]]``
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0. At rate 1, too, it is
+        drawn which token is kept.
       x: floating, complex or integer tokens (batch, tokens, features), position embedding added.
       rate: share of the tokens after the prefix to drop. A Python number, since the shape follows
         from it: ``tokens * (1 - rate)``, rounded down, are kept, and one at least.
@@ -107,7 +108,7 @@ def patch_indices(
             f"got rate={rate!r:.60}; patch_dropout takes a Python number, since the number of "
             "tokens it keeps is a shape: compile once for each rate of a schedule"
         )
-    key, test_mode = resolve(key, checked, deterministic, "patch_dropout")
+    key, test_mode = resolve(key, checked, deterministic, "patch_dropout", draws_at_one=True)
     patches = tokens - first
     whole = jax.lax.broadcasted_iota(jnp.int32, (batch, tokens), 1)
     if test_mode is True or patches == 0:

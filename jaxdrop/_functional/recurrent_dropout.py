@@ -33,7 +33,7 @@ def recurrent_dropout(
 
     Args:
       key: a random key, the same one for all steps of a sequence; may be None when deterministic is
-        True or rate is 0.
+        True or rate is 0 or 1.
       x: the state: one array h, or a tuple whose last entry is h, as the (c, h) of Flax's LSTM
         cells; the other entries are memory and are left alone.
       rate: probability of dropping a unit, as in ``dropout``.
@@ -79,7 +79,8 @@ def recurrent_cell(
     and on the unit alone, so ``lax.scan`` over the result needs no masks among its inputs.
 
     Args:
-      key: a random key, one per sequence (not per step); may be None at test time.
+      key: a random key, one per sequence (not per step); may be None at test time, and where each
+        rate is 0 or 1.
       cell: any recurrent step whose carry is as ``recurrent_dropout`` says, the caution about cells
         that pass h on included.
       rate: of the hidden units, as in ``dropout``.
@@ -106,8 +107,9 @@ def recurrent_cell(
     (7, 4)
     """
     check_function(cell, "cell", "recurrent_cell takes a function (carry, x) -> (carry, y)")
-    for checked in (check_rate(rate), check_rate(input_rate, "input_rate")):
-        key, _ = resolve_key(key, checked.never, deterministic, "recurrent_cell")
+    rates = check_rate(rate), check_rate(input_rate, "input_rate")
+    keys = [resolve_key(key, each, deterministic, "recurrent_cell")[0] for each in rates]
+    key = keys[0] if keys[1] is None else keys[1]
     input_key, hidden_key, _ = recurrent_keys(key, "recurrent_cell")
 
     def step(carry: Any, x: Any) -> tuple[Any, Any]:

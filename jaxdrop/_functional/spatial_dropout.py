@@ -26,7 +26,7 @@ def spatial_dropout(
     ``y[n, ..., c] = x[n, ..., c] * m[n, c] / (1 - rate)``, ``P(m[n, c] = 0) = rate``
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating or complex array with a channel axis, usually a batch axis, and any number of
         spatial ones.
       rate: probability of dropping a map, as in ``dropout``.

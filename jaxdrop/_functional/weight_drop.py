@@ -45,8 +45,8 @@ def weight_drop(
     an optimised kernel for it stays in use, since the same W' serves every time step.
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0. Every matrix has its
-        own mask, which depends on the key and on the matrix's path, not on what else is in the
+      key: a random key; may be None when deterministic is True or rate is 0 or 1. Every matrix has
+        its own mask, which depends on the key and on the matrix's path, not on what else is in the
         tree.
       x: parameters of a Linen module, the ``nnx.Param`` state of an NNX module, or one array,
         which is then dropped whatever ``where`` says.
@@ -86,7 +86,7 @@ def weight_drop(
             f"{', '.join('/'.join(path) for path, _ in named[:8])}; pass where=, a function that "
             "takes a path such as ('cell', 'hi', 'kernel') and returns True for those to drop"
         )
-    key, mode = resolve_key(key, check_rate(rate).never, deterministic, "weight_drop")
+    key, mode = resolve_key(key, check_rate(rate), deterministic, "weight_drop")
     if mode is True:
         return x
     dropped = [
@@ -105,5 +105,7 @@ def _name(part: Any) -> str:
     return str(part)
 
 
-def _path_key(key: jax.Array, path: tuple[str, ...]) -> jax.Array:
-    return jax.random.fold_in(typed(key), zlib.crc32("/".join(path).encode())) if path else key
+def _path_key(key: Any, path: tuple[str, ...]) -> Any:
+    if key is None or not path:
+        return key
+    return jax.random.fold_in(typed(key), zlib.crc32("/".join(path).encode()))

@@ -31,7 +31,7 @@ def word_dropout(
     ``y[i] = tokens[i] if m[i] else unknown``, ``P(m[i] = 0) = rate``, each position on its own
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0.
+      key: a random key; may be None when deterministic is True or rate is 0 or 1.
       tokens: integer array of any shape.
       rate: probability of replacing a token, as in ``dropout``.
       unknown: the token that takes its place.

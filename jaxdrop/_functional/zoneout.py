@@ -33,7 +33,7 @@ def zoneout(
 
     Args:
       key: a random key, another one at each time step (``fold_in(key, step)``); may be None when
-        deterministic is True or rate is 0.
+        deterministic is True or rate is 0 or 1.
       x: the new state.
       rate: probability that a unit keeps its previous value; as in ``dropout``.
       previous: the state before this time step, of x's shape and dtype.
@@ -79,6 +79,8 @@ def zoneout(
 
     if test_mode is True:
         return expected()
+    if checked.always and test_mode is False:
+        return previous
     y = _take(key, x, previous, mask_params(checked), tuple(sorted(shared)))
     return y if test_mode is False else choose(test_mode, expected(), y)
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from jaxdrop._functional.alpha_dropout import alpha_dropout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class AlphaDropout(Member, kw_only=True):
+class AlphaDropout(RatedLayer, kw_only=True):
     """Drop to SELU's saturation, keeping mean 0 and variance 1.
 
     Calls ``jaxdrop.alpha_dropout``, which states formula, moments, paper and invalid uses.

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxdrop._functional.cutout import cutout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class Cutout(Member, kw_only=True):
+class Cutout(RatedLayer, kw_only=True):
     """Set one block of every example to zero.
 
     Calls ``jaxdrop.cutout``, which states formula, moments, paper and invalid uses.

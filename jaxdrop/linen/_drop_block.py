@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from jaxdrop._functional.drop_block import drop_block
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class DropBlock(Member, kw_only=True):
+class DropBlock(RatedLayer, kw_only=True):
     """Drop blocks of neighbouring elements of feature maps.
 
     Calls ``jaxdrop.drop_block``, which states formula, moments, paper and invalid uses.

@@ -1,10 +1,10 @@
 """DropPath as a Flax Linen module."""
 
 from jaxdrop._functional.drop_path import drop_path
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class DropPath(Member, kw_only=True):
+class DropPath(RatedLayer, kw_only=True):
     """Drop a residual branch for some examples: stochastic depth.
 
     Calls ``jaxdrop.drop_path``, which states formula, moments, paper and invalid uses.

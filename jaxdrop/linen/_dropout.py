@@ -5,8 +5,9 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxdrop._flax.dropout import apply_dropout
-from jaxdrop._functional.dropout import Bits, ScaleAt
+from jaxdrop._flax.call import call, mode_from_number
+from jaxdrop._functional.dropout import Bits, ScaleAt, dropout
+from jaxdrop.linen._layer import DropoutLayer
 
 __all__ = ["Dropout"]
 
@@ -14,7 +15,7 @@ __all__ = ["Dropout"]
 FlaxDropout = nn.Dropout
 
 
-class Dropout(FlaxDropout):
+class Dropout(DropoutLayer, FlaxDropout):
     """Drop elements at random while training: ``flax.linen.Dropout``, at the speed of a copy.
 
     ``y = jaxdrop.dropout(rng, inputs, rate)``, with ``rng`` from ``make_rng(rng_collection)``
@@ -58,11 +59,12 @@ class Dropout(FlaxDropout):
         Returns:
           Array like the inputs, in their dtype.
         """
-        return apply_dropout(
-            lambda: self.make_rng(self.rng_collection) if rng is None else rng,
+        return call(
+            dropout,
+            lambda: self._key(rng),
             inputs,
             self.rate,
-            nn.merge_param("deterministic", self.deterministic, deterministic),
+            mode_from_number(self._mode(deterministic)),
             broadcast_dims=self.broadcast_dims,
             scale_at=self.scale_at,
             bits=self.bits,

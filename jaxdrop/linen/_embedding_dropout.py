@@ -6,10 +6,10 @@ import jax
 from flax import linen as nn
 
 from jaxdrop._functional.embedding_dropout import embedding_dropout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class EmbeddingDropout(Member, kw_only=True):
+class EmbeddingDropout(RatedLayer, kw_only=True):
     """Drop whole words of an embedding table.
 
     Calls ``jaxdrop.embedding_dropout``, which states formula, moments, paper and invalid uses.

@@ -1,10 +1,10 @@
 """FeatureAlphaDropout as a Flax Linen module."""
 
 from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class FeatureAlphaDropout(Member, kw_only=True):
+class FeatureAlphaDropout(RatedLayer, kw_only=True):
     """Drop whole feature maps to SELU's saturation.
 
     Calls ``jaxdrop.feature_alpha_dropout``, which states formula, moments, paper and invalid uses.

@@ -1,10 +1,10 @@
 """GaussianDropout as a Flax Linen module."""
 
 from jaxdrop._functional.gaussian_dropout import gaussian_dropout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class GaussianDropout(Member, kw_only=True):
+class GaussianDropout(RatedLayer, kw_only=True):
     """Multiply by normal noise of mean 1 with the variance of dropout's mask.
 
     Calls ``jaxdrop.gaussian_dropout``, which states formula, moments, paper and invalid uses.

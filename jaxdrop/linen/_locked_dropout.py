@@ -1,10 +1,10 @@
 """LockedDropout as a Flax Linen module."""
 
 from jaxdrop._functional.locked_dropout import locked_dropout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class LockedDropout(Member, kw_only=True):
+class LockedDropout(RatedLayer, kw_only=True):
     """Drop the same features at every time step.
 
     Calls ``jaxdrop.locked_dropout``, which states formula, moments, paper and invalid uses.

@@ -1,10 +1,10 @@
 """PatchDropout as a Flax Linen module."""
 
 from jaxdrop._functional.patch_dropout import patch_dropout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class PatchDropout(Member, kw_only=True):
+class PatchDropout(RatedLayer, kw_only=True):
     """Keep a random subset of the tokens of every example.
 
     Calls ``jaxdrop.patch_dropout``, which states formula, moments, paper and invalid uses.

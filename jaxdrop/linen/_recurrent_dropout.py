@@ -9,7 +9,7 @@ import jax
 from flax import linen as nn
 
 from jaxdrop._core.checks import check_choice
-from jaxdrop._flax.call import is_idle, known_mode, known_rate
+from jaxdrop._flax.call import is_idle, known_mode, known_rate, needs_key
 from jaxdrop._functional.dropout import dropout
 from jaxdrop._functional.recurrent_dropout import (
     check_layers,
@@ -18,7 +18,7 @@ from jaxdrop._functional.recurrent_dropout import (
     recurrent_keys,
 )
 from jaxdrop._functional.weight_drop import RECURRENT_LAYERS
-from jaxdrop.linen._cell import CellWrapper, step_key
+from jaxdrop.linen._cell import CellWrapper
 
 
 class RecurrentDropout(CellWrapper):
@@ -75,11 +75,13 @@ class RecurrentDropout(CellWrapper):
         """Run one step; ``rng``, the same at every step, takes the place of ``make_rng``'s key."""
         check_choice(self.variant, "variant", ("state", "candidate"))
         recurrent_layers = check_layers(self.recurrent_layers)
-        mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
+        mode = known_mode(self._mode(deterministic))
         rate, input_rate = known_rate(self.rate), known_rate(self.input_rate)
         if is_idle(mode, rate, input_rate):
             return self.cell(carry, inputs)
-        key = step_key(self, rng, "False, so that every time step has the same masks")
+        key = None
+        if needs_key(mode, rate, input_rate):
+            key = self._step_key(rng, "False, so that every time step has the same masks")
         input_key, hidden_key, candidate_key = recurrent_keys(key)
         inputs = dropout(input_key, inputs, input_rate, deterministic=mode)
         if self.variant == "candidate":

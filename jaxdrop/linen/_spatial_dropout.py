@@ -1,10 +1,10 @@
 """SpatialDropout as a Flax Linen module."""
 
 from jaxdrop._functional.spatial_dropout import spatial_dropout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class SpatialDropout(Member, kw_only=True):
+class SpatialDropout(RatedLayer, kw_only=True):
     """Drop whole feature maps.
 
     Calls ``jaxdrop.spatial_dropout``, which states formula, moments, paper and invalid uses.

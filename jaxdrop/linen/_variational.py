@@ -1,6 +1,6 @@
-"""What the Linen layers of Gaussian weights share."""
+"""What the Linen layers of Gaussian weights share: their fields, parameters and call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,23 +9,42 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
 from jaxdrop._core.checks import check_switch
-from jaxdrop._flax.call import is_idle, known_mode
-from jaxdrop._functional.variational_kl import check_start
+from jaxdrop._flax.call import known_mode, needs_key
+from jaxdrop._functional.variational_kl import PRUNE_AT, check_start
+from jaxdrop.linen._layer import DropoutLayer
 
 
-def apply_variational(
-    layer: Any, linear: Any, shape: Sequence[int], x: Any, mode: Any, rng: Any
-) -> jax.Array:
-    """Make the layer's parameters, and a key in training, and call ``linear`` with them."""
-    kernel = layer.param("kernel", layer.kernel_init, shape, layer.param_dtype)
-    start = nn.initializers.constant(check_start(layer.init_log_sigma2))
-    log_sigma2 = layer.param("log_sigma2", start, shape, layer.param_dtype)
-    bias = None
-    if check_switch(layer.use_bias, "use_bias"):
-        bias = layer.param("bias", layer.bias_init, shape[-1:], layer.param_dtype)
-    x, kernel, log_sigma2, bias = promote_dtype(x, kernel, log_sigma2, bias, dtype=layer.dtype)
-    mode = known_mode(mode)
-    if rng is None and not is_idle(mode):
-        rng = layer.make_rng(layer.rng_collection)
-    y = linear(rng, x, kernel, log_sigma2, deterministic=mode, threshold=layer.threshold)
-    return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+class VariationalLayer(DropoutLayer, nn.Module, kw_only=True):
+    """A layer whose weights are normal, with a mean and a variance each."""
+
+    deterministic: bool | None = None
+    threshold: float = PRUNE_AT
+    init_log_sigma2: float = -10.0
+    rng_collection: str = "dropout"
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    kernel_init: Any = nn.initializers.lecun_normal()
+    bias_init: Any = nn.initializers.zeros_init()
+
+    @nn.nowrap
+    def _apply(
+        self,
+        linear: Callable[..., jax.Array],
+        shape: Sequence[int],
+        x: jax.Array,
+        deterministic: Any,
+        rng: Any,
+    ) -> jax.Array:
+        """Make the parameters, for a kernel of this shape, and call ``linear`` with them."""
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        start = nn.initializers.constant(check_start(self.init_log_sigma2))
+        log_sigma2 = self.param("log_sigma2", start, shape, self.param_dtype)
+        bias = None
+        if check_switch(self.use_bias, "use_bias"):
+            bias = self.param("bias", self.bias_init, shape[-1:], self.param_dtype)
+        x, kernel, log_sigma2, bias = promote_dtype(x, kernel, log_sigma2, bias, dtype=self.dtype)
+        mode = known_mode(self._mode(deterministic))
+        key = self._key(rng) if needs_key(mode) else None
+        y = linear(key, x, kernel, log_sigma2, deterministic=mode, threshold=self.threshold)
+        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)

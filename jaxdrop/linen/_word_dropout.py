@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from jaxdrop._functional.word_dropout import word_dropout
-from jaxdrop.linen._member import Member
+from jaxdrop.linen._layer import RatedLayer
 
 
-class WordDropout(Member, kw_only=True):
+class WordDropout(RatedLayer, kw_only=True):
     """Replace tokens at random by the unknown word.
 
     Calls ``jaxdrop.word_dropout``, which states formula, moments, paper and invalid uses.

@@ -4,13 +4,10 @@ import dataclasses
 from typing import Any
 
 import jax
-from flax import linen as nn
 
-from jaxdrop._flax.call import is_idle, known_mode, known_rate
-from jaxdrop._functional.recurrent_dropout import (
-    zoneout_carry,
-)
-from jaxdrop.linen._cell import CellWrapper, step_key
+from jaxdrop._flax.call import known_mode, known_rate, needs_key
+from jaxdrop._functional.recurrent_dropout import zoneout_carry
+from jaxdrop.linen._cell import CellWrapper
 
 
 class Zoneout(CellWrapper):
@@ -52,9 +49,9 @@ class Zoneout(CellWrapper):
         self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
     ) -> tuple[Any, Any]:
         """Run one step; ``rng``, another at each step, takes the place of ``make_rng``'s key."""
-        mode = known_mode(nn.merge_param("deterministic", self.deterministic, deterministic))
+        mode = known_mode(self._mode(deterministic))
         rate, key = known_rate(self.rate), rng
-        if not is_idle(mode, rate):
-            key = step_key(self, rng, "True, so that every time step has its own mask")
+        if needs_key(mode, rate):
+            key = self._step_key(rng, "True, so that every time step has its own mask")
         new, y = self.cell(carry, inputs)
         return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)

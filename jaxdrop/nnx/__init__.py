@@ -1,10 +1,12 @@
 """Dropout and its relatives as Flax NNX modules."""
 
+from typing import TYPE_CHECKING
+
 from jaxdrop.nnx._alpha_dropout import AlphaDropout as AlphaDropout
 from jaxdrop.nnx._concrete_dropout import ConcreteDropout as ConcreteDropout
 from jaxdrop.nnx._cutout import Cutout as Cutout
 from jaxdrop.nnx._drop_block import DropBlock as DropBlock
-from jaxdrop.nnx._drop_connect import DropConnectDense as DropConnectDense
+from jaxdrop.nnx._drop_connect import DropConnectLinear as DropConnectLinear
 from jaxdrop.nnx._drop_path import DropPath as DropPath
 from jaxdrop.nnx._dropout import Dropout as Dropout
 from jaxdrop.nnx._embedding_dropout import EmbeddingDropout as EmbeddingDropout
@@ -17,7 +19,18 @@ from jaxdrop.nnx._patch_dropout import PatchDropout as PatchDropout
 from jaxdrop.nnx._recurrent_dropout import RecurrentDropout as RecurrentDropout
 from jaxdrop.nnx._spatial_dropout import SpatialDropout as SpatialDropout
 from jaxdrop.nnx._variational_conv import VariationalConv as VariationalConv
-from jaxdrop.nnx._variational_dense import VariationalDense as VariationalDense
+from jaxdrop.nnx._variational_dense import VariationalLinear as VariationalLinear
 from jaxdrop.nnx._variational_dropout import VariationalDropout as VariationalDropout
 from jaxdrop.nnx._word_dropout import WordDropout as WordDropout
 from jaxdrop.nnx._zoneout import Zoneout as Zoneout
+
+if not TYPE_CHECKING:  # to type checkers it would say that any name is there
+
+    def __getattr__(name):
+        from jaxdrop._core.renamed import renamed
+
+        names = {
+            "DropConnectDense": "jaxdrop.nnx.DropConnectLinear",
+            "VariationalDense": "jaxdrop.nnx.VariationalLinear",
+        }
+        return renamed(__name__, name, names)

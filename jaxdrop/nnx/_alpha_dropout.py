@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxdrop._functional.alpha_dropout import alpha_dropout
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class AlphaDropout(Member):
+class AlphaDropout(RatedLayer):
     """Drop to SELU's saturation, keeping mean 0 and variance 1.
 
     Calls ``jaxdrop.alpha_dropout``, which states formula, moments, paper and invalid uses.
@@ -33,6 +35,6 @@ class AlphaDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(broadcast_dims=broadcast_dims)
+        self._keep_options(broadcast_dims=broadcast_dims)

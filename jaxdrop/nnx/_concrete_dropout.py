@@ -11,10 +11,10 @@ from jaxdrop._core.checks import check_sequence
 from jaxdrop._core.rate import start_logit
 from jaxdrop._flax.call import call
 from jaxdrop._functional.concrete_dropout import concrete_dropout
-from jaxdrop.nnx._stream import Mode, draw, mode_of
+from jaxdrop.nnx._layer import DropoutLayer
 
 
-class ConcreteDropout(Mode, nnx.Module):
+class ConcreteDropout(DropoutLayer, nnx.Module):
     """Dropout whose rate is the parameter ``logit``, through a sigmoid: ``concrete_dropout``.
 
     Add ``concrete_regularizer(layer.rate, kernel, ...)`` to the loss, with the kernel of the layer
@@ -60,10 +60,10 @@ class ConcreteDropout(Mode, nnx.Module):
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
-        mode = mode_of(self, deterministic)
+        mode = self._mode(deterministic)
         return call(
             concrete_dropout,
-            lambda: draw(self, rngs),
+            lambda: self._key(rngs),
             inputs,
             self.rate,
             mode,

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxdrop._functional.cutout import cutout
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class Cutout(Member):
+class Cutout(RatedLayer):
     """Set one block of every example to zero.
 
     Calls ``jaxdrop.cutout``, which states formula, moments, paper and invalid uses.
@@ -38,6 +40,6 @@ class Cutout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(size=size, batch_axis=batch_axis, channel_axis=channel_axis)
+        self._keep_options(size=size, batch_axis=batch_axis, channel_axis=channel_axis)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxdrop._functional.drop_block import drop_block
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class DropBlock(Member):
+class DropBlock(RatedLayer):
     """Drop blocks of neighbouring elements of feature maps.
 
     Calls ``jaxdrop.drop_block``, which states formula, moments, paper and invalid uses.
@@ -39,9 +41,9 @@ class DropBlock(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(
+        self._keep_options(
             block_size=block_size,
             batch_axis=batch_axis,
             channel_axis=channel_axis,

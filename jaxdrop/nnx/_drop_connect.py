@@ -1,4 +1,4 @@
-"""DropConnectDense as an NNX module."""
+"""DropConnectLinear as an NNX module."""
 
 from typing import Any
 
@@ -10,12 +10,13 @@ from flax.nnx.nn.dtypes import promote_dtype
 from jaxdrop._core.checks import check_count, check_switch
 from jaxdrop._flax.call import call, check_features
 from jaxdrop._functional.drop_connect import CHUNK, drop_connect_dense
-from jaxdrop.nnx._rate import held, value_of
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT, Mode, check_rngs, draw, mode_of
+from jaxdrop.nnx._layer import BIAS_INIT, KERNEL_INIT, DropoutLayer
+from jaxdrop.nnx._rate import keep_rate, read_rate
+from jaxdrop.nnx._stream import check_rngs
 
 
-class DropConnectDense(Mode, nnx.Module):
-    """A dense layer whose connections are dropped while training: ``drop_connect_dense``.
+class DropConnectLinear(DropoutLayer, nnx.Module):
+    """A linear layer whose connections are dropped while training: ``drop_connect_dense``.
 
     ``y[b] = x[b] @ where(keep[b], kernel / (1 - rate), 0) + bias``
 
@@ -36,7 +37,7 @@ class DropConnectDense(Mode, nnx.Module):
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.DropConnectDense(4, 3, 0.5, rngs=nnx.Rngs(0))
+    >>> layer = jaxdrop.nnx.DropConnectLinear(4, 3, 0.5, rngs=nnx.Rngs(0))
     >>> layer(jnp.ones((2, 4))).shape
     (2, 3)
     """
@@ -67,7 +68,7 @@ class DropConnectDense(Mode, nnx.Module):
         self.bias = nnx.data(None)
         if check_switch(use_bias, "use_bias"):
             self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self.per_example = per_example
         self.chunk = chunk
         self.dtype = dtype
@@ -75,15 +76,15 @@ class DropConnectDense(Mode, nnx.Module):
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
-        mode = mode_of(self, deterministic)
+        mode = self._mode(deterministic)
         inputs = check_features(inputs, self)
         bias = None if self.bias is None else self.bias[...]
         inputs, kernel, bias = promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
         y = call(
             drop_connect_dense,
-            lambda: draw(self, rngs),
+            lambda: self._key(rngs),
             inputs,
-            value_of(self.rate),
+            read_rate(self.rate),
             mode,
             kernel=kernel,
             per_example=self.per_example,

@@ -3,10 +3,12 @@
 from typing import Any
 
 from jaxdrop._functional.drop_path import drop_path
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class DropPath(Member):
+class DropPath(RatedLayer):
     """Drop a residual branch for some examples: stochastic depth.
 
     Calls ``jaxdrop.drop_path``, which states formula, moments, paper and invalid uses.
@@ -32,6 +34,6 @@ class DropPath(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(batch_axis=batch_axis)
+        self._keep_options(batch_axis=batch_axis)

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxdrop._flax.dropout import apply_dropout
-from jaxdrop._functional.dropout import Bits, ScaleAt
-from jaxdrop.nnx._rate import held, value_of
+from jaxdrop._flax.call import call, mode_from_number
+from jaxdrop._functional.dropout import Bits, ScaleAt, dropout
+from jaxdrop.nnx._rate import keep_rate, read_rate
 from jaxdrop.nnx._stream import next_key
 
 __all__ = ["Dropout"]
@@ -63,7 +63,7 @@ class Dropout(FlaxDropout):
         bits: Bits = "fast",
     ):
         super().__init__(
-            held(rate),
+            keep_rate(rate),
             broadcast_dims=broadcast_dims,
             deterministic=deterministic,
             rng_collection=rng_collection,
@@ -100,11 +100,12 @@ class Dropout(FlaxDropout):
                 return FlaxDropout(0.5)(inputs, rngs=source)  # raises, in flax's own words
             return key
 
-        return apply_dropout(
+        return call(
+            dropout,
             draw_key,
             inputs,
-            value_of(self.rate),
-            mode,
+            read_rate(self.rate),
+            mode_from_number(mode),
             broadcast_dims=self.broadcast_dims,
             scale_at=self.scale_at,
             bits=self.bits,

@@ -5,10 +5,11 @@ from typing import Any
 import jax
 
 from jaxdrop._functional.embedding_dropout import embedding_dropout
-from jaxdrop.nnx._member import Member, Streams
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._stream import Streams
 
 
-class EmbeddingDropout(Member):
+class EmbeddingDropout(RatedLayer):
     """Drop whole words of an embedding table.
 
     Calls ``jaxdrop.embedding_dropout``, which states formula, moments, paper and invalid uses.

@@ -3,10 +3,12 @@
 from typing import Any
 
 from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class FeatureAlphaDropout(Member):
+class FeatureAlphaDropout(RatedLayer):
     """Drop whole feature maps to SELU's saturation.
 
     Calls ``jaxdrop.feature_alpha_dropout``, which states formula, moments, paper and invalid uses.
@@ -34,6 +36,6 @@ class FeatureAlphaDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(batch_axis=batch_axis, channel_axis=channel_axis)
+        self._keep_options(batch_axis=batch_axis, channel_axis=channel_axis)

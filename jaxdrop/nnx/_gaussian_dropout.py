@@ -1,10 +1,10 @@
 """GaussianDropout as a Flax NNX module."""
 
 from jaxdrop._functional.gaussian_dropout import gaussian_dropout
-from jaxdrop.nnx._member import Member
+from jaxdrop.nnx._layer import RatedLayer
 
 
-class GaussianDropout(Member):
+class GaussianDropout(RatedLayer):
     """Multiply by normal noise of mean 1 with the variance of dropout's mask.
 
     Calls ``jaxdrop.gaussian_dropout``, which states formula, moments, paper and invalid uses.

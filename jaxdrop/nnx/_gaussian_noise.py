@@ -3,10 +3,12 @@
 from typing import Any
 
 from jaxdrop._functional.gaussian_noise import gaussian_noise
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class GaussianNoise(Member):
+class GaussianNoise(RatedLayer):
     """Add normal noise.
 
     Calls ``jaxdrop.gaussian_noise``, which states formula, moments, paper and invalid uses.
@@ -31,9 +33,9 @@ class GaussianNoise(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.stddev = held(stddev)
+        self.stddev = keep_rate(stddev)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on()
+        self._keep_options()
 
     @property
     def rate(self) -> Any:

@@ -11,11 +11,12 @@ from jaxdrop._core.checks import check_function
 from jaxdrop._core.varying import as_varying_as, varies_over
 from jaxdrop._flax.call import call
 from jaxdrop._functional.layer_drop import check_output, decide
-from jaxdrop.nnx._rate import held, value_of
-from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
+from jaxdrop.nnx._layer import DropoutLayer
+from jaxdrop.nnx._rate import keep_rate, read_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class LayerDrop(Mode, nnx.Module):
+class LayerDrop(DropoutLayer, nnx.Module):
     """Skip a layer at random while training, without computing it: ``jaxdrop.layer_drop``.
 
     ``y = layer(x, ...)`` with probability ``1 - rate``, else ``x``, for the whole batch. The
@@ -56,7 +57,7 @@ class LayerDrop(Mode, nnx.Module):
     ):
         check_function(layer, "layer", "LayerDrop takes a module from an array to one like it")
         self.layer = layer
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(
@@ -99,8 +100,8 @@ class LayerDrop(Mode, nnx.Module):
             x = as_varying_as(x, (nnx.as_pure(nnx.state((self.layer, moving))), leaves))
             return nnx.cond(run, run_layer, _skip, self.layer, x, moving)
 
-        mode = mode_of(self, deterministic)
-        return call(drop, lambda: draw(self, rngs), inputs, value_of(self.rate), mode)
+        mode = self._mode(deterministic)
+        return call(drop, lambda: self._key(rngs), inputs, read_rate(self.rate), mode)
 
 
 def _skip(layer: Any, x: jax.Array, moved: dict[int, Any]) -> jax.Array:

@@ -3,10 +3,12 @@
 from typing import Any
 
 from jaxdrop._functional.locked_dropout import locked_dropout
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class LockedDropout(Member):
+class LockedDropout(RatedLayer):
     """Drop the same features at every time step.
 
     Calls ``jaxdrop.locked_dropout``, which states formula, moments, paper and invalid uses.
@@ -33,6 +35,6 @@ class LockedDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(time_axis=time_axis)
+        self._keep_options(time_axis=time_axis)

@@ -3,10 +3,12 @@
 from typing import Any
 
 from jaxdrop._functional.patch_dropout import patch_dropout
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class PatchDropout(Member):
+class PatchDropout(RatedLayer):
     """Keep a random subset of the tokens of every example.
 
     Calls ``jaxdrop.patch_dropout``, which states formula, moments, paper and invalid uses.
@@ -32,6 +34,6 @@ class PatchDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(prefix=prefix)
+        self._keep_options(prefix=prefix)

@@ -12,14 +12,14 @@ class DropRate(nnx.Variable):
     """A dropout rate that is part of the model's state and not of its parameters."""
 
 
-def held(rate: Any) -> Any:
+def keep_rate(rate: Any) -> Any:
     """Return what a layer keeps of a rate that it is given: a traced one in a variable.
 
     A variable is what ``nnx.vmap``, ``nnx.scan`` and ``nnx.jit`` hand on; an attribute that is a
     tracer would outlive its trace.
     """
     if isinstance(rate, (tuple, list)):
-        return tuple(map(held, rate))
+        return tuple(map(keep_rate, rate))
     traced = isinstance(rate, jax.core.Tracer) and jnp.issubdtype(rate.dtype, jnp.floating)
     return in_variable(rate, ()) if traced else rate
 
@@ -35,13 +35,13 @@ def in_variable(rate: Any, stack: tuple[int, ...]) -> DropRate:
     return DropRate(rate, layer_shape=rate.shape[len(stack) :])
 
 
-def value_of(rate: Any, read: Callable[[Any], Any] | None = None) -> Any:
+def read_rate(rate: Any, read: Callable[[Any], Any] | None = None) -> Any:
     """Return what a rate holds that may be a ``nnx.Variable``; of several, each.
 
     A layer reads its own; ``read`` is for others, who want all that a variable of a stack holds.
     """
     if isinstance(rate, (tuple, list, nnx.List)):
-        return tuple(value_of(r, read) for r in rate)
+        return tuple(read_rate(r, read) for r in rate)
     return (read or _of_one_layer)(rate) if isinstance(rate, nnx.Variable) else rate
 
 

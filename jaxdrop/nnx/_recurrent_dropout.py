@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from jaxdrop._core.checks import check_choice
-from jaxdrop._flax.call import is_idle, known_mode, known_rate
+from jaxdrop._flax.call import is_idle, known_mode, known_rate, needs_key
 from jaxdrop._functional.dropout import dropout
 from jaxdrop._functional.recurrent_dropout import (
     check_layers,
@@ -16,11 +16,12 @@ from jaxdrop._functional.recurrent_dropout import (
     recurrent_keys,
 )
 from jaxdrop._functional.weight_drop import RECURRENT_LAYERS
-from jaxdrop.nnx._rate import held, value_of
-from jaxdrop.nnx._stream import Mode, check_cell, draw, mode_of, single
+from jaxdrop.nnx._cell import CellWrapper
+from jaxdrop.nnx._rate import keep_rate, read_rate
+from jaxdrop.nnx._stream import single
 
 
-class RecurrentDropout(Mode, nnx.RNNCellBase):
+class RecurrentDropout(CellWrapper):
     """Give an RNN cell input and recurrent dropout, with masks that stay the same over time.
 
     ``nnx.RNN(RecurrentDropout(nnx.LSTMCell(3, 64, rngs=rngs), 0.25, input_rate=0.25, rngs=rngs))``
@@ -75,11 +76,10 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         recurrent_layers: Collection[str] = RECURRENT_LAYERS,
         rngs: nnx.Rngs | nnx.RngStream | None = None,
     ):
-        check_cell(cell, "RecurrentDropout")
+        self._keep_cell(cell)
         check_choice(variant, "variant", ("state", "candidate"))
-        self.cell = cell
-        self.rate = held(rate)
-        self.input_rate = held(input_rate)
+        self.rate = keep_rate(rate)
+        self.input_rate = keep_rate(input_rate)
         self.variant = variant
         self.recurrent_layers = check_layers(recurrent_layers)
         self._keep_stream(deterministic, rng_collection, rngs)
@@ -88,15 +88,11 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
     ) -> tuple[Any, Any]:
         """Run one step; ``rngs`` may be a key, the same one for all steps of a sequence."""
-        mode = known_mode(mode_of(self, deterministic))
+        mode = known_mode(self._mode(deterministic))
         rate, input_rate = self._rates()
         if is_idle(mode, rate, input_rate):
             return self.cell(carry, inputs)
-        if rngs is None and isinstance(self.rngs, nnx.RngStream):
-            stream = single(self.rngs)
-            key = jax.random.fold_in(stream.key[...], stream.count[...])
-        else:
-            key = draw(self, rngs)
+        key = self._sequence_key(rngs) if needs_key(mode, rate, input_rate) else None
         input_key, hidden_key, candidate_key = recurrent_keys(key)
         inputs = dropout(input_key, inputs, input_rate, deterministic=mode)
 
@@ -119,6 +115,13 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
         dropped = {n: _after(layer, lambda h: drop(hidden_key, h)) for n, layer in layers.items()}
         return _with(self.cell, dropped)(carry, inputs)
 
+    def _sequence_key(self, rngs: Any) -> jax.Array:
+        """The key given to the call, or else the stream's next one, without advancing it."""
+        if rngs is None and isinstance(self.rngs, nnx.RngStream):
+            stream = single(self.rngs)
+            return jax.random.fold_in(stream.key[...], stream.count[...])
+        return self._key(rngs)
+
     def new_masks(self) -> None:
         """Advance the stream, so that the next step has masks of its own, if it has any."""
         mode = False if self.deterministic is None else known_mode(self.deterministic)
@@ -126,16 +129,12 @@ class RecurrentDropout(Mode, nnx.RNNCellBase):
             self.rngs()
 
     def _rates(self) -> tuple[Any, Any]:
-        return known_rate(value_of(self.rate)), known_rate(value_of(self.input_rate))
+        return known_rate(read_rate(self.rate)), known_rate(read_rate(self.input_rate))
 
     def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
         """Start a sequence: new masks, and the carry of the cell, which is given the arguments."""
         self.new_masks()
-        return self.cell.initialize_carry(*args, **kwargs)
-
-    @property
-    def num_feature_axes(self) -> int:
-        return self.cell.num_feature_axes
+        return super().initialize_carry(*args, **kwargs)
 
 
 def _with(cell: nnx.RNNCellBase, attributes: dict[str, Any]) -> nnx.RNNCellBase:

@@ -1,4 +1,4 @@
-"""What the NNX layers of Gaussian weights share."""
+"""What the NNX layers of Gaussian weights share: their parameters and call."""
 
 from typing import Any
 
@@ -8,13 +8,14 @@ from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
 from jaxdrop._core.checks import check_switch
-from jaxdrop._flax.call import check_features, is_idle, known_mode
+from jaxdrop._flax.call import check_features, known_mode, needs_key
 from jaxdrop._functional.variational_kl import check_start
-from jaxdrop.nnx._stream import Mode, check_rngs, draw, mode_of
+from jaxdrop.nnx._layer import DropoutLayer
+from jaxdrop.nnx._stream import check_rngs
 
 
-class Variational(Mode, nnx.Module):
-    """Parameters and mode, which both layers have alike."""
+class VariationalLayer(DropoutLayer, nnx.Module):
+    """A layer whose weights are normal, with a mean and a variance each."""
 
     def __init__(
         self,
@@ -44,13 +45,13 @@ class Variational(Mode, nnx.Module):
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
-        mode = known_mode(mode_of(self, deterministic))
+        mode = known_mode(self._mode(deterministic))
         inputs = check_features(inputs, self)
         bias = None if self.bias is None else self.bias[...]
         inputs, kernel, log_sigma2, bias = promote_dtype(
             (inputs, self.kernel[...], self.log_sigma2[...], bias), dtype=self.dtype
         )
-        key = None if is_idle(mode) else draw(self, rngs)
+        key = self._key(rngs) if needs_key(mode) else None
         y = self._linear(key, inputs, kernel, log_sigma2, mode)
         return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
 

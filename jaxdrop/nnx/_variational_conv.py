@@ -10,11 +10,11 @@ from flax import nnx
 from jaxdrop._core.checks import check_count
 from jaxdrop._functional.variational_conv import kernel_shape, variational_conv
 from jaxdrop._functional.variational_kl import PRUNE_AT
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT
-from jaxdrop.nnx._variational import Variational
+from jaxdrop.nnx._layer import BIAS_INIT, KERNEL_INIT
+from jaxdrop.nnx._variational import VariationalLayer
 
 
-class VariationalConv(Variational):
+class VariationalConv(VariationalLayer):
     """A convolution of Gaussian weights that learns which ones are noise: ``variational_conv``.
 
     Args:
@@ -22,7 +22,7 @@ class VariationalConv(Variational):
       kernel_size: the window, one integer per spatial dimension; of one dimension, an integer.
       strides, padding, kernel_dilation, feature_group_count: as in ``flax.nnx.Conv``, padding as
         ``jax.lax`` takes it.
-      the others: as in ``VariationalDense``.
+      the others: as in ``VariationalLinear``.
 
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.

@@ -1,4 +1,4 @@
-"""VariationalDense as a Flax NNX module."""
+"""VariationalLinear as a Flax NNX module."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from flax import nnx
 from jaxdrop._core.checks import check_count
 from jaxdrop._functional.variational_dense import variational_dense
 from jaxdrop._functional.variational_kl import PRUNE_AT
-from jaxdrop.nnx._stream import BIAS_INIT, KERNEL_INIT
-from jaxdrop.nnx._variational import Variational
+from jaxdrop.nnx._layer import BIAS_INIT, KERNEL_INIT
+from jaxdrop.nnx._variational import VariationalLayer
 
 
-class VariationalDense(Variational):
-    """A dense layer of Gaussian weights that learns which ones are noise: ``variational_dense``.
+class VariationalLinear(VariationalLayer):
+    """A linear layer of Gaussian weights that learns which ones are noise: ``variational_dense``.
 
     ``y = x @ m + sqrt(x**2 @ exp(log_sigma2)) e + bias``; the parameters are ``kernel`` (m),
     ``log_sigma2`` and ``bias``. Add ``jaxdrop.variational_loss`` of the model's parameters
@@ -34,7 +34,7 @@ class VariationalDense(Variational):
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
-    >>> jaxdrop.nnx.VariationalDense(4, 3, rngs=nnx.Rngs(0))(jnp.ones((2, 4))).shape
+    >>> jaxdrop.nnx.VariationalLinear(4, 3, rngs=nnx.Rngs(0))(jnp.ones((2, 4))).shape
     (2, 3)
     """
 

@@ -8,12 +8,13 @@ from flax import nnx
 
 from jaxdrop._core.checks import check_count
 from jaxdrop._core.rate import start_logit
-from jaxdrop._flax.call import is_idle, known_mode
+from jaxdrop._flax.call import known_mode, needs_key
 from jaxdrop._functional.variational_dropout import variational_dropout
-from jaxdrop.nnx._stream import Mode, Streams, draw, mode_of
+from jaxdrop.nnx._layer import DropoutLayer
+from jaxdrop.nnx._stream import Streams
 
 
-class VariationalDropout(Mode, nnx.Module):
+class VariationalDropout(DropoutLayer, nnx.Module):
     """Multiply by Gaussian noise whose variance is learned: ``jaxdrop.variational_dropout``.
 
     ``y = x (1 + sqrt(alpha) e)``, e standard normal, alpha = min(exp(log_alpha), 1), the parameter
@@ -61,6 +62,6 @@ class VariationalDropout(Mode, nnx.Module):
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
-        mode = known_mode(mode_of(self, deterministic))
-        key = None if is_idle(mode) else draw(self, rngs)
+        mode = known_mode(self._mode(deterministic))
+        key = self._key(rngs) if needs_key(mode) else None
         return variational_dropout(key, inputs, self.log_alpha[...], deterministic=mode)

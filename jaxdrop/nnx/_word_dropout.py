@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxdrop._functional.word_dropout import word_dropout
-from jaxdrop.nnx._member import Member, Streams, held
+from jaxdrop.nnx._layer import RatedLayer
+from jaxdrop.nnx._rate import keep_rate
+from jaxdrop.nnx._stream import Streams
 
 
-class WordDropout(Member):
+class WordDropout(RatedLayer):
     """Replace tokens at random by the unknown word.
 
     Calls ``jaxdrop.word_dropout``, which states formula, moments, paper and invalid uses.
@@ -35,6 +37,6 @@ class WordDropout(Member):
         rng_collection: str = "dropout",
         rngs: Streams = None,
     ):
-        self.rate = held(rate)
+        self.rate = keep_rate(rate)
         self._keep_stream(deterministic, rng_collection, rngs)
-        self._hand_on(unknown=unknown, protected=protected)
+        self._keep_options(unknown=unknown, protected=protected)

@@ -4,13 +4,13 @@ from typing import Any
 
 from flax import nnx
 
-from jaxdrop._flax.call import is_idle, known_mode, known_rate
+from jaxdrop._flax.call import known_mode, known_rate, needs_key
 from jaxdrop._functional.recurrent_dropout import zoneout_carry
-from jaxdrop.nnx._rate import held, value_of
-from jaxdrop.nnx._stream import Mode, check_cell, draw, mode_of
+from jaxdrop.nnx._cell import CellWrapper
+from jaxdrop.nnx._rate import keep_rate, read_rate
 
 
-class Zoneout(Mode, nnx.RNNCellBase):
+class Zoneout(CellWrapper):
     """Let units of an RNN cell's state keep their previous value at random: ``zoneout``.
 
     ``nnx.RNN(Zoneout(nnx.LSTMCell(3, 64, rngs=rngs), (0.5, 0.05), rngs=rngs))``
@@ -48,9 +48,8 @@ class Zoneout(Mode, nnx.RNNCellBase):
         rng_collection: str = "dropout",
         rngs: nnx.Rngs | nnx.RngStream | None = None,
     ):
-        check_cell(cell, "Zoneout")
-        self.cell = cell
-        rate = held(rate)
+        self._keep_cell(cell)
+        rate = keep_rate(rate)
         # NNX has to be told of variables in a tuple.
         several = isinstance(rate, (tuple, list)) and any(map(nnx.is_data, rate))
         self.rate = nnx.data(rate) if several else rate
@@ -60,15 +59,7 @@ class Zoneout(Mode, nnx.RNNCellBase):
         self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
     ) -> tuple[Any, Any]:
         """Run one step; ``rngs`` may be a key, another one at each step."""
-        mode, rate = known_mode(mode_of(self, deterministic)), known_rate(value_of(self.rate))
-        key = None if is_idle(mode, rate) else draw(self, rngs)
+        mode, rate = known_mode(self._mode(deterministic)), known_rate(read_rate(self.rate))
+        key = self._key(rngs) if needs_key(mode, rate) else None
         new, y = self.cell(carry, inputs)
         return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)
-
-    def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the carry of the cell, which is given the arguments."""
-        return self.cell.initialize_carry(*args, **kwargs)
-
-    @property
-    def num_feature_axes(self) -> int:
-        return self.cell.num_feature_axes

@@ -14,7 +14,7 @@ from flax import nnx
 
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
-from tests.flax.test_modules import MODULES
+from tests.flax.test_modules import MODULES, nnx_class
 
 
 class Layer(NamedTuple):
@@ -96,7 +96,7 @@ def _with_features(name: str, rate: tuple[float, ...] = (), **options: Any) -> L
     """A layer of 4 inputs and 3 outputs."""
     return Layer(
         lambda: getattr(L, name)(3, *rate, deterministic=False, **options),
-        lambda rngs: getattr(N, name)(4, 3, *rate, rngs=rngs, **options),
+        lambda rngs: nnx_class(name)(4, 3, *rate, rngs=rngs, **options),
         ROWS,
     )
 

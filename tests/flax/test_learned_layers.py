@@ -10,6 +10,7 @@ from flax import nnx
 import jaxdrop
 import jaxdrop.linen
 import jaxdrop.nnx
+from tests.flax.test_modules import nnx_class
 
 KEY = jax.random.key(5)
 X = jnp.linspace(-1, 1, 24).reshape(6, 4)
@@ -60,7 +61,7 @@ def build(name, **more):
     params = linen.init(jax.random.key(0), x, deterministic=True)["params"]
     params = jax.tree.map(lambda v: v + 0.1, params)
     args = args if name == "ConcreteDropout" else (x.shape[-1], *args)
-    layer = getattr(jaxdrop.nnx, name)(*args, **options, rngs=nnx.Rngs(0))
+    layer = nnx_class(name)(*args, **options, rngs=nnx.Rngs(0))
     assert jax.tree.map(jnp.shape, params_of(layer)) == jax.tree.map(jnp.shape, params)
     nnx.update(layer, {k: nnx.Param(v) for k, v in params.items()})
     return linen, params, layer, x, function
@@ -125,8 +126,8 @@ def test_rate_zero_needs_no_key():
 
 def test_variational_helpers_read_the_parameters_of_a_model():
     model = nnx.Sequential(
-        jaxdrop.nnx.VariationalDense(4, 3, rngs=nnx.Rngs(0)),
-        jaxdrop.nnx.VariationalDense(3, 2, init_log_sigma2=8.0, rngs=nnx.Rngs(1)),
+        jaxdrop.nnx.VariationalLinear(4, 3, rngs=nnx.Rngs(0)),
+        jaxdrop.nnx.VariationalLinear(3, 2, init_log_sigma2=8.0, rngs=nnx.Rngs(1)),
     )
     params = params_of(model)
     sparsity = jaxdrop.variational_sparsity(params)

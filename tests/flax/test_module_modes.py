@@ -12,7 +12,7 @@ from flax import nnx
 
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
-from tests.flax.test_modules import MODULES, X, every
+from tests.flax.test_modules import MODULES, X, every, nnx_class
 
 KEY = jax.random.key(12)
 ROWS = X[:, 0]
@@ -37,7 +37,7 @@ LINEN: dict[str, Callable[[Any, Any], Any]] = {
     "Zoneout": lambda rate, mode: linen(L.Zoneout(nn.LSTMCell(3), rate), STATE, mode, ROWS),
 }
 NNX: dict[str, Callable[[Any, Any], Any]] = {
-    "DropConnectDense": lambda rate, mode: drop_keys(N.DropConnectDense(4, 3, rate, rngs=seed()))(
+    "DropConnectDense": lambda rate, mode: drop_keys(N.DropConnectLinear(4, 3, rate, rngs=seed()))(
         ROWS, deterministic=mode
     ),
     "LayerDrop": lambda rate, mode: N.LayerDrop(Doubled(), rate)(ROWS, deterministic=mode),
@@ -50,7 +50,7 @@ LEARNED: dict[str, Callable[[Any], Any]] = {
     "linen dense": lambda mode: linen(L.VariationalDense(3), ROWS, mode),
     "linen dropout": lambda mode: linen(L.VariationalDropout(), ROWS, mode),
     "linen concrete": lambda mode: linen(L.ConcreteDropout(), ROWS, mode),
-    "nnx dense": lambda mode: drop_keys(N.VariationalDense(4, 3, rngs=seed()))(
+    "nnx dense": lambda mode: drop_keys(N.VariationalLinear(4, 3, rngs=seed()))(
         ROWS, deterministic=mode
     ),
     "nnx dropout": lambda mode: N.VariationalDropout(4)(ROWS, deterministic=mode),
@@ -113,6 +113,42 @@ def test_layers_around_layers_need_no_key_where_nothing_is_drawn(calls: Any, nam
         jax.tree.map(np.testing.assert_array_equal, calls[name](zero, False), want)
     with pytest.raises(Exception, match="(?i)needs (a key|PRNG)|no rng named"):  # or flax's own
         calls[name](0.5, False)
+
+
+ONES = [1, 1.0, 1 + 1e-13, np.float32(1), np.ones(()), jnp.float32(1), jnp.int32(1)]
+
+
+@every
+def test_no_key_is_needed_at_any_kind_of_one(name: str) -> None:
+    function, x, options = MODULES[name]
+    if name in ("Cutout", "GaussianNoise", "PatchDropout"):  # which draw at 1, too
+        with pytest.raises(Exception, match="(?i)needs (a key|PRNG)"):
+            members(name, 1.0, False)
+        return
+    want = function(None, x, 1.0, **options)
+    for one in ONES:
+        for y in members(name, one, False)[1:]:
+            np.testing.assert_array_equal(y, want)
+
+
+@pytest.mark.parametrize("calls", [LINEN, NNX], ids=["linen", "nnx"])
+@pytest.mark.parametrize("name", LINEN)
+def test_layers_around_layers_need_no_key_at_any_kind_of_one(calls: Any, name: str) -> None:
+    first, *others = (calls[name](one, False) for one in ONES)
+    for y in others:
+        jax.tree.map(np.testing.assert_array_equal, y, first)
+    if name == "Zoneout":
+        np.testing.assert_array_equal(first[0], STATE)
+    if name == "DropConnectDense":
+        assert (first == 0).all()
+    if name == "LayerDrop":
+        np.testing.assert_array_equal(first, ROWS)
+
+
+def test_dropout_needs_no_key_at_any_kind_of_one() -> None:
+    for one in ONES:
+        assert (L.Dropout(one, deterministic=False).apply({}, X) == 0).all()
+        assert (N.Dropout(one)(X) == 0).all()
 
 
 @pytest.mark.parametrize("calls", [LINEN, NNX], ids=["linen", "nnx"])
@@ -208,7 +244,7 @@ WITH_RATES: dict[str, Callable[[Any], Any]] = {
     for name in MODULES
 } | {
     "Dropout": lambda rate: N.Dropout(rate)(ROWS, rngs=KEY),
-    "DropConnectDense": lambda rate: N.DropConnectDense(4, 3, rate, rngs=seed())(ROWS, rngs=KEY),
+    "DropConnectDense": lambda rate: N.DropConnectLinear(4, 3, rate, rngs=seed())(ROWS, rngs=KEY),
     "LayerDrop": lambda rate: N.LayerDrop(Doubled(), rate)(ROWS, rngs=KEY),
     "RecurrentDropout": lambda rate: N.RecurrentDropout(lstm(), rate, input_rate=rate)(
         STATE, ROWS, rngs=KEY
@@ -231,7 +267,9 @@ def test_a_rate_may_be_a_variable(name: str) -> None:
 def test_every_nnx_module_with_a_rate_is_among_those_tried() -> None:
     with_rate = {n for n, c in vars(N).items() if isinstance(c, type) and issubclass(c, nnx.Module)}
     learned = {"ConcreteDropout", "VariationalConv", "VariationalDense", "VariationalDropout"}
-    assert with_rate - learned <= set(WITH_RATES)
+    assert with_rate <= {
+        nnx_class(name).__name__ for name in {*WITH_RATES, *learned} - {"Zoneout of two"}
+    }
 
 
 def test_a_zoneout_of_variables_keeps_them_in_its_state() -> None:

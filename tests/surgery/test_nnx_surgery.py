@@ -166,7 +166,7 @@ def cell() -> nnx.LSTMCell:
 
 
 WITH_RATES = {
-    "DropConnectDense": lambda: jaxdrop.nnx.DropConnectDense(8, 3, 0.5, rngs=nnx.Rngs(0)),
+    "DropConnectLinear": lambda: jaxdrop.nnx.DropConnectLinear(8, 3, 0.5, rngs=nnx.Rngs(0)),
     "GaussianNoise": lambda: jaxdrop.nnx.GaussianNoise(0.5),
     "LayerDrop": lambda: jaxdrop.nnx.LayerDrop(nnx.Linear(8, 8, rngs=nnx.Rngs(0)), 0.5),
     "RecurrentDropout": lambda: jaxdrop.nnx.RecurrentDropout(cell(), 0.5),
@@ -187,7 +187,7 @@ def test_every_kind_of_module_goes_on_with_its_rate_in_a_variable(name: str) -> 
     (row,) = surgery.listing(model)
     assert jax.tree.leaves(row.rate) and (np.asarray(jax.tree.leaves(row.rate)) == 0).all()
     h = jnp.ones((4, 8))
-    args: Any = (X[:, 0],) if name == "DropConnectDense" else (X,)
+    args: Any = (X[:, 0],) if name == "DropConnectLinear" else (X,)
     args = ((h, h), h) if hasattr(model, "cell") else args
     key = jax.random.key(0)
     step = nnx.jit(lambda model, *args: model(*args, rngs=key))

@@ -1,0 +1,111 @@
+"""What all NNX layers are: a mode, a stream of keys, and for most a function to call."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+from flax import nnx
+
+from jaxdrop._flax.call import call
+from jaxdrop._flax.stochastic_layer import StochasticLayer
+from jaxdrop.nnx._rate import keep_rate, read_rate
+from jaxdrop.nnx._stream import Streams, fork, next_key
+
+# Those of flax.nnx.Linear.
+KERNEL_INIT = nnx.initializers.lecun_normal()
+BIAS_INIT = nnx.initializers.zeros_init()
+
+
+class DropoutLayer(StochasticLayer):
+    """How an NNX layer keeps its mode and its stream, under the names of ``flax.nnx.Dropout``."""
+
+    deterministic: Any
+    rng_collection: str
+    rngs: Any
+
+    def _keep_stream(self, deterministic: Any, rng_collection: str, rngs: Streams) -> None:
+        self.deterministic = deterministic
+        self.rng_collection = rng_collection
+        self.rngs = fork(rngs, rng_collection)
+
+    # Lets nnx.view(model, deterministic=...) set the mode.
+    def set_view(self, deterministic: bool | None = None) -> None:
+        if deterministic is not None:
+            self.deterministic = deterministic
+
+    def _mode(self, deterministic: Any) -> Any:
+        """The mode of a call: the one given to it, or else the layer's."""
+        mode = self.deterministic if deterministic is None else deterministic
+        if mode is None:
+            raise ValueError(
+                f"{type(self).__name__} does not know its mode: give deterministic=True or False "
+                "to the constructor, to the call, or by model.train() and model.eval()"
+            )
+        return mode
+
+    def _key(self, rngs: Any) -> jax.Array:
+        """The key given to the call, or else the next one of the stream."""
+        source = self.rngs if rngs is None else rngs
+        key = next_key(source, self.rng_collection)
+        if key is not None:
+            return key
+        raise ValueError(
+            f"got rngs={source!r:.60}: {type(self).__name__} needs a key while training; give "
+            "rngs=nnx.Rngs(seed) to the constructor, or rngs or a key to the call, or set "
+            "deterministic=True"
+        )
+
+
+class RatedLayer(DropoutLayer, nnx.Module):
+    """A member of the family as a layer: it finds mode and key, then calls the function."""
+
+    _function: ClassVar[Callable[..., jax.Array]]
+
+    # For the members without options; one that has some names them in a constructor of its own.
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Streams = None,
+    ):
+        self.rate = keep_rate(rate)
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_options()
+
+    def _keep_options(self, **options: Any) -> None:
+        """Keep the function's options, each as an attribute that may be changed later."""
+        for name, value in options.items():
+            setattr(self, name, value)
+        self.options = tuple(options)
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        deterministic: Any = None,
+        rngs: Streams | jax.Array = None,
+    ) -> jax.Array:
+        """Call the function.
+
+        Args:
+          inputs: the function's x.
+          deterministic: True for test time; goes before what the constructor was given.
+          rngs: a key, RngStream or Rngs that goes before the layer's own stream.
+
+        Returns:
+          What the function returns.
+        """
+        return self._run(inputs, deterministic, rngs)
+
+    def _run(self, inputs: Any, deterministic: Any, rngs: Any, **more: Any) -> jax.Array:
+        return call(
+            type(self)._function,
+            lambda: self._key(rngs),
+            inputs,
+            read_rate(self.rate),
+            self._mode(deterministic),
+            **{name: getattr(self, name) for name in self.options},
+            **more,
+        )
