@@ -19,19 +19,17 @@ Ratios are of medians measured in turn (see timing.py).
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-import jaxdrop
 from scripts.benchmarks import recurrent, timing
+from scripts.members import RECORDS
+from scripts.members._timed import TIMED_RATE, TIMED_SHAPE
 
-RATE = 0.1
-SHAPE = (2048, 2048)
-MAPS = (64, 32, 32, 64)
 PROMISE = {"element-wise": 2.0, "cell": 1.1}
 
 
@@ -43,71 +41,10 @@ class Config:
     """Time for each table of cases and mode, shared by all functions in it."""
 
 
-class Member(NamedTuple):
-    """A function (key, x) -> array like x."""
-
-    apply: Callable[[Any, jax.Array], jax.Array]
-    kind: str = "element-wise"
-    backward: bool = True
-
-
-def maps(function: Callable[..., jax.Array], **options: Any) -> Callable[..., jax.Array]:
-    """Apply the function to x seen as a batch of feature maps."""
-    return lambda key, x: function(key, x.reshape(MAPS), RATE, **options).reshape(x.shape)
-
-
-def plain(function: Callable[..., jax.Array], **options: Any) -> Callable[..., jax.Array]:
-    return lambda key, x: function(key, x, RATE, **options)
-
-
-def word_dropout(key: Any, x: jax.Array) -> jax.Array:
-    tokens = jaxdrop.word_dropout(key, x.view(jnp.int32), RATE, unknown=0)
-    return tokens.view(jnp.float32)
-
-
-MEMBERS: dict[str, Member] = {
-    "dropout": Member(plain(jaxdrop.dropout)),
-    "gaussian_dropout": Member(plain(jaxdrop.gaussian_dropout)),
-    "gaussian_noise": Member(plain(jaxdrop.gaussian_noise)),
-    "alpha_dropout": Member(plain(jaxdrop.alpha_dropout)),
-    "concrete_dropout": Member(plain(jaxdrop.concrete_dropout)),
-    "variational_dropout": Member(lambda key, x: jaxdrop.variational_dropout(key, x, -2.0)),
-    "spatial_dropout": Member(maps(jaxdrop.spatial_dropout)),
-    "feature_alpha_dropout": Member(maps(jaxdrop.feature_alpha_dropout)),
-    "locked_dropout": Member(plain(jaxdrop.locked_dropout)),
-    "drop_path": Member(plain(jaxdrop.drop_path)),
-    "drop_connect": Member(plain(jaxdrop.drop_connect)),
-    "weight_drop": Member(plain(jaxdrop.weight_drop)),
-    "embedding_dropout": Member(plain(jaxdrop.embedding_dropout)),
-    "word_dropout": Member(word_dropout, backward=False),
-    "zoneout": Member(
-        lambda key, x: jaxdrop.zoneout(key, x, RATE, previous=jnp.zeros_like(x)),
-    ),
-    "drop_block, 7 x 7": Member(maps(jaxdrop.drop_block), "neighbours"),
-    "drop_block, shared by channels": Member(
-        maps(jaxdrop.drop_block, share_channels=True), "neighbours"
-    ),
-    "cutout, 8 x 8": Member(
-        lambda key, x: jaxdrop.cutout(key, x.reshape(MAPS), size=8).reshape(x.shape), "neighbours"
-    ),
-}
-
-# (key, x, learned) -> array like x, and what is learned.
-LEARNED: dict[str, tuple[Callable[..., jax.Array], float]] = {
-    "concrete_dropout, learned": (jaxdrop.concrete_dropout, RATE),
-    "variational_dropout, learned": (jaxdrop.variational_dropout, -2.0),
-}
-# (key, x, kernel) -> outputs
-LAYERS: dict[str, Callable[..., jax.Array]] = {
-    "drop_connect_dense": lambda key, x, w: jaxdrop.drop_connect_dense(key, x, RATE, kernel=w),
-    "drop_connect_dense, per example": lambda key, x, w: jaxdrop.drop_connect_dense(
-        key, x, RATE, kernel=w, per_example=True
-    ),
-    "drop_connect_dense, per example, 8 at a time": lambda key, x, w: jaxdrop.drop_connect_dense(
-        key, x, RATE, kernel=w, per_example=True, chunk=8
-    ),
-    "variational_dense": lambda key, x, w: jaxdrop.variational_dense(key, x, w, w - 8),
-}
+TIMED = [timed for record in RECORDS for timed in record.timed]
+ELEMENTS = [timed for timed in TIMED if timed.kind in ("element-wise", "neighbours")]
+LEARNED = [timed for timed in TIMED if timed.kind == "learned"]
+LAYERS = [timed for timed in TIMED if timed.kind == "layer"]
 
 
 def forward(apply: Callable[..., jax.Array]) -> Callable[..., Any]:
@@ -124,7 +61,7 @@ def backward(apply: Callable[..., jax.Array]) -> Callable[..., Any]:
 def learned_cases(seconds: float) -> list[dict[str, Any]]:
     x, g, spare = (jax.random.normal(jax.random.key(i), (512, 1024)) for i in range(3))
 
-    def wrap(apply: Callable[..., jax.Array], start: float) -> Callable[..., Any]:
+    def wrap(apply: Callable[..., jax.Array], start: Any) -> Callable[..., Any]:
         def gradient(key: Any, x: jax.Array, g: jax.Array) -> Any:
             learned = jnp.full(x.shape[-1], start)
             by_x, by_learned = jax.vjp(lambda x, p: apply(key, x, p), x, learned)[1](g)
@@ -132,11 +69,13 @@ def learned_cases(seconds: float) -> list[dict[str, Any]]:
 
         return timing.into_buffer(gradient)
 
-    calls = {"copy": timing.into_buffer(lambda key, x, g: g * (1 / (1 - RATE)))}
-    calls |= {name: wrap(*case) for name, case in LEARNED.items()}
+    calls = {"copy": timing.into_buffer(lambda key, x, g: g * (1 / (1 - TIMED_RATE)))}
+    calls |= {one.name: wrap(one.apply, one.start) for one in LEARNED}
     inputs = [(jax.random.key(3), a, g) for a in (x, spare)]
     times = timing.medians(calls, inputs, x, seconds=seconds)
-    return [record(name, "backward", "learned", times[name], times["copy"]) for name in LEARNED]
+    return [
+        record(one.name, "backward", "learned", times[one.name], times["copy"]) for one in LEARNED
+    ]
 
 
 def layer_cases(mode: str, seconds: float) -> list[dict[str, Any]]:
@@ -151,27 +90,26 @@ def layer_cases(mode: str, seconds: float) -> list[dict[str, Any]]:
         )
 
     calls = {"plain": wrap(lambda key, x, w: x @ w)}
-    calls |= {name: wrap(layer) for name, layer in LAYERS.items()}
+    calls |= {one.name: wrap(one.apply) for one in LAYERS}
     inputs = [(keys[0], a, w, g) for a in (x, spare)]
     times = timing.medians(calls, inputs, x, seconds=seconds)
-    return [record(name, mode, "layer", times[name], times["plain"]) for name in LAYERS]
+    return [record(one.name, mode, "layer", times[one.name], times["plain"]) for one in LAYERS]
 
 
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
     keys = jax.random.split(jax.random.key(0), 4)
-    x = [jax.random.normal(k, SHAPE) for k in keys[:2]]
-    w = jax.random.normal(keys[2], SHAPE)
+    x = [jax.random.normal(k, TIMED_SHAPE) for k in keys[:2]]
+    w = jax.random.normal(keys[2], TIMED_SHAPE)
     cases: list[dict[str, Any]] = []
     for mode, wrap in (("forward", forward), ("backward", backward)):
-        calls = {"copy": wrap(lambda key, x: x * (1 / (1 - RATE)))}
-        chosen = {n: m for n, m in MEMBERS.items() if mode == "forward" or m.backward}
-        calls |= {name: wrap(member.apply) for name, member in chosen.items()}
+        calls = {"copy": wrap(lambda key, x: x * (1 / (1 - TIMED_RATE)))}
+        chosen = [one for one in ELEMENTS if mode == "forward" or one.backward]
+        calls |= {one.name: wrap(one.apply) for one in chosen}
         with console.status(f"{mode}, {len(calls)} functions, {config.seconds:g} s and compiling"):
             inputs = [(keys[3], one, w) for one in x]
             times = timing.medians(calls, inputs, x[0], seconds=config.seconds)
         cases += [
-            record(name, mode, member.kind, times[name], times["copy"])
-            for name, member in chosen.items()
+            record(one.name, mode, one.kind, times[one.name], times["copy"]) for one in chosen
         ]
     with console.status(f"learned rates, {config.seconds:g} s and compiling"):
         cases += learned_cases(config.seconds)

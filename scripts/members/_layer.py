@@ -1,0 +1,85 @@
+"""Layer: how a member's layer is made in Linen and in NNX, and an x for it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import jaxdrop.linen
+import jaxdrop.nnx
+
+ROWS = jnp.linspace(-1.5, 2.0, 12).reshape(3, 4)
+SEQUENCES = jnp.linspace(-1.5, 2.0, 24).reshape(2, 3, 4)
+MAPS = jnp.sin(jnp.arange(2 * 9 * 4, dtype=jnp.float32)).reshape(2, 9, 4) + 2
+TABLE = MAPS.reshape(18, 4)
+TOKENS = jnp.arange(1, 19).reshape(2, 9)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One layer in both libraries.
+
+    Attributes:
+      name: of the class in jaxdrop.linen.
+      linen: ``linen() -> module`` in training.
+      nnx: ``nnx(rngs) -> module`` in training.
+      x: an example input.
+      nnx_name: of the class in jaxdrop.nnx, where it is another one.
+      label: what tells it from other ways to make the layer.
+      options: of a layer that is made with a rate and the options of the member's function, and
+        gives that function's bits; else None.
+      bad_input: kinds of bad values (tests/bad_values.py) of arguments that are of another kind
+        here than their name says elsewhere; None of those that are not looked at.
+    """
+
+    name: str
+    linen: Callable[[], nn.Module]
+    nnx: Callable[[nnx.Rngs], nnx.Module]
+    x: jax.Array
+    nnx_name: str = ""
+    label: str = ""
+    options: Mapping[str, Any] | None = None
+    bad_input: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}, {self.label}" if self.label else self.name
+
+    @property
+    def linen_class(self) -> Any:
+        return getattr(jaxdrop.linen, self.name)
+
+    @property
+    def nnx_class(self) -> Any:
+        return getattr(jaxdrop.nnx, self.nnx_name or self.name)
+
+
+def rated(name: str, x: jax.Array, bad_input: Any = None, **options: Any) -> Layer:
+    """A layer that is made with a rate and options, and does what the member's function does."""
+    return Layer(
+        name,
+        lambda: getattr(jaxdrop.linen, name)(0.5, deterministic=False, **options),
+        lambda rngs: getattr(jaxdrop.nnx, name)(0.5, rngs=rngs, **options),
+        x,
+        options=options,
+        bad_input=bad_input or {},
+    )
+
+
+def with_features(
+    name: str, nnx_name: str, rate: tuple[float, ...] = (), label: str = "", **options: Any
+) -> Layer:
+    """A layer of 4 inputs and 3 outputs."""
+    return Layer(
+        name,
+        lambda: getattr(jaxdrop.linen, name)(3, *rate, deterministic=False, **options),
+        lambda rngs: getattr(jaxdrop.nnx, nnx_name)(4, 3, *rate, rngs=rngs, **options),
+        ROWS,
+        nnx_name=nnx_name,
+        label=label,
+        bad_input={"inputs": "features"},
+    )
