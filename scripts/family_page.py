@@ -28,7 +28,7 @@ def row(cells: Iterable[str]) -> str:
 
 def layers(record: Record) -> str:
     """The names of the layers, each of them once; - if there are none."""
-    names = {}
+    names: dict[str, None] = {}
     for layer in record.layers:
         other = f" (NNX: `{layer.nnx_name}`)" if layer.nnx_name else ""
         names[f"`{layer.name}`{other}"] = None

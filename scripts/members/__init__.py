@@ -8,6 +8,10 @@ import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from scripts.members._case import Case as Case
+from scripts.members._case import Normal as Normal
+from scripts.members._case import TwoPoint as TwoPoint
+from scripts.members._layer import Layer as Layer
 from scripts.members._record import SECTIONS, Record
 
 

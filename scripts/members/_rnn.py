@@ -40,4 +40,5 @@ class NNXRNN(nnx.Module):
         self.rnn = nnx.RNN(cell, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.rnn(x, initial_carry=start(self.rnn.cell, x, linen=False))
+        y: Any = self.rnn(x, initial_carry=start(self.rnn.cell, x, linen=False))
+        return y

@@ -1,5 +1,7 @@
 """Embedding dropout: Gal 2016."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from scripts.members._timed import Timed, plain
 
 
 def draw(key: jax.Array) -> jax.Array:
-    text = np.arange(N) * 5 % 7  # seven words, each of which comes back
+    text: Any = np.arange(N) * 5 % 7  # seven words, each of which comes back
     return jaxdrop.embedding_dropout(key, jnp.ones((7, N)), DRAWN_RATE, text)
 
 

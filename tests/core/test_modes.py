@@ -14,15 +14,15 @@ from flax import nnx
 from jax.experimental.jet import jet
 
 import jaxdrop
-from tests.functional.over_members import RATE, over
-from tests.functional.registry import Member, members
+from scripts.members import Case
+from tests.functional.over_members import RATE, members, over
 
 ROOT = pathlib.Path(__file__).parents[2]
 HALF = (jnp.bfloat16, jnp.float16)
 
 
 @over()
-def test_without_jit_nothing_changes(member: Member):
+def test_without_jit_nothing_changes(member: Case):
     key, x = jax.random.key(0), member.example()
     with jax.disable_jit():
         eager = member.apply(key, x, RATE)
@@ -39,7 +39,7 @@ def test_a_gradient_without_jit():
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 @over(unbiased=True, rated=True, integer_input=False)
-def test_half_precision_is_float32_rounded(member: Member, dtype: jnp.dtype):
+def test_half_precision_is_float32_rounded(member: Case, dtype: jnp.dtype):
     """To half a unit in the last place of the result, and float32's own rounding."""
     if not member.diagonal:
         pytest.skip("sums of products are rounded by the matrix product")
@@ -161,7 +161,7 @@ MADE_OF_DROPOUT = (
 @pytest.mark.parametrize(
     "member", [m for m in members if m.name in MADE_OF_DROPOUT], ids=lambda m: m.name
 )
-def test_taylor_mode(member: Member, legacy: bool):
+def test_taylor_mode(member: Case, legacy: bool):
     key, x = jax.random.PRNGKey(0) if legacy else jax.random.key(0), member.example()
 
     def square(x):

@@ -16,8 +16,8 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
+from scripts.members import Case
 from tests.functional.over_members import RATE, over
-from tests.functional.registry import Member
 
 pytestmark = pytest.mark.usefixtures("unoptimised")  # hundreds of small programs
 
@@ -179,20 +179,20 @@ def test_results_that_differ_are_not_taken_for_replicated():
 
 
 @functools.cache
-def at_rate(member: Member) -> Callable[..., jax.Array]:
+def at_rate(member: Case) -> Callable[..., jax.Array]:
     return lambda key, x: member.apply(key, x, RATE)
 
 
 @pytest.mark.parametrize("varies", [(True, False), (True, True), (False, True)], ids=str)
 @over()
-def test_every_member(member: Member, varies: tuple[bool, bool]):
+def test_every_member(member: Case, varies: tuple[bool, bool]):
     """(key, x)"""
     check(at_rate(member), (jax.random.key(3), member.example()), varies, "one axis")
 
 
 @pytest.mark.parametrize("mesh", ["explicit", "two axes", "unchecked"])
 @over()
-def test_every_member_on_other_meshes(member: Member, mesh: str):
+def test_every_member_on_other_meshes(member: Case, mesh: str):
     check(at_rate(member), (jax.random.key(3), member.example()), (True, False), mesh)
 
 

@@ -1,4 +1,4 @@
-"""How a shared property is run over the registry: which members, which key, what is equal."""
+"""How a shared property is run over the records: which cases, which key, what is equal."""
 
 import functools
 from collections.abc import Callable
@@ -8,22 +8,21 @@ import jax
 import numpy as np
 import pytest
 
-from tests.functional.registry import Member, TwoPoint, members
+from scripts.members import RECORDS, Case, TwoPoint
 
+members: list[Case] = [case for record in RECORDS for case in record.cases]
 RATE = 0.375  # held exactly by float32: as a number and as an array it has the same threshold
 
 
 def over(**wanted: Any) -> Any:
     """Parametrise over the members whose attributes have the given values."""
     chosen = [m for m in members if all(getattr(m, k) == v for k, v in wanted.items())]
-    names = [m.name for m in chosen]
-    ids = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names)]
-    return pytest.mark.parametrize("member", chosen, ids=ids)
+    return pytest.mark.parametrize("member", chosen, ids=lambda member: member.id)
 
 
 def with_law(*kinds: type) -> Any:
     chosen = [m for m in members if isinstance(m.law, kinds)]
-    return pytest.mark.parametrize("member", chosen, ids=[m.name for m in chosen])
+    return pytest.mark.parametrize("member", chosen, ids=lambda member: member.id)
 
 
 def key(n: int = 0) -> jax.Array:
@@ -35,7 +34,7 @@ def _compiled(apply: Callable[..., jax.Array]) -> Any:
     return jax.jit(lambda k, x: apply(k, x, RATE))
 
 
-def run(member: Member, k: jax.Array, x: jax.Array) -> jax.Array:
+def run(member: Case, k: jax.Array, x: jax.Array) -> jax.Array:
     """Apply the member at RATE under jit, compiled once for all tests of a file."""
     return _compiled(member.apply)(k, x)
 
@@ -47,7 +46,7 @@ def close(y: Any, z: Any) -> None:
     np.testing.assert_allclose(y, z, rtol=2e-6, atol=1e-6)
 
 
-def decisions(member: Member, y: np.ndarray) -> np.ndarray:
+def decisions(member: Case, y: np.ndarray) -> np.ndarray:
     """Where y was dropped; fails on a value outside of the support."""
     assert isinstance(member.law, TwoPoint)
     x = np.asarray(member.example()).astype(np.float64)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from scripts.members import Case
 from tests.functional.over_members import RATE, over
-from tests.functional.registry import Member
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -63,7 +63,7 @@ NOTHING: tuple[list[str], int] = ([], 0)
 
 
 @over()
-def test_a_second_eager_call_neither_traces_nor_compiles(member: Member, count: Count) -> None:
+def test_a_second_eager_call_neither_traces_nor_compiles(member: Case, count: Count) -> None:
     first, second = jax.random.key(0), jax.random.key(1)
     x = member.example()
     member.apply(first, x, RATE)
@@ -85,7 +85,7 @@ def test_the_count_sees_a_call_that_traces_anew(count: Count) -> None:
 
 
 @over(rated=True, traced_rate=True)
-def test_a_sweep_over_host_rates_compiles_one_program(member: Member, count: Count) -> None:
+def test_a_sweep_over_host_rates_compiles_one_program(member: Case, count: Count) -> None:
     key, x = jax.random.key(0), member.example()
     member.apply(key, x, 0.5)
     rates = np.linspace(0.01, 0.99, 1000 if member.name == "dropout" else 20).tolist()

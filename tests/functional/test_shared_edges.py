@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from scripts.members import Case, Normal
 from tests.functional.over_members import RATE, close, key, over, run
-from tests.functional.registry import Member, Normal
 
 
 @over()
-def test_rate_zero_and_test_mode_need_no_key(member: Member) -> None:
+def test_rate_zero_and_test_mode_need_no_key(member: Case) -> None:
     x = member.example()
     if member.rated:
         np.testing.assert_array_equal(member.apply(None, x, 0.0), member.test_time(x))
@@ -21,7 +21,7 @@ def test_rate_zero_and_test_mode_need_no_key(member: Member) -> None:
 
 
 @over()
-def test_rate_one(member: Member) -> None:
+def test_rate_one(member: Case) -> None:
     if member.rate_one is None:
         pytest.skip("the member's own tests say what its rate of 1 does")
     x = member.example()
@@ -33,7 +33,7 @@ def test_rate_one(member: Member) -> None:
 
 @over(integer_input=False)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
-def test_dtype_is_kept(member: Member, dtype: str) -> None:
+def test_dtype_is_kept(member: Case, dtype: str) -> None:
     x = jnp.asarray(member.example()).astype(dtype)
     if dtype.startswith("complex") and not member.complex_input:
         with pytest.raises(TypeError, match=f"got x of dtype complex64; {member.name}"):
@@ -47,7 +47,7 @@ def test_dtype_is_kept(member: Member, dtype: str) -> None:
 
 
 @over(integer_input=False)
-def test_half_precision_computes_what_float32_does_within_its_precision(member: Member) -> None:
+def test_half_precision_computes_what_float32_does_within_its_precision(member: Case) -> None:
     dtypes = (jnp.float16, jnp.bfloat16)
     x = [member.example(dtype) for dtype in dtypes]
     half = jax.jit(lambda k, x: [member.apply(k, x, RATE) for x in x])(key(), x)
@@ -60,7 +60,7 @@ def test_half_precision_computes_what_float32_does_within_its_precision(member: 
 
 
 @over(integer_input=False)
-def test_doubles_stay_doubles(member: Member, x64: None) -> None:
+def test_doubles_stay_doubles(member: Case, x64: None) -> None:
     x = member.example(np.float64)
     y = run(member, key(), x)
     assert y.dtype == np.float64
@@ -73,7 +73,7 @@ def test_doubles_stay_doubles(member: Member, x64: None) -> None:
 
 @over(integers=True)
 @pytest.mark.parametrize("dtype", ["uint8", "int32"])
-def test_integers_are_taken_as_they_are(member: Member, dtype: str) -> None:
+def test_integers_are_taken_as_they_are(member: Case, dtype: str) -> None:
     x = np.arange(1, 1 + np.prod(member.shape)).reshape(member.shape).astype(dtype)
     y = run(member, key(), jnp.asarray(x))
     assert y.dtype == dtype
@@ -84,13 +84,13 @@ def test_integers_are_taken_as_they_are(member: Member, dtype: str) -> None:
         np.testing.assert_array_equal(f(jnp.bool_(False)), y)
 
 
-def sentence(member: Member, error: type, match: str, *args: Any, **options: Any) -> None:
+def sentence(member: Case, error: type, match: str, *args: Any, **options: Any) -> None:
     with pytest.raises(error, match=match):
         member.apply(*args, **options)
 
 
 @over(probability=True, rated=True, traced_rate=True)
-def test_a_rate_of_a_wrong_shape_is_told_in_a_sentence(member: Member) -> None:
+def test_a_rate_of_a_wrong_shape_is_told_in_a_sentence(member: Case) -> None:
     x = member.example()
     for rate in (np.full(7, RATE), jnp.full((1, *x.shape), RATE)):
         sentence(
@@ -99,13 +99,13 @@ def test_a_rate_of_a_wrong_shape_is_told_in_a_sentence(member: Member) -> None:
 
 
 @over()
-def test_an_empty_batch(member: Member) -> None:
+def test_an_empty_batch(member: Case) -> None:
     x = member.example()[:0]
     assert member.apply(key(), x, RATE).size == 0
 
 
 @over()
-def test_wrong_use_is_told_in_a_sentence(member: Member) -> None:
+def test_wrong_use_is_told_in_a_sentence(member: Case) -> None:
     x, name = member.example(), member.name
     sentence(member, ValueError, f"^{name} needs a random key and got None", None, x, RATE)
     sentence(member, TypeError, "^got 3 where a random key belongs", 3, x, RATE)

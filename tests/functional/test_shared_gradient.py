@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scripts.members import Case, TwoPoint
 from tests.functional.over_members import RATE, decisions, key, over, run, with_law
-from tests.functional.registry import Member, TwoPoint
 
 
 @over(integer_input=False)
-def test_gradient_uses_the_mask_of_the_forward_pass(member: Member) -> None:
+def test_gradient_uses_the_mask_of_the_forward_pass(member: Case) -> None:
     x = member.example()
     t = np.sin(np.arange(x.size, dtype=np.float32)).reshape(x.shape)
 
@@ -38,7 +38,7 @@ def test_gradient_uses_the_mask_of_the_forward_pass(member: Member) -> None:
 
 
 @over(lean=True)
-def test_nothing_large_is_kept_for_the_backward_pass(member: Member) -> None:
+def test_nothing_large_is_kept_for_the_backward_pass(member: Case) -> None:
     x = jax.ShapeDtypeStruct([n * 8 for n in member.shape], jnp.float32)
     pull = jax.eval_shape(lambda x: jax.vjp(lambda x: member.apply(key(), x, RATE), x)[1], x)
     saved = [leaf.size for leaf in jax.tree.leaves(pull)]
@@ -46,7 +46,7 @@ def test_nothing_large_is_kept_for_the_backward_pass(member: Member) -> None:
 
 
 @with_law(TwoPoint)
-def test_a_dropped_nan_is_forgotten_and_so_is_its_gradient(member: Member) -> None:
+def test_a_dropped_nan_is_forgotten_and_so_is_its_gradient(member: Case) -> None:
     assert isinstance(member.law, TwoPoint)
     if member.integer_input or not member.law.forgets:
         pytest.skip("there is no NaN, or what is dropped passes x on")
@@ -64,6 +64,6 @@ def test_a_dropped_nan_is_forgotten_and_so_is_its_gradient(member: Member) -> No
 
 
 @over(traced_rate=True, integer_input=False)
-def test_no_gradient_flows_to_the_rate(member: Member) -> None:
+def test_no_gradient_flows_to_the_rate(member: Case) -> None:
     loss = jax.jit(lambda rate: member.apply(key(), member.example(), rate).sum())
     assert jax.grad(loss)(0.3) == 0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from scripts.members import Case, Normal, TwoPoint
 from tests.functional.over_members import RATE, decisions, key, with_law
-from tests.functional.registry import Member, Normal, TwoPoint
 
 KEYS = 2000
 # Shared out among all comparisons that the statistical tests of this file make.
@@ -17,7 +17,7 @@ FALSE_ALARM = 1e-7
 
 
 @functools.cache
-def sample(member: Member) -> np.ndarray:
+def sample(member: Case) -> np.ndarray:
     """Outputs for many keys, (KEYS, *shape) in float64."""
     draw = jax.jit(jax.vmap(lambda k: member.apply(k, member.example(), RATE)))
     return np.asarray(draw(jax.random.split(key(7), KEYS))).astype(np.float64)
@@ -41,7 +41,7 @@ def check_pairs(dropped: np.ndarray, rate: float) -> None:
         assert low <= counts.min() and counts.max() <= high, f"{counts} not in [{low}, {high}]"
 
 
-def groups(member: Member, values: np.ndarray) -> np.ndarray:
+def groups(member: Case, values: np.ndarray) -> np.ndarray:
     """One column per group of elements that share a decision, which they must."""
     assert member.shared is not None
     axes = tuple(d + 1 for d in member.shared)
@@ -50,7 +50,7 @@ def groups(member: Member, values: np.ndarray) -> np.ndarray:
     return first.reshape(len(values), -1)
 
 
-def standardised(member: Member, y: np.ndarray) -> np.ndarray:
+def standardised(member: Case, y: np.ndarray) -> np.ndarray:
     assert isinstance(member.law, Normal)
     x = np.asarray(member.example()).astype(np.float64)
     return (y - member.law.mean(x, RATE)) / member.law.std(x, RATE)
@@ -72,26 +72,26 @@ def check_normal(z: np.ndarray) -> None:
 
 
 @with_law(TwoPoint)
-def test_support_is_exact_and_each_element_is_dropped_at_the_rate(member: Member) -> None:
+def test_support_is_exact_and_each_element_is_dropped_at_the_rate(member: Case) -> None:
     check_counts(decisions(member, sample(member)), RATE)
 
 
 @with_law(TwoPoint)
-def test_a_rate_off_by_three_tenths_of_itself_is_caught(member: Member) -> None:
+def test_a_rate_off_by_three_tenths_of_itself_is_caught(member: Case) -> None:
     dropped = decisions(member, sample(member))
     with pytest.raises(AssertionError, match="not in"):
         check_counts(dropped, RATE * 1.3)
 
 
 @with_law(TwoPoint)
-def test_decisions_are_shared_within_groups_and_independent_between(member: Member) -> None:
+def test_decisions_are_shared_within_groups_and_independent_between(member: Case) -> None:
     if member.shared is None:
         pytest.skip("blocks overlap: the member's own tests state their law")
     check_pairs(groups(member, decisions(member, sample(member))), RATE)
 
 
 @with_law(TwoPoint)
-def test_wrong_sharing_is_caught(member: Member) -> None:
+def test_wrong_sharing_is_caught(member: Case) -> None:
     if member.shared is None:
         pytest.skip("blocks overlap: the member's own tests state their law")
     dropped = decisions(member, sample(member))
@@ -104,7 +104,7 @@ def test_wrong_sharing_is_caught(member: Member) -> None:
 
 
 @with_law(Normal)
-def test_noise_is_normal_with_the_stated_moments(member: Member) -> None:
+def test_noise_is_normal_with_the_stated_moments(member: Case) -> None:
     check_normal(standardised(member, sample(member)))
 
 
@@ -114,13 +114,13 @@ def test_noise_is_normal_with_the_stated_moments(member: Member) -> None:
     [lambda z: z + 0.05, lambda z: z * 1.05, lambda z: np.sign(z), lambda z: z[:, :1] + 0 * z],
     ids=["shifted", "wider", "signs", "shared"],
 )
-def test_broken_noise_is_caught(member: Member, broken: Any) -> None:
+def test_broken_noise_is_caught(member: Case, broken: Any) -> None:
     with pytest.raises(AssertionError):
         check_normal(broken(standardised(member, sample(member))))
 
 
 @with_law(TwoPoint)
-def test_mean_is_kept_where_the_registry_says_so(member: Member) -> None:
+def test_mean_is_kept_where_the_record_says_so(member: Case) -> None:
     assert isinstance(member.law, TwoPoint)
     x = np.array([-1.5, 0.25, 3.0])
     mean = (1 - RATE) * member.law.kept(x, RATE) + RATE * member.law.dropped(x, RATE)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from scripts.members import Case
 from tests.functional.over_members import RATE, close, key, over, run
-from tests.functional.registry import Member
 
 
 @over()
-def test_jit_vmap_and_scan_give_what_eager_gives(member: Member) -> None:
+def test_jit_vmap_and_scan_give_what_eager_gives(member: Case) -> None:
     x, keys = member.example(), jax.random.split(key(1), 3)
     want = np.stack([member.apply(k, x, RATE) for k in keys])
     close(np.stack([run(member, k, x) for k in keys]), want)
@@ -29,13 +29,13 @@ def test_jit_vmap_and_scan_give_what_eager_gives(member: Member) -> None:
 
 
 @over(batch_first=True)
-def test_rows_do_not_move_when_the_batch_grows(member: Member) -> None:
+def test_rows_do_not_move_when_the_batch_grows(member: Case) -> None:
     x = member.example()
     close(run(member, key(2), x[:1]), run(member, key(2), x)[:1])
 
 
 @over(traced_rate=True)
-def test_a_traced_rate_gives_what_the_number_gives(member: Member) -> None:
+def test_a_traced_rate_gives_what_the_number_gives(member: Case) -> None:
     x = member.example()
     traced = jax.jit(member.apply)
     close(traced(key(4), x, np.float32(RATE)), run(member, key(4), x))
@@ -48,7 +48,7 @@ def test_a_traced_rate_gives_what_the_number_gives(member: Member) -> None:
 
 
 @over(traced_mode=True)
-def test_the_mode_may_be_traced(member: Member) -> None:
+def test_the_mode_may_be_traced(member: Case) -> None:
     x = member.example()
     f = jax.jit(lambda mode: member.apply(key(), x, RATE, deterministic=mode))
     close(f(True), member.in_test_mode(x, RATE))
@@ -57,7 +57,7 @@ def test_the_mode_may_be_traced(member: Member) -> None:
 
 @over(batch_first=True)
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
-def test_the_result_does_not_depend_on_the_sharding(member: Member, kind: AxisType) -> None:
+def test_the_result_does_not_depend_on_the_sharding(member: Case, kind: AxisType) -> None:
     grown = dataclasses.replace(member, shape=(8, *member.shape[1:]))
     x = grown.example()
     mesh = jax.make_mesh((4,), ("data",), (kind,), devices=jax.devices()[:4])
