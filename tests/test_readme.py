@@ -30,7 +30,7 @@ def test_every_path_exists(page):
     text = page.read_text()
     named = re.findall(r"\]\(([^)#:]+)\)", text) + [
         str(pathlib.Path("..") / p if page.parent != ROOT else p)
-        for p in re.findall(r"`?(scripts/[a-z_]+)", text)
+        for p in re.findall(r"(?<!tests/)scripts/[a-z_]+|tests/[\w/]+\.py", text)
     ]
     for path in named:
         assert (page.parent / path).resolve().exists(), f"{page.name} names {path}"
