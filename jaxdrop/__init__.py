@@ -1,7 +1,7 @@
 """jaxdrop: dropout for JAX, where a mask is a cheap pure function of (key, element index).
 
-``jaxdrop.linen``, ``.mc``, ``.nnx``, ``.surgery``, ``.testing`` and ``.training`` are imported when
-they are first named: ``import jaxdrop`` does not import flax.
+``jaxdrop.linen``, ``.mc``, ``.nnx``, ``.recurrent``, ``.surgery``, ``.testing``, ``.training`` and
+``.variational`` are imported when they are first named: ``import jaxdrop`` does not import flax.
 """
 
 from typing import TYPE_CHECKING
@@ -34,16 +34,8 @@ from jaxdrop._functional.recurrent_dropout import recurrent_cell as recurrent_ce
 from jaxdrop._functional.recurrent_dropout import recurrent_dropout as recurrent_dropout
 from jaxdrop._functional.spatial_dropout import spatial_dropout as spatial_dropout
 from jaxdrop._functional.variational_conv import variational_conv as variational_conv
-from jaxdrop._functional.variational_conv import variational_loss as variational_loss
-from jaxdrop._functional.variational_conv import variational_sparsity as variational_sparsity
 from jaxdrop._functional.variational_dense import variational_dense as variational_dense
-from jaxdrop._functional.variational_dense import variational_linear as variational_linear
 from jaxdrop._functional.variational_dropout import variational_dropout as variational_dropout
-from jaxdrop._functional.variational_kl import log_alpha as log_alpha
-from jaxdrop._functional.variational_kl import prune as prune
-from jaxdrop._functional.variational_kl import pruned as pruned
-from jaxdrop._functional.variational_kl import variational_kl as variational_kl
-from jaxdrop._functional.weight_drop import is_recurrent_kernel as is_recurrent_kernel
 from jaxdrop._functional.weight_drop import weight_drop as weight_drop
 from jaxdrop._functional.word_dropout import word_dropout as word_dropout
 from jaxdrop._functional.zoneout import zoneout as zoneout
@@ -54,19 +46,33 @@ if TYPE_CHECKING:
     from jaxdrop import linen as linen
     from jaxdrop import mc as mc
     from jaxdrop import nnx as nnx
+    from jaxdrop import recurrent as recurrent
     from jaxdrop import surgery as surgery
     from jaxdrop import testing as testing
     from jaxdrop import training as training
+    from jaxdrop import variational as variational
 else:
     # Hidden from type checkers, to which it would say that any name is there.
-    _SUBMODULES = ("linen", "mc", "nnx", "surgery", "testing", "training")
+    _SUBMODULES = "linen mc nnx recurrent surgery testing training variational".split()
+    _RENAMED = {
+        "is_recurrent_kernel": "jaxdrop.recurrent.is_recurrent_kernel",
+        "log_alpha": "jaxdrop.variational.log_alpha",
+        "prune": "jaxdrop.variational.prune",
+        "pruned": "jaxdrop.variational.pruned",
+        "variational_kl": "jaxdrop.variational.kl_divergence",
+        "variational_linear": "jaxdrop.variational.local_reparameterization",
+        "variational_loss": "jaxdrop.variational.loss",
+        "variational_sparsity": "jaxdrop.variational.sparsity",
+    }
 
     def __getattr__(name):
         import importlib
 
+        from jaxdrop._core.renamed import renamed
+
         if name in _SUBMODULES:
             return importlib.import_module(f"{__name__}.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return renamed(__name__, name, _RENAMED)
 
     def __dir__():
         return sorted({*globals(), *_SUBMODULES})

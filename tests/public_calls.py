@@ -21,14 +21,16 @@ import jaxdrop
 import jaxdrop.linen
 import jaxdrop.mc
 import jaxdrop.nnx
+import jaxdrop.recurrent
 import jaxdrop.surgery
 import jaxdrop.testing
 import jaxdrop.training
+import jaxdrop.variational
+from scripts.members._rnn import LinenRNN
 from tests.flax.layers import LAYERS as LAYERS
-from tests.flax.layers import LinenRNN
 from tests.flax.test_modules import nnx_class
 from tests.functional.over_members import RATE
-from tests.functional.registry import members as members
+from tests.functional.over_members import members as members
 
 
 class Call(NamedTuple):
@@ -159,18 +161,20 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
             {"key": KEY, "cell": recurrent, "rate": RATE},
             {"rate": "any rate", "input_rate": "any rate"},
         ),
-        "variational_linear": (
+    },
+    jaxdrop.variational: {
+        "local_reparameterization": (
             {"key": KEY, "x": X, "kernel": KERNEL, "log_sigma2": -KERNEL, "linear": jnp.matmul},
             {"x": "reals"},
         ),
-        "variational_loss": ({"params": PARAMS}, {}),
-        "variational_sparsity": ({"params": PARAMS}, {}),
+        "loss": ({"params": PARAMS}, {}),
+        "sparsity": ({"params": PARAMS}, {}),
         "log_alpha": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
         "prune": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
         "pruned": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
-        "variational_kl": ({"log_alpha": X}, {"log_alpha": "reals"}),
-        "is_recurrent_kernel": ({"path": ("cell", "hf", "kernel")}, {}),
+        "kl_divergence": ({"log_alpha": X}, {"log_alpha": "reals"}),
     },
+    jaxdrop.recurrent: {"is_recurrent_kernel": ({"path": ("cell", "hf", "kernel")}, {})},
     jaxdrop.mc: {
         **_scores("reliability", "expected_calibration_error", "debiased_calibration_error"),
         **_scores("negative_log_likelihood", "brier_score"),
@@ -248,6 +252,8 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
 # Records, exceptions and a generator, which check nothing; what other tests give bad input.
 NO_CALLS: dict[Any, set[str]] = {
     jaxdrop: set(),
+    jaxdrop.recurrent: {"RECURRENT_LAYERS"},
+    jaxdrop.variational: set(),
     jaxdrop.mc: {"Moments", "Reliability"},
     jaxdrop.testing: set(),
     jaxdrop.surgery: {"Row", "Undo", "DropRate", "force_dropout"},
@@ -268,8 +274,8 @@ def public_names(module: Any) -> set[str]:
 
 
 def calls() -> Iterator[tuple[str, Call]]:
-    for i, member in enumerate(members):
-        yield f"{member.name}-{i}", of_member(member)
+    for member in members:
+        yield member.id, of_member(member)
     for module, functions in FUNCTIONS.items():
         for name, (valid, kinds) in functions.items():
             function = functools.reduce(getattr, name.split("."), module)
@@ -284,44 +290,22 @@ def of_member(member: Any) -> Call:
     names = tuple(inspect.signature(member.function).parameters)
     x = member.example()
     args = dict(zip(names, (KEY, x, RATE) if member.rated else (KEY, x), strict=False))
-    kinds = {}
-    if member.name == "recurrent_dropout":
-        kinds["x"] = "hidden state"  # one array, or a tuple of them
+    kinds = dict(member.bad_input)
     if member.integer_input:
         kinds[names[1]] = "integers"
     elif member.integers:
         kinds[names[1]] = "numbers"
     elif not member.complex_input:
         kinds[names[1]] = "reals"
-    if "ids" in names:
-        kinds["ids"] = "words"
     return Call(member.function, args | member.options(x), names, kinds)
 
 
 FLAXES = {"parent", "name", "rng_collection", "dtype", "param_dtype", "kernel_init", "bias_init"}
 """Arguments that a layer hands on to flax, or has from it."""
 
-OF_LAYERS = {
-    "Dropout": {"deterministic": "flax's mode"},  # which takes numbers for it, too
-    "LayerDrop": {"inputs": "numbers"},
-    "PatchDropout": {"inputs": "numbers"},
-    "Cutout": {"inputs": "numbers"},
-    "WordDropout": {"inputs": "integers"},
-    "AlphaDropout": {"inputs": "reals"},
-    "FeatureAlphaDropout": {"inputs": "reals"},
-    "GaussianNoise": {"rate": "stddev", "inputs": "reals"},
-    **dict.fromkeys(
-        ["DropConnectDense", "VariationalDense", "VariationalConv"], {"inputs": "features"}
-    ),
-    "VariationalDropout": {"features": "count or None"},
-    # A RNN of flax cuts the inputs, and a scan of its own hides what a rate of jax holds.
-    "RecurrentDropout": {"inputs": None, "rate": "host rate", "input_rate": "host rate"},
-    "Zoneout": {"inputs": None, "rate": "host rate"},
-}
-
 
 def kinds_of(name: str) -> dict[str, str | None]:
-    return {"inputs": "floats", **OF_LAYERS.get(name.split(",")[0], {})}
+    return {"inputs": "floats", **LAYERS[name].bad_input}
 
 
 def of_linen(name: str) -> Call:

@@ -33,7 +33,7 @@ UNSEEN = {"variables", "options", "apply_fn", "params"}
 UNSEEN |= {"collections", "kwargs", "wrt", "rng_collection"}
 
 # Whose results, or whose verdicts, are known on the host only.
-RUN = ("jaxdrop.testing", "jaxdrop.training", "jaxdrop.surgery", "jaxdrop.variational_sparsity")
+RUN = ("jaxdrop.testing", "jaxdrop.training", "jaxdrop.surgery", "jaxdrop.variational.sparsity")
 
 
 def cases(name: str, call: Call) -> Iterator[tuple[str, Any]]:

@@ -71,14 +71,14 @@ def train_epochs(
     state: TrainState,
     epochs: jax.Array,
     key: jax.Array,
-    data: Split,
+    data: Split[jax.Array],
     *,
     schedule: Schedule,
     batch: int,
 ) -> tuple[TrainState, Epoch]:
     """Train for the given epochs: a pure function, so it does not matter where a run is cut.
 
-    ``loss = mean cross entropy + kl_weight(epoch) * variational_loss / rows``
+    ``loss = mean cross entropy + kl_weight(epoch) * variational.loss / rows``
 
     Args:
       state: where to go on from.
@@ -96,7 +96,7 @@ def train_epochs(
         x, y, weight = batch
         logits: Any = model.apply(variables, x, train=True, rngs={"dropout": key})
         error = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-        kl = jaxdrop.variational_loss(variables["params"])
+        kl = jaxdrop.variational.loss(variables["params"])
         return error + weight * kl / rows, {"error": error}
 
     step = make_train_step(loss_fn)
@@ -117,7 +117,9 @@ def train_epochs(
             one_step, state, order[: rows // batch * batch].reshape(-1, batch)
         )
         kept = [
-            jnp.sum(~jaxdrop.pruned(layer["kernel"], layer["log_sigma2"]), dtype=jnp.int32)
+            jnp.sum(
+                ~jaxdrop.variational.pruned(layer["kernel"], layer["log_sigma2"]), dtype=jnp.int32
+            )
             for layer in (state.params[f"VariationalDense_{i}"] for i in range(len(LAYERS)))
         ]
         return state, Epoch(

@@ -1,18 +1,17 @@
-"""Variational dropout in a convolution, and over all layers of a parameter tree."""
+"""variational_conv: a convolution whose every weight has its own learned noise."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Inexact
 
 from jaxdrop._core.axes import check_sides
 from jaxdrop._core.checks import check_count, check_integer, check_sequence
 from jaxdrop._core.key import AnyKey
 from jaxdrop._functional.variational_dense import check_weights, sample
-from jaxdrop._functional.variational_kl import PRUNE_AT, log_alpha, pruned, variational_kl
+from jaxdrop._functional.variational_kl import PRUNE_AT
 
 
 def variational_conv(
@@ -41,7 +40,8 @@ def variational_conv(
     Raises:
       TypeError, ValueError: with what was given and what is expected.
 
-    Not for: training without ``variational_kl`` in the loss, which lets every variance go to 0.
+    Not for: training without ``jaxdrop.variational.kl_divergence`` in the
+    loss, which lets every variance go to 0.
 
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
@@ -114,55 +114,3 @@ def _check_padding(padding: Any, rank: int) -> Any:
     if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"got {padding=} for {rank} spatial dimensions, expected {expected}")
     return pairs
-
-
-def variational_loss(params: Any) -> Float[Array, ""]:
-    """Sum ``variational_kl`` over every layer of a tree that has ``kernel`` and ``log_sigma2``.
-
-    Args:
-      params: parameters of a Linen model, or ``nnx.to_pure_dict`` of an NNX model's ``nnx.Param``
-        state.
-
-    >>> import jax, jax.numpy as jnp, jaxdrop
-    >>> params = {"a": {"kernel": jnp.ones((3, 2)), "log_sigma2": jnp.full((3, 2), 8.0)}}
-    >>> float(jaxdrop.variational_loss(params)) < 0.01
-    True
-    """
-    return sum(
-        (variational_kl(log_alpha(*layer)) for layer in _layers(params).values()),
-        start=jnp.zeros(()),
-    )
-
-
-def variational_sparsity(params: Any, *, threshold: float = PRUNE_AT) -> dict[str, float]:
-    """Return, for every such layer by its path, the fraction of weights that ``prune`` removes.
-
-    >>> import jax.numpy as jnp, jaxdrop
-    >>> layer = {"kernel": jnp.array([[1.0, 0.01]]), "log_sigma2": jnp.full((1, 2), -4.0)}
-    >>> jaxdrop.variational_sparsity({"dense": layer})
-    {'dense': 0.5}
-    """
-    return {
-        path: float(pruned(*layer, threshold=threshold).mean())
-        for path, layer in _layers(params).items()
-    }
-
-
-def _layers(params: Any, path: tuple[str, ...] = ()) -> dict[str, tuple[jax.Array, jax.Array]]:
-    if not hasattr(params, "items"):
-        raise TypeError(
-            f"got params={params!r:.60} of type {type(params).__name__}, expected a dict of "
-            "parameters, such as a Linen model's or nnx.to_pure_dict of an NNX model's nnx.Param"
-        )
-    found = {}
-    if "log_sigma2" in params and "kernel" in params:
-        found["/".join(path)] = (params["kernel"], params["log_sigma2"])
-    for name, child in params.items():
-        if hasattr(child, "items"):
-            found |= _layers(child, (*path, str(name)))
-    if not path and not found:
-        raise ValueError(
-            f"found no layer with kernel and log_sigma2 in params={params!r:.60}; give the "
-            "parameters of a model with VariationalDense or VariationalConv in it"
-        )
-    return found

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from jaxdrop._core.broadcast import broadcast_like
-from jaxdrop._core.checks import check_deterministic, check_function, check_real_input
+from jaxdrop._core.checks import check_deterministic, check_real_input
 from jaxdrop._core.key import AnyKey, check_key
 from jaxdrop._core.noise import noise_dtype
 from jaxdrop._core.normal import standard_normal
@@ -50,7 +50,8 @@ def variational_dense(
     Raises:
       TypeError, ValueError: with what was given and what is expected.
 
-    Not for: training without ``variational_kl`` in the loss, which lets every variance go to 0.
+    Not for: training without ``jaxdrop.variational.kl_divergence`` in the
+    loss, which lets every variance go to 0.
 
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
@@ -68,34 +69,6 @@ def variational_dense(
         )
     arrays = (x, kernel, log_sigma2)
     return sample(key, arrays, jnp.matmul, deterministic, threshold, "variational_dense")
-
-
-def variational_linear(
-    key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    kernel: Inexact[Array, "..."],
-    log_sigma2: Inexact[Array, "..."],
-    linear: Callable[[jax.Array, jax.Array], jax.Array],
-    *,
-    deterministic: Any = False,
-    threshold: float = PRUNE_AT,
-) -> Inexact[Array, "..."]:
-    """``variational_dense`` for any bilinear ``linear(x, kernel)``, such as a convolution.
-
-    In a convolution the outputs share weights; sampling each output by itself gives every one its
-    right mean and variance, and leaves out the correlations, as the paper does. ``linear`` is
-    called twice, the second time with the squares and the variances, in float32 at least.
-
-    >>> import jax, jax.numpy as jnp, jaxdrop
-    >>> conv = lambda x, w: jax.lax.conv_general_dilated(
-    ...     x, w, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
-    >>> x, m = jnp.ones((2, 8, 3)), jnp.ones((5, 3, 4))
-    >>> jaxdrop.variational_linear(jax.random.key(0), x, m, jnp.full_like(m, -10.0), conv).shape
-    (2, 8, 4)
-    """
-    check_function(linear, "linear", "variational_linear takes a function of x and a kernel")
-    arrays = check_weights(x, kernel, log_sigma2, "variational_linear")
-    return sample(key, arrays, linear, deterministic, threshold, "variational_linear")
 
 
 def check_weights(

@@ -31,8 +31,8 @@ def variational_dropout(
 
     ``y = x (1 + sqrt(alpha) e)``, e standard normal, alpha = min(exp(log_alpha), 1)
 
-    Add ``variational_kl(log_alpha, "kingma")`` to the loss, times the number of weights that the
-    noise stands for divided by the number of examples.
+    Add ``jaxdrop.variational.kl_divergence(log_alpha, "kingma")`` to the loss, times the number of
+    weights that the noise stands for divided by the number of examples.
 
     Args:
       key: a random key; may be None when deterministic is True.

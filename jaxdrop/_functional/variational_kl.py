@@ -1,4 +1,4 @@
-"""The price of variational dropout in nats, and which weights it has turned into noise."""
+"""The regulariser of variational dropout, and which weights it has turned into noise."""
 
 import math
 from typing import Any, Literal
@@ -29,7 +29,7 @@ def log_alpha(
       of a weight of 0 finite.
 
     >>> import jax.numpy as jnp, jaxdrop
-    >>> jaxdrop.log_alpha(jnp.ones(2), jnp.array([-2.0, 3.0])).tolist()
+    >>> jaxdrop.variational.log_alpha(jnp.ones(2), jnp.array([-2.0, 3.0])).tolist()
     [-2.0, 3.0]
     """
     kernel = check_real_input(kernel, "log_alpha", "kernel", _WHY)
@@ -44,7 +44,7 @@ def log_alpha(
     return jnp.clip(log_sigma2.astype(wide) - jnp.log(square), -8.0, 8.0)
 
 
-def variational_kl(
+def kl_divergence(
     log_alpha: Inexact[Array, "..."], prior: Literal["molchanov", "kingma"] = "molchanov"
 ) -> Float[Array, ""]:
     """Sum the divergence from the log-uniform prior over all entries, in nats.
@@ -66,11 +66,11 @@ def variational_kl(
       2015, appendix C (c1 = 1.16145124, c2 = -1.50204118, c3 = 0.58629921).
 
     >>> import jax.numpy as jnp, jaxdrop
-    >>> float(jaxdrop.variational_kl(jnp.array(8.0))) < 0.001
+    >>> float(jaxdrop.variational.kl_divergence(jnp.array(8.0))) < 0.001
     True
     """
     check_choice(prior, "prior", ("molchanov", "kingma"))
-    a = check_real_input(log_alpha, "variational_kl", "log_alpha", _WHY)
+    a = check_real_input(log_alpha, "kl_divergence", "log_alpha", _WHY)
     a = a.astype(noise_dtype(a))
     if prior == "molchanov":
         return jnp.sum(K1 - K1 * jax.nn.sigmoid(K2 + K3 * a) + 0.5 * jax.nn.softplus(-a))
@@ -87,7 +87,7 @@ def prune(
     """Set the weights that are noise, log alpha at threshold or above, to zero.
 
     >>> import jax.numpy as jnp, jaxdrop
-    >>> jaxdrop.prune(jnp.array([1.0, 0.01]), jnp.array([-4.0, -4.0])).tolist()
+    >>> jaxdrop.variational.prune(jnp.array([1.0, 0.01]), jnp.array([-4.0, -4.0])).tolist()
     [1.0, 0.0]
     """
     noise = pruned(kernel, log_sigma2, threshold=threshold)

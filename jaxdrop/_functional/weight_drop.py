@@ -20,9 +20,9 @@ def is_recurrent_kernel(path: tuple[str, ...]) -> bool:
     """Say whether a parameter's path names the hidden-to-hidden matrix of a Flax cell.
 
     >>> import jaxdrop
-    >>> jaxdrop.is_recurrent_kernel(("cell", "hf", "kernel"))
+    >>> jaxdrop.recurrent.is_recurrent_kernel(("cell", "hf", "kernel"))
     True
-    >>> jaxdrop.is_recurrent_kernel(("cell", "if", "kernel"))
+    >>> jaxdrop.recurrent.is_recurrent_kernel(("cell", "if", "kernel"))
     False
     """
     names = check_sequence(path, "path", "a tuple of names, such as ('cell', 'hf', 'kernel')")

@@ -16,8 +16,8 @@ class VariationalDense(VariationalLayer):
     """A dense layer of Gaussian weights that learns which ones are noise: ``variational_dense``.
 
     ``y = x @ m + sqrt(x**2 @ exp(log_sigma2)) e + bias``; the parameters are ``kernel`` (m),
-    ``log_sigma2`` and ``bias``. Add ``jaxdrop.variational_loss(params)`` to the loss;
-    ``jaxdrop.variational_sparsity(params)`` tells how many weights test time leaves out.
+    ``log_sigma2`` and ``bias``. Add ``jaxdrop.variational.loss(params)`` to the loss;
+    ``jaxdrop.variational.sparsity(params)`` tells how many weights test time leaves out.
 
     Attributes:
       features: number of outputs.

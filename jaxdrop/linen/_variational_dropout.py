@@ -20,8 +20,9 @@ class VariationalDropout(DropoutLayer, nn.Module):
     ``y = x (1 + sqrt(alpha) e)``, e standard normal, alpha = min(exp(log_alpha), 1), the parameter
     is ``log_alpha``
 
-    Add ``jaxdrop.variational_kl(params[...]["log_alpha"], "kingma")`` to the loss, times the number
-    of weights that an entry stands for divided by the number of examples; without it alpha falls.
+    Add ``jaxdrop.variational.kl_divergence(params[...]["log_alpha"], "kingma")`` to the loss, times
+    the number of weights that an entry stands for divided by the number of examples; without it
+    alpha falls.
 
     Above log_alpha = 0 noise and divergence are clipped, so that no gradient leads back from there.
     Project after each step: ``params[...]["log_alpha"] = jnp.minimum(log_alpha, 0)``.
@@ -40,7 +41,7 @@ class VariationalDropout(DropoutLayer, nn.Module):
     >>> layer, x = jaxdrop.linen.VariationalDropout(0.2, deterministic=False), jnp.ones((2, 4))
     >>> params = layer.init(jax.random.key(0), x)["params"]
     >>> y = layer.apply({"params": params}, x, rngs={"dropout": jax.random.key(1)})
-    >>> nats = jaxdrop.variational_kl(params["log_alpha"], "kingma")
+    >>> nats = jaxdrop.variational.kl_divergence(params["log_alpha"], "kingma")
     >>> y.shape, nats.shape, round(float(jnp.exp(params["log_alpha"][0])), 2)
     ((2, 4), (), 0.25)
     """

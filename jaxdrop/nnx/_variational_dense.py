@@ -17,7 +17,7 @@ class VariationalLinear(VariationalLayer):
     """A linear layer of Gaussian weights that learns which ones are noise: ``variational_dense``.
 
     ``y = x @ m + sqrt(x**2 @ exp(log_sigma2)) e + bias``; the parameters are ``kernel`` (m),
-    ``log_sigma2`` and ``bias``. Add ``jaxdrop.variational_loss`` of the model's parameters
+    ``log_sigma2`` and ``bias``. Add ``jaxdrop.variational.loss`` of the model's parameters
     (``nnx.to_pure_dict(nnx.state(model, nnx.Param))``) to the loss.
 
     Args:

@@ -20,8 +20,9 @@ class VariationalDropout(DropoutLayer, nnx.Module):
     ``y = x (1 + sqrt(alpha) e)``, e standard normal, alpha = min(exp(log_alpha), 1), the parameter
     is ``log_alpha``
 
-    Add ``jaxdrop.variational_kl(layer.log_alpha[...], "kingma")`` to the loss, times the number of
-    weights that an entry stands for divided by the number of examples; without it alpha falls.
+    Add ``jaxdrop.variational.kl_divergence(layer.log_alpha[...], "kingma")`` to the loss, times the
+    number of weights that an entry stands for divided by the number of examples; without it alpha
+    falls.
 
     Above log_alpha = 0 noise and divergence are clipped, so that no gradient leads back from there.
     Project after each step: ``layer.log_alpha[...] = jnp.minimum(layer.log_alpha[...], 0)``.
@@ -40,7 +41,7 @@ class VariationalDropout(DropoutLayer, nnx.Module):
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
     >>> layer = jaxdrop.nnx.VariationalDropout(4, 0.2, rngs=nnx.Rngs(0))
-    >>> nats = jaxdrop.variational_kl(layer.log_alpha[...], "kingma")
+    >>> nats = jaxdrop.variational.kl_divergence(layer.log_alpha[...], "kingma")
     >>> layer(jnp.ones((2, 4))).shape, nats.shape, round(float(jnp.exp(layer.log_alpha[0])), 2)
     ((2, 4), (), 0.25)
     """

@@ -130,9 +130,9 @@ def test_variational_helpers_read_the_parameters_of_a_model():
         jaxdrop.nnx.VariationalLinear(3, 2, init_log_sigma2=8.0, rngs=nnx.Rngs(1)),
     )
     params = params_of(model)
-    sparsity = jaxdrop.variational_sparsity(params)
+    sparsity = jaxdrop.variational.sparsity(params)
     assert sparsity == {"layers/0": 0.0, "layers/1": 1.0}
-    assert jaxdrop.variational_loss(params) > 0
+    assert jaxdrop.variational.loss(params) > 0
 
 
 def test_variational_dropout_starts_at_the_noise_of_its_rate():
@@ -153,7 +153,7 @@ def test_variational_dropout_learns_its_noise_while_it_is_projected():
     layer = jaxdrop.nnx.VariationalDropout(4, 0.2)
 
     def loss(layer):
-        price = jaxdrop.variational_kl(layer.log_alpha[...], "kingma")
+        price = jaxdrop.variational.kl_divergence(layer.log_alpha[...], "kingma")
         return (layer(X, rngs=KEY) ** 2).sum() + price
 
     def slope():

@@ -7,6 +7,7 @@ import pytest
 from scipy import special, stats
 
 import jaxdrop
+from jaxdrop import variational
 from jaxdrop._core.normal import standard_normal
 
 KEY = jax.random.key(2017)
@@ -64,15 +65,15 @@ def test_inputs_of_zero_have_finite_gradients(dtype):
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision_loses_neither_small_weights_nor_large_sums(dtype):
     m, s = jnp.full((300, 300), 1e-4, dtype), jnp.full((300, 300), -18.0, dtype)
-    a = jaxdrop.log_alpha(m, s)
+    a = variational.log_alpha(m, s)
     np.testing.assert_allclose(
         a, -18 - np.log(2e-8), rtol=1e-2
     )  # m**2 is 1e-8, as is what is added
-    g = jax.grad(lambda m: jaxdrop.log_alpha(m, s).sum())(m)
+    g = jax.grad(lambda m: variational.log_alpha(m, s).sum())(m)
     np.testing.assert_allclose(g.astype(jnp.float32), -1e4, rtol=2e-2)
     # 90 000 times about 8 nats is beyond float16.
-    kl = jaxdrop.variational_kl(jnp.full((300, 300), -8.0, dtype))
-    one = jaxdrop.variational_kl(jnp.float32(-8))
+    kl = variational.kl_divergence(jnp.full((300, 300), -8.0, dtype))
+    one = variational.kl_divergence(jnp.float32(-8))
     np.testing.assert_allclose(kl, 90_000 * one, rtol=1e-4)
     large = jnp.full((2, 3), 300.0, dtype)  # its square is beyond float16
     y = jaxdrop.variational_dense(KEY, large, M.astype(dtype), S.astype(dtype))
@@ -116,7 +117,7 @@ def exact_kl(log_alpha):
 def test_molchanov_s_constants_give_the_divergence():
     log_alphas = np.linspace(-7, 7, 57)
     exact = np.array([exact_kl(a) for a in log_alphas])
-    ours = np.asarray(jax.vmap(jaxdrop.variational_kl)(jnp.asarray(log_alphas, jnp.float32)))
+    ours = np.asarray(jax.vmap(variational.kl_divergence)(jnp.asarray(log_alphas, jnp.float32)))
     assert abs(ours - exact).max() < MOLCHANOV
     for wrong in (0.60576, 0.66576):  # a digit of k1 mistyped
         sigmoid = special.expit(1.87320 + 1.48695 * log_alphas)
@@ -127,7 +128,7 @@ def test_molchanov_s_constants_give_the_divergence():
 def test_kingma_s_constants_give_the_divergence_below_one():
     log_alphas = np.linspace(-7, 0, 29)
     exact = np.array([exact_kl(a) for a in log_alphas])
-    ours = jax.vmap(lambda a: jaxdrop.variational_kl(a, "kingma"))(
+    ours = jax.vmap(lambda a: variational.kl_divergence(a, "kingma"))(
         jnp.asarray(log_alphas, jnp.float32)
     )
     assert np.ptp(np.asarray(ours) - exact) < KINGMA
@@ -137,24 +138,26 @@ def test_kingma_s_constants_give_the_divergence_below_one():
 
 def test_kl_is_never_negative_and_falls_with_alpha():
     a = jnp.linspace(-8, 8, 200)
-    kl = jax.vmap(jaxdrop.variational_kl)(a)
+    kl = jax.vmap(variational.kl_divergence)(a)
     assert (kl >= 0).all() and (jnp.diff(kl) < 0).all()
 
 
 def test_noisy_weights_are_pruned_at_test_time():
     m = jnp.array([[1.0, 0.1], [0.01, -2.0]])
     s = jnp.full((2, 2), -4.0)  # log alpha: -4, 0.6, 5.2, -5.4
-    np.testing.assert_allclose(jaxdrop.log_alpha(m, s), [[-4, 0.605], [5.21, -5.386]], atol=0.01)
-    np.testing.assert_array_equal(jaxdrop.prune(m, s), m.at[1, 0].set(0))
+    np.testing.assert_allclose(
+        variational.log_alpha(m, s), [[-4, 0.605], [5.21, -5.386]], atol=0.01
+    )
+    np.testing.assert_array_equal(variational.prune(m, s), m.at[1, 0].set(0))
     x = jnp.ones((1, 2))
     y = jaxdrop.variational_dense(None, x, m, s, deterministic=True)
     np.testing.assert_allclose(y, [[1, -1.9]], rtol=1e-6)
     traced = jax.jit(lambda d: jaxdrop.variational_dense(KEY, x, m, s, deterministic=d))
     np.testing.assert_allclose(traced(jnp.array(True)), y)
     tree = {"a": {"kernel": m, "log_sigma2": s}, "b": {"kernel": m}}
-    assert jaxdrop.variational_sparsity(tree) == {"a": 0.25}
+    assert variational.sparsity(tree) == {"a": 0.25}
     np.testing.assert_allclose(
-        jaxdrop.variational_loss(tree), jaxdrop.variational_kl(jaxdrop.log_alpha(m, s))
+        variational.loss(tree), variational.kl_divergence(variational.log_alpha(m, s))
     )
 
 
@@ -183,9 +186,9 @@ def test_wrong_use_is_told_in_a_sentence():
     with pytest.raises(ValueError, match="every weight has its own variance"):
         jaxdrop.variational_dense(KEY, X, M, S[0])
     with pytest.raises(ValueError, match="prior='other', expected 'molchanov' or 'kingma'"):
-        jaxdrop.variational_kl(S, "other")
+        variational.kl_divergence(S, "other")
     with pytest.raises(ValueError, match="found no layer with kernel and log_sigma2"):
-        jaxdrop.variational_loss({"dense": {"kernel": M}})
+        variational.loss({"dense": {"kernel": M}})
     with pytest.raises(ValueError, match=r"variational_conv expects \(batch, \*spatial, inputs\)"):
         jaxdrop.variational_conv(KEY, X, M, S)
     with pytest.raises(
@@ -195,10 +198,12 @@ def test_wrong_use_is_told_in_a_sentence():
     for kernel in (M.T, M[0]):
         with pytest.raises(ValueError, match=r"\(5, 3\) and a kernel.*variational_dense multipl"):
             jaxdrop.variational_dense(KEY, X, kernel, kernel)
-    with pytest.raises(ValueError, match="^variational_linear needs a random key and got None"):
-        jaxdrop.variational_linear(None, X, M, S, jnp.matmul)
-    with pytest.raises(TypeError, match="linear=3 of type int; variational_linear takes a funct"):
-        jaxdrop.variational_linear(KEY, X, M, S, 3)
+    with pytest.raises(
+        ValueError, match="^local_reparameterization needs a random key and got None"
+    ):
+        variational.local_reparameterization(None, X, M, S, jnp.matmul)
+    with pytest.raises(TypeError, match="linear=3 of type int; local_reparameterization takes a f"):
+        variational.local_reparameterization(KEY, X, M, S, 3)
 
 
 @pytest.mark.parametrize(
