@@ -11,48 +11,55 @@ from pathlib import Path
 from typing import NoReturn
 
 FOLDER = Path(__file__).parent
+COMMANDS = FOLDER / "_commands"
 STOPPED = (130, 143)  # after Ctrl-C and SIGTERM
 
 
 def find_experiments(folder: Path = FOLDER) -> dict[str, str]:
-    """Return ``{name: first docstring line}`` for each public file or folder that defines ``main``.
+    """Return ``{name: first docstring line}`` for each public file and folder.
 
     The files are parsed, not imported, so that a list costs no import of jax.
     """
+    files = {path.stem: path for path in folder.glob("[!_]*.py")}
+    files |= {path.parent.name: path for path in folder.glob("[!_]*/__init__.py")}
     found = {}
-    for path in sorted([*folder.glob("[!_]*.py"), *folder.glob("[!_]*/__init__.py")], key=name_of):
+    for name, path in sorted(files.items()):
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
-            found[name_of(path)] = (ast.get_docstring(tree) or "").partition("\n")[0]
+        found[name] = (ast.get_docstring(tree) or "").partition("\n")[0]
     return found
 
 
-def name_of(path: Path) -> str:
-    """Return the name of an experiment whose code is in this file."""
-    return path.parent.name if path.stem == "__init__" else path.stem
-
-
-def listing(experiments: dict[str, str]) -> str:
-    width = max(map(len, experiments), default=0)
-    return "\n".join(f"  {name:<{width}}  {line}".rstrip() for name, line in experiments.items())
+def listing() -> str:
+    """Return what can be typed after scripts/run, a line each."""
+    experiments, commands = find_experiments(), find_experiments(COMMANDS)
+    width = max(map(len, experiments | commands))
+    parts = [
+        "\n".join(f"  {name:<{width}}  {line}".rstrip() for name, line in group.items())
+        for group in (experiments, commands)
+    ]
+    return "\n\n".join(parts)
 
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    experiments = find_experiments()
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: scripts/run EXPERIMENT [OPTIONS]   (--help after a name: its options)\n")
-        print(listing(experiments))
+        print(listing())
         return 0
     asked = argv[0]
     name = asked.removesuffix(".py").replace("-", "_")
-    if name not in experiments:
-        nearest = difflib.get_close_matches(name, experiments, n=1, cutoff=0.5)
-        hint = f" Did you mean {nearest[0]}?" if nearest else ""
-        print(f"There is no experiment named {asked!r}.{hint} There are:\n", file=sys.stderr)
-        print(listing(experiments), file=sys.stderr)
-        return 2
-    return importlib.import_module(f"experiments.{name}").main(argv[1:]) or 0
+    experiments, commands = find_experiments(), find_experiments(COMMANDS)
+    if name in commands:
+        return importlib.import_module(f"experiments._commands.{name}").main(argv[1:]) or 0
+    if name in experiments:
+        from experiments._harness.command import run_command  # imports jax
+
+        return run_command(name, argv[1:])
+    nearest = difflib.get_close_matches(name, experiments | commands, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    print(f"There is no experiment named {asked!r}.{hint} There are:\n", file=sys.stderr)
+    print(listing(), file=sys.stderr)
+    return 2
 
 
 def end_with(work: Callable[[], int]) -> NoReturn:
@@ -62,6 +69,7 @@ def end_with(work: Callable[[], int]) -> NoReturn:
     Python's own way out takes the device from under a computation that is still going on, which
     ends in a segmentation fault.
     """
+    code: int | str | None
     try:
         code = work()
     except KeyboardInterrupt:  # before an experiment that says more is imported, or after
@@ -73,7 +81,7 @@ def end_with(work: Callable[[], int]) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):  # nobody reads it any more
                 stream.flush()
-        os._exit(code)
+        os._exit(int(code))
     sys.exit(code)
 
 

@@ -16,9 +16,8 @@ results/averaging/result.json.
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +25,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.command import run_command
-from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_counts, check_positive
 from experiments._harness.summary import Summary
+from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net, forward
 from experiments._networks.mnist_config import (
     MnistConfig,
@@ -40,6 +39,9 @@ from experiments._networks.mnist_config import (
     scaled,
 )
 from experiments._networks.recipe import Measure, Moment, Recipe, make_train, score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PRESETS = {
     "cpu": Scale(5000, 256, 2000, Recipe(2000, evaluations=1, max_norm=3.0)),
@@ -72,10 +74,6 @@ def ticks(config: Config) -> int:
     return config.seeds
 
 
-def resume_point(config: Config, folder: Path) -> str | None:
-    return runs_done(folder, ticks(config))
-
-
 @functools.lru_cache
 def sampled_errors(networks: int, series: int) -> Measure:
     """Return what measures the error of averages over 1, 2, ... networks, and of weight scaling."""
@@ -101,11 +99,8 @@ def sampled_errors(networks: int, series: int) -> Measure:
     return measure
 
 
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train from every seed and sample; return {"numbers": ..., "digests": ...}."""
-    check(config)
     scale = scaled(config, PRESETS)
     data, digest = load_rows(config, scale.rows)
     net = Net(tuple(scale.units * layer for layer in LAYERS[config.preset]))
@@ -157,7 +152,6 @@ def show(result: dict[str, Any], console: Console) -> None:
             table.add_row(str(k), f"{averaged[..., k - 1].mean():.2f}", f"{more:+.2f}")
     table.add_row("weight scaling", f"{np.mean(numbers['scaled']):.2f}", "")
     console.print(table)
-    console.print(readme_line(result).match)
 
 
 def readme_line(result: dict[str, Any]) -> Summary:
@@ -177,13 +171,11 @@ def readme_line(result: dict[str, Any]) -> Summary:
     )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw the error of averages against k, and weight scaling as a line."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     numbers = result["numbers"]
     more, by_scaling = above(numbers), float(np.mean(numbers["scaled"]))
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure.set_size_inches(7, 4)
     axes_ = figure.subplots()
     k = np.arange(1, more.shape[1] + 1)
     mean, deviation = by_scaling + more.mean(axis=0), more.std(axis=0)
@@ -193,10 +185,3 @@ def draw(result: dict[str, Any], path: Path) -> None:
     axes_.set(xscale="log", xlabel="k", ylabel="test error, %", title=readme_line(result).match)
     axes_.legend(frameon=False)
     axes_.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "averaging", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

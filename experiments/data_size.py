@@ -15,18 +15,17 @@ the run time: experiments/README.md, from results/data_size/result.json.
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.command import run_command
-from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive, refuse
 from experiments._harness.summary import Summary
+from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net
 from experiments._networks.mnist_config import (
     MnistConfig,
@@ -38,6 +37,9 @@ from experiments._networks.mnist_config import (
     scaled,
 )
 from experiments._networks.recipe import Recipe, make_train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PRESETS = {
     "cpu": Scale(60_000, 512, 2000, Recipe(2000, momentum=(0.5, 0.9))),
@@ -70,15 +72,8 @@ def ticks(config: Config) -> int:
     return len(config.sizes) * len(ARMS) * config.seeds
 
 
-def resume_point(config: Config, folder: Path) -> str | None:
-    return runs_done(folder, ticks(config))
-
-
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train on every number of rows, both ways; return {"numbers": ..., "digests": ...}."""
-    check(config)
     scale = scaled(config, PRESETS)
     net = Net(tuple(scale.units * layer for layer in LAYERS[config.preset]))
     found: dict[str, Any] = {name: {"error": [], "train_error": []} for name in ARMS}
@@ -134,7 +129,6 @@ def show(result: dict[str, Any], console: Console) -> None:
         errors = (said(numbers[name]["error"][i]) for name in ARMS)
         table.add_row(f"{size:,}", f"{numbers['steps'][i]:,}", *errors, f"{gain:.2f} ± {se:.2f}")
     console.print(table)
-    console.print(readme_line(result).match)
 
 
 def readme_line(result: dict[str, Any]) -> Summary:
@@ -160,11 +154,9 @@ def readme_line(result: dict[str, Any]) -> Summary:
     )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw the error against the number of rows, and the gain."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.set_size_inches(10, 4)
     left, right = figure.subplots(1, 2)
     sizes, numbers = result["config"]["sizes"], result["numbers"]
     for name, colour in zip(ARMS, ("#8c8c8c", "#0072b2"), strict=True):
@@ -187,10 +179,3 @@ def draw(result: dict[str, Any], path: Path) -> None:
     )
     for one in (left, right):
         one.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "data_size", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

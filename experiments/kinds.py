@@ -18,19 +18,18 @@ time: experiments/README.md, from results/kinds/result.json.
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.command import run_command
-from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive
 from experiments._harness.summary import Summary
-from experiments._networks.feedforward import Net
+from experiments._harness.tick import Tick, silent
+from experiments._networks.feedforward import Net, Noise
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
@@ -41,6 +40,9 @@ from experiments._networks.mnist_config import (
     scaled,
 )
 from experiments._networks.recipe import Recipe, make_train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PRESETS = {
     "cpu": Scale(5000, 256, 3000, Recipe(3000, momentum=(0.5, 0.9))),
@@ -54,7 +56,7 @@ class Kind(NamedTuple):
     label: str
     source: str
     published: float  # test error, %
-    noise: Any
+    noise: Noise
     input_rate: float
     hidden_rate: float
     max_norm: float | None
@@ -88,15 +90,8 @@ def ticks(config: Config) -> int:
     return len(KINDS) * config.seeds
 
 
-def resume_point(config: Config, folder: Path) -> str | None:
-    return runs_done(folder, ticks(config))
-
-
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train with every kind of noise from every seed; return {"numbers": ..., "digests": ...}."""
-    check(config)
     scale = scaled(config, PRESETS)
     data, digest = load_rows(config, scale.rows)
     kinds: dict[str, Any] = {}
@@ -105,7 +100,7 @@ def run(
         if config.preset == "paper" and kind.source == "Wan" and config.units is None:
             units = 800
         each = config.preset == "paper" and kind.noise == "drop_connect"
-        noise = "drop_connect_per_example" if each else kind.noise
+        noise: Noise = "drop_connect_per_example" if each else kind.noise
         recipe = dataclasses.replace(scale.recipe, max_norm=kind.max_norm)
         found, _ = run_sweep(
             name,
@@ -145,7 +140,6 @@ def show(result: dict[str, Any], console: Console) -> None:
         errors = said(kind["train_error"]), said(kind["error"])
         table.add_row(kind["label"], kind["source"], *errors, f"{kind['published']:.2f}")
     console.print(table)
-    console.print(readme_line(result).match)
 
 
 def readme_line(result: dict[str, Any]) -> Summary:
@@ -168,12 +162,10 @@ def readme_line(result: dict[str, Any]) -> Summary:
     )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw the errors of all kinds and seeds."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     kinds = list(result["numbers"]["kinds"].values())
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure.set_size_inches(8, 4)
     axes_ = figure.subplots()
     for i, kind in enumerate(kinds):
         colour = "#8c8c8c" if kind["label"] == "none" else "#0072b2"
@@ -185,10 +177,3 @@ def draw(result: dict[str, Any], path: Path) -> None:
     title = "Every kind of noise beats none" if beaten else "Not every kind of noise beats none"
     axes_.set(ylabel="test error, %", title=title)
     axes_.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "kinds", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

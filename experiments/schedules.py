@@ -16,9 +16,7 @@ as Liu et al. expect of it. This is the mechanism at work on small data, not the
 """
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +25,13 @@ import optax
 from rich.console import Console
 from rich.table import Table
 
-import jaxdrop
-from experiments._data.images import DataName, Split, data_digest, load
-from experiments._harness.command import run_command
+from experiments._data.images import DataName, Split, data_digest, load, on_device
 from experiments._harness.settings import check_counts, check_rates, check_seeds
+from experiments._harness.tick import Tick, silent
+from experiments._networks.feedforward import Net, Params, forward, init
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TRACES: list[str] = []  # one entry for each time the training is traced
 
@@ -71,30 +72,28 @@ def schedules(rate: float, steps: int) -> dict[str, optax.Schedule]:
     }
 
 
-def network(params: Any, x: Any, key: Any, rate: Any) -> jax.Array:
-    for i, layer in enumerate(params):
-        x = x @ layer["kernel"] + layer["bias"][None]
-        if i < len(params) - 1:
-            x = jaxdrop.dropout(jax.random.fold_in(key, i), jax.nn.relu(x), rate)
-    return x
+def logits_of(net: Net, params: Params, x: jax.Array, key: jax.Array, rate: Any) -> jax.Array:
+    """Return the logits; the mask of hidden layer i has the key ``fold_in(key, i)``."""
+    keys = [None, *(jax.random.fold_in(key, i) for i in range(len(params) - 1)), None]
+    return forward(net, params, x, keys, hidden_rate=rate)
 
 
-def losses(params: Any, x: Any, y: Any, key: Any, rate: Any) -> jax.Array:
-    logits = network(params, x, key, rate)
+def loss(
+    params: Params, net: Net, x: jax.Array, y: jax.Array, key: jax.Array, rate: Any
+) -> jax.Array:
+    logits = logits_of(net, params, x, key, rate)
     return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
 
 @jax.jit(static_argnames=("units", "batch"))
-def train(key: Any, rates: jax.Array, data: Split, *, units: int, batch: int) -> dict[str, Any]:
+def train(
+    key: Any, rates: jax.Array, data: Split[jax.Array], *, units: int, batch: int
+) -> dict[str, Any]:
     """Train one network whose rate at step i is ``rates[i]``; return its losses at the end."""
     TRACES.append("train")
     init_key, order_key, dropout_key = jax.random.split(key, 3)
-    sizes = (data.x_train.shape[1], units, units, 10)
-    initialize = jax.nn.initializers.he_normal()
-    params = [
-        {"kernel": initialize(k, (a, b), jnp.float32), "bias": jnp.zeros(b)}
-        for k, a, b in zip(jax.random.split(init_key, 3), sizes, sizes[1:], strict=False)
-    ]
+    net = Net((units, units))
+    params = init(init_key, net, data.x_train.shape[1])
     tx = optax.sgd(0.05, momentum=0.9)
 
     def step(carry: Any, number_and_rate: Any) -> tuple[Any, None]:
@@ -103,8 +102,9 @@ def train(key: Any, rates: jax.Array, data: Split, *, units: int, batch: int) ->
         rows = jax.random.randint(
             jax.random.fold_in(order_key, number), (batch,), 0, len(data.y_train)
         )
-        grads = jax.grad(losses)(
+        grads = jax.grad(loss)(
             params,
+            net,
             data.x_train[rows],
             data.y_train[rows],
             jax.random.fold_in(dropout_key, number),
@@ -114,10 +114,11 @@ def train(key: Any, rates: jax.Array, data: Split, *, units: int, batch: int) ->
         return (optax.apply_updates(params, updates), state), None
 
     (params, _), _ = jax.lax.scan(step, (params, tx.init(params)), (jnp.arange(len(rates)), rates))
-    correct = jnp.argmax(network(params, data.x_test, dropout_key, 0.0), axis=-1) == data.y_test
+    logits = logits_of(net, params, data.x_test, dropout_key, 0.0)
+    correct = jnp.argmax(logits, axis=-1) == data.y_test
     return {
-        "train_loss": losses(params, data.x_train, data.y_train, dropout_key, 0.0),
-        "test_loss": losses(params, data.x_test, data.y_test, dropout_key, 0.0),
+        "train_loss": loss(params, net, data.x_train, data.y_train, dropout_key, 0.0),
+        "test_loss": loss(params, net, data.x_test, data.y_test, dropout_key, 0.0),
         "test_accuracy": correct.astype(jnp.float32).mean(),
     }
 
@@ -133,11 +134,10 @@ def ticks(config: Config) -> int:
     return len(schedules(config.rate, 2)) * config.seeds
 
 
-def run(config: Config, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent) -> dict[str, Any]:
     """Train under every schedule from every seed; return {"numbers": ..., "digests": ...}."""
-    check(config)
     rows = load(config.data, config.data_dir)
-    data = Split(*jax.device_put(tuple(rows)))
+    data = on_device(rows)
     steps = max(1, config.epochs * len(rows.y_train) // config.batch)
     numbers: dict[str, Any] = {}
     for name, schedule in schedules(config.rate, steps).items():
@@ -166,10 +166,8 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+def draw(result: dict[str, Any], figure: "Figure") -> None:
+    figure.set_size_inches(9, 3.2)
     left, right = figure.subplots(1, 2)
     for i, (name, one) in enumerate(result["numbers"].items()):
         # Where lines coincide, each is narrower than those below it.
@@ -180,8 +178,3 @@ def draw(result: dict[str, Any], path: Path) -> None:
     left.legend()
     right.set_xticks(range(len(result["numbers"])), list(result["numbers"]))
     right.set_ylabel("test loss - train loss")
-    figure.savefig(path, dpi=120, format="png")
-
-
-def main(argv: list[str]) -> int:
-    return run_command("schedules", __doc__ or "", argv, Config, run, ticks, check, show, draw)

@@ -1,12 +1,12 @@
-"""Kill fit, sweep and an experiment by SIGKILL, resume them, compare them with runs left alone.
+"""Kill fit, sweep and an experiment by SIGKILL, resume them, compare them with undisturbed runs.
 
 Four kills in ten wait until a file is being written and come before it is likely to be whole; four
 come at a random moment after something was saved; two while the program starts, compiles and reads
-what was saved. Of the experiment's, one in seven waits until its figure is being written. A run
-that comes to its end is compared, and another one is begun. Claimed, and checked:
+what was saved. Of the experiment's kills, one in seven waits until its figure is being written. A
+run that ends is compared, and another one is started. Claimed, and checked:
 
-- after each kill all that had been saved is there, and the next call goes on from it;
-- at the end every array and every file of results has the bytes of the run left alone.
+- after each kill all that had been saved is there, and the next call resumes from it;
+- at the end every array and every file of results has the bytes of the undisturbed run.
 
 Exit code 0 if all of that holds, else 1. Reports: report.json, report.md and figure.png in OUT.
 """
@@ -30,19 +30,19 @@ from scripts.kill_report import draw, markdown, table
 from scripts.kill_subjects import SUBJECTS, Subject
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 300.0  # seconds for a call to come to where it is killed
+PATIENCE = 300.0  # seconds for a call to reach the point where it is killed
 WAYS = ("write", "between", "write", "between", "start")
 SHARES = {"fit": 20, "sweep": 15, "experiment": 15}  # of fifty kills
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Kill fit, sweep and an experiment, resume them, compare them with runs left alone."""
+    """Kill fit, sweep and an experiment, resume them, compare them with undisturbed runs."""
 
     kills: int = 50
     """How often a run is killed."""
     seed: int = 0
-    """Of the moments at which it is killed."""
+    """Of the moments of the kills."""
     out: Path = ROOT / "results" / "kill_and_resume"
     """Folder for report.json, report.md and figure.png."""
 
@@ -62,7 +62,7 @@ class Alone:
 
 
 def run_alone(subject: Subject, folder: Path) -> Alone:
-    """Let a run come to its end, and see when it saves."""
+    """Let a run end, and see when it saves."""
     process, times, seen, writing = subject.start(folder), [], subject.saves(folder), 0.0
     begin = last = time.monotonic()
     while process.poll() is None:
@@ -82,7 +82,7 @@ def run_alone(subject: Subject, folder: Path) -> Alone:
 def kill_once(
     subject: Subject, folder: Path, way: str, alone: Alone, rng: random.Random
 ) -> dict[str, Any] | None:
-    """Start a run and kill it; return what was seen, or None if it came to its end before."""
+    """Start a run and kill it; return what was seen, or None if it ended before."""
     before, old = subject.saved(folder), subject.partial(folder)
     wanted = rng.randint(0, 3)
     most = {"between": alone.between, "start": alone.to_first}.get(way, alone.writing / 2)
@@ -127,7 +127,7 @@ def kill_often(
     kills: int,
     rng: random.Random,
     folder: Path,
-    told: Callable[[], None] = lambda: None,
+    on_kill: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Kill runs of one subject that often in the folder; return the report."""
     alone = run_alone(subject, folder / "alone")
@@ -141,7 +141,7 @@ def kill_often(
         row = kill_once(subject, place, way, alone, rng) if len(rows) < kills else None
         if row is not None:
             rows.append(row | {"round": rounds})
-            told()
+            on_kill()
         if row is None or subject.finished(place):
             outcome = finish(subject, place)
             for name in alone.outcome | outcome:
@@ -160,7 +160,7 @@ def kill_often(
 
 
 def finish(subject: Subject, folder: Path) -> dict[str, str]:
-    """Let a run come to its end, if it has not; return its digests."""
+    """Let a run end, if it has not; return its digests."""
     if not subject.finished(folder):
         process = subject.start(folder)
         said = process.communicate()[1]
@@ -170,7 +170,7 @@ def finish(subject: Subject, folder: Path) -> dict[str, str]:
 
 
 def holds(report: dict[str, Any]) -> bool:
-    """Say whether no saved work was lost and every result is that of a run left alone."""
+    """Say whether no saved work was lost and every result is that of an undisturbed run."""
     return all(
         not part["differ"] and part["compared"] and not any(row["lost"] for row in part["kills"])
         for part in report["subjects"].values()
@@ -185,15 +185,17 @@ def shares(kills: int) -> dict[str, int]:
 
 def main(argv: list[str]) -> int:
     config = tyro.cli(Config, args=argv, prog="scripts/kill_and_resume", description=__doc__)
-    from experiments._harness.command import politely, progress_bar
-    from experiments._harness.result import environment, prepare_folder, replacing, write_result
+    from experiments._harness.ending import politely
+    from experiments._harness.environment import environment
+    from experiments._harness.result import prepare_folder, whole_file, write_result
+    from jaxdrop.training._progress_bar import progress_bar
 
     def command() -> int:
         out, rng, begin = prepare_folder(config.out), random.Random(config.seed), time.monotonic()
         parts: dict[str, Any] = {}
-        with tempfile.TemporaryDirectory() as folder, progress_bar("kills", config.kills) as told:
+        with tempfile.TemporaryDirectory() as folder, progress_bar("kills", config.kills) as tick:
             for name, kills in shares(config.kills).items():
-                parts[name] = kill_often(SUBJECTS[name], kills, rng, Path(folder) / name, told)
+                parts[name] = kill_often(SUBJECTS[name], kills, rng, Path(folder) / name, tick)
         report = {
             "seed": config.seed,
             "seconds": round(time.monotonic() - begin),
@@ -203,9 +205,9 @@ def main(argv: list[str]) -> int:
         report["holds"] = holds(report)
         write_result(out / "report.json", report)
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-        with replacing(out / "report.md") as partial:
+        with whole_file(out / "report.md") as partial:
             partial.write_text(markdown(report), encoding="utf-8")
-        with replacing(out / "figure.png") as partial:
+        with whole_file(out / "figure.png") as partial:
             draw(report, partial)
         Console().print(table(report))
         print(f"Stored: {out}/report.json, report.md, figure.png")

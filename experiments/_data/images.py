@@ -6,8 +6,9 @@ import importlib.util
 import io
 import zlib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
+import jax
 import numpy as np
 
 from experiments._data.image_sets import IMAGE_SETS, read_image_set
@@ -15,18 +16,19 @@ from experiments._harness.result import CannotRun
 
 MNIST5K_BYTES = 5000 * 785 * 4  # at most: three digits and a comma for each number
 DataName = Literal["mnist5k", "mnist", "digits", "fashion", "cifar10"]
+Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
-class Split(NamedTuple):
+class Split(NamedTuple, Generic[Array]):
     """Rows of pixels in [0, 1] as float32, and labels 0 to 9 as int32."""
 
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
 
 
-def load(name: DataName, folder: str | None = None) -> Split:
+def load(name: DataName, folder: str | None = None) -> Split[np.ndarray]:
     """Load a data set; the split is the same in every run.
 
     Args:
@@ -58,7 +60,12 @@ def _labels(labels: np.ndarray) -> np.ndarray:
     return labels.astype(np.int32)
 
 
-def data_digest(data: Split) -> str:
+def on_device(data: Split[np.ndarray]) -> Split[jax.Array]:
+    """Return the rows as arrays on the default device."""
+    return Split(*jax.device_put(tuple(data)))
+
+
+def data_digest(data: Split[np.ndarray]) -> str:
     """Return the sha256 of all rows and labels."""
     digest = hashlib.sha256()
     for part in data:
@@ -66,7 +73,7 @@ def data_digest(data: Split) -> str:
     return digest.hexdigest()
 
 
-def _split(x: np.ndarray, y: np.ndarray) -> Split:
+def _split(x: np.ndarray, y: np.ndarray) -> Split[np.ndarray]:
     """Give 4 in 5 rows of every class to training, by a permutation that never changes."""
     shuffled = np.random.RandomState(0).permutation(len(y))  # its stream is frozen by numpy
     train: list[int] = []

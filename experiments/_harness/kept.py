@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import serialization
 
-from experiments._harness.result import CannotRun, replacing
+from experiments._harness.result import CannotRun, whole_file
 
 SUM = hashlib.sha256().digest_size
 
@@ -18,7 +18,7 @@ def keep(path: Path, tree: Any) -> None:
       CannotRun: if it cannot be written.
     """
     content = serialization.msgpack_serialize(tree)
-    with replacing(path) as partial:
+    with whole_file(path) as partial:
         partial.write_bytes(_checksum(path, content) + content)
 
 

@@ -9,14 +9,13 @@ import numpy as np
 from flax import serialization
 
 from experiments._harness.kept import keep, kept
+from experiments._harness.tick import Tick, silent
 
 
 class Parts:
     """A folder of finished parts, or none, where every part is done anew."""
 
-    def __init__(
-        self, folder: Path | None, name: str = "", tick: Callable[..., None] = lambda n=1: None
-    ):
+    def __init__(self, folder: Path | None, name: str = "", tick: Tick = silent):
         self.folder, self.name, self.tick = folder, name, tick
 
     def done(self) -> int:
@@ -37,7 +36,7 @@ class Parts:
             self.tick()
             return tree
         file = self.folder / f"{self.name}-{name}.tree"
-        stored = kept(file) if file.exists() else {"step": -1}
+        stored: dict[str, Any] = kept(file) if file.exists() else {"step": -1}
         if step == stored["step"]:
             tree = jax.device_put(serialization.from_state_dict(tree, stored["tree"]))
         elif step > stored["step"]:

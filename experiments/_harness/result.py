@@ -1,26 +1,22 @@
 """result.json: what a run was, where it ran, what came out; written whole or not at all."""
 
-import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import math
-import os
-import platform
-import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-import jaxdrop
+from jaxdrop.training._atomic_file import replacing
+from jaxdrop.training._checkpoint_error import not_writable
 from jaxdrop.training._folder_path import run_folder
 from jaxdrop.training._typed_json import Unreadable, as_type, read_json
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +46,7 @@ def prepare_folder(folder: Path, option: str = "--out") -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise CannotRun(
-            f"the folder {folder} cannot be written to ({error.strerror}); nothing was run. Choose "
-            f"another one with {option}"
-        ) from error
+        raise CannotRun(f"{not_writable(folder, error)} with {option}") from error
     except ValueError as error:
         raise CannotRun(f"{error}; nothing was run") from error
     return folder
@@ -67,42 +60,25 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_finite(result), indent=1, allow_nan=False) + "\n"
-    with replacing(path) as partial:
+    with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-class replacing:
-    """``with replacing(path) as partial``: path becomes partial at the end, or stays as it was.
-
-    One process at a time may do so in a folder; what a kill leaves of partial is written over.
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """``with whole_file(path) as partial``: path becomes partial at the end, or stays as it was.
 
     Raises:
       CannotRun: if the file cannot be written.
     """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.partial = path.with_name(f".{path.name}.partial")
-
-    def __enter__(self) -> Path:
-        return self.partial
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        try:
-            if kind is None:
-                with open(self.partial, "rb") as file:
-                    os.fsync(file.fileno())  # on the disk before it takes the other's place
-                os.replace(self.partial, self.path)
-                return
-        except OSError as failed:
-            error = failed
-        with contextlib.suppress(OSError):
-            self.partial.unlink()
-        if isinstance(error, OSError):
-            raise CannotRun(
-                f"{self.path} cannot be written ({error.strerror or error}); what was there before "
-                "is as it was"
-            ) from error
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except OSError as error:
+        raise CannotRun(
+            f"{path} cannot be written ({error.strerror or error}); what was there before is as it "
+            "was"
+        ) from error
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -145,39 +121,3 @@ def params_digest(params: Any) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype.str} {array.shape} ".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def environment() -> dict[str, Any]:
-    """Name all that bits may depend on: versions, machine and device; and the commit, if any."""
-    device = jax.devices()[0]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "jaxdrop": jaxdrop.__version__,
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "device": f"{jax.device_count()} x {device.device_kind}",
-        "processor": _processor(),
-        "cores": cores,
-        "commit": _commit(),
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor()
-
-
-def _commit() -> str | None:
-    root = Path(__file__).parents[2]
-    ask = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
-    try:
-        answer = subprocess.run(ask, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None if answer.returncode == 0 else None

@@ -2,31 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
 from experiments._data.images import Split
+from experiments._harness.tick import Tick
 from jaxdrop.training import sweep
 from jaxdrop.training._typed_json import Unreadable, as_type, read_json
 
-Tick = Callable[..., None]
+Vectorize = Literal["auto", "vmap", "map"]
 
 
 def run_sweep(
     name: str,
     train: Callable[..., Any],
     axes: Mapping[str, Any],
-    data: Split,
+    data: Split[jax.Array],
     *,
-    vectorize: str,
+    vectorize: Vectorize,
     tick: Tick,
     folder: Path | None,
     config: Mapping[str, Any],
     chunk: int | None = None,
     trial: Callable[..., Any] | None = None,
     mesh: jax.sharding.Mesh | None = None,
-) -> tuple[Any, str]:
+) -> tuple[Any, Vectorize]:
     """Sweep, keep what is done in ``folder / name``, and tick once for every run.
 
     Args:
@@ -47,17 +48,16 @@ def run_sweep(
     """
     done, way_taken = 0, vectorize
 
-    def on_chunk(runs: int, way: str) -> None:
+    def on_chunk(runs: int, way: Vectorize) -> None:
         nonlocal done, way_taken
         tick(runs - done)
         done, way_taken = runs, way
 
-    way: Any = vectorize  # a str that check() has seen to
     results = sweep(
         train,
         axes,
         shared={"data": data},
-        vectorize=way,
+        vectorize=vectorize,
         trial=trial,
         chunk=1 if chunk is None and vectorize == "map" else chunk,
         mesh=mesh,

@@ -1,12 +1,12 @@
 """The part of an experiment that is kept while it is not finished, so that the next call goes on.
 
-An experiment can be resumed if its module has ``resume_point`` and its ``run`` takes a folder:
-
-    def resume_point(config, folder) -> str | None:
-        '''Say how far the run in this folder came, as in "chunk 3 of 8"; None if nowhere yet.'''
+An experiment can be resumed if its ``run`` takes a folder:
 
     def run(config, tick, folder) -> {"numbers": ..., "digests": ...}:
         '''Go on from what is in folder, which exists; ``tick(n)`` reports n steps found there.'''
+
+    def resume_point(config, folder) -> str | None:
+        '''Say how far the run in this folder came, as in "chunk 3 of 8"; None if nowhere yet.'''
 
 The folder is ``OUT/unfinished/work``. ``run`` may put there what it likes, each file whole or not
 at all (``kept.keep``). Beside it ``OUT/unfinished/run.json`` says whose it is: a call with another
@@ -16,14 +16,16 @@ deleted. All of this is done by a process that holds a lock on OUT, see ``comman
 
 import contextlib
 import dataclasses
-import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from experiments._harness.result import CannotRun, environment, replacing, restore_config
-from jaxdrop.training._typed_json import Unreadable, read_json
+from experiments._harness.environment import environment
+from experiments._harness.result import CannotRun
+from jaxdrop.training import CheckpointError
+from jaxdrop.training._identity_file import as_json, claim
+from jaxdrop.training._typed_json import Unreadable, as_type
 
 HOW = (
     "To go on with it, use its settings; to leave it, choose another --out; to give it up, "
@@ -74,42 +76,46 @@ def open_unfinished(out: Path, name: str, config: Any) -> Unfinished:
       CannotRun: if what is there belongs to another config, or cannot be read.
     """
     place = out / "unfinished"
-    # As JSON has it: tuples become lists.
-    mine = json.loads(json.dumps({"experiment": name, "config": dataclasses.asdict(config)}))
     path = place / "run.json"
+    now = environment()
+    # As JSON has it: tuples become lists.
+    mine = as_json({"experiment": name, "config": dataclasses.asdict(config), "environment": now})
     shutil.rmtree(_away(place), ignore_errors=True)
-    if path.exists():
-        stored = _read(path, name, type(config))
-        if stored.experiment != name:
-            raise CannotRun(
-                f"{place} holds an unfinished run of {stored.experiment}; choose another --out"
-            )
-        then, now = stored.config, mine["config"]
-        odd = sorted(k for k in then | now if then.get(k) != now.get(k))
-        if odd:
-            differences = ", ".join(
-                f"--{k.replace('_', '-')} {then.get(k)} there and {now.get(k)} here" for k in odd
-            )
-            raise CannotRun(
-                f"{place} holds an unfinished run with other settings: {differences}. "
-                + HOW.format(place=place)
-            )
-        found = Unfinished(place, stored.environment, new=False)
-        found.work.mkdir(exist_ok=True)
-        return found
-    # A kill while run.json was being written leaves a hidden part of it.
-    if place.exists() and not all(file.name.startswith(".") for file in place.iterdir()):
+    try:
+        place.mkdir(exist_ok=True)
+        stored = claim(path, mine)
+        if stored is not None:
+            _compare(as_type(stored, RunFile, str(path)), mine, type(config), path)
+        (place / "work").mkdir(exist_ok=True)
+    except OSError as error:
+        raise CannotRun(f"{path} cannot be written ({error.strerror or error})") from error
+    except Unreadable as error:
         raise CannotRun(
-            f"{place} has no run.json and is not empty, so it is not known whose it is; choose "
-            "another --out, or delete it"
+            f"{error}; or it was written by another version; choose another --out, or delete "
+            f"{place} to begin again"
+        ) from error
+    except CheckpointError as error:
+        raise CannotRun(f"{error}: another --out, or delete {place}") from error
+    return Unfinished(place, (stored or mine)["environment"], new=stored is None)
+
+
+def _compare(stored: RunFile, mine: dict[str, Any], kind: Any, path: Path) -> None:
+    """Raise CannotRun if a run is of another experiment or config."""
+    if stored.experiment != mine["experiment"]:
+        raise CannotRun(
+            f"{path.parent} holds an unfinished run of {stored.experiment}; choose another --out"
         )
-    new = Unfinished(place, environment(), new=True)
-    place.mkdir(exist_ok=True)
-    with replacing(path) as partial:
-        text = json.dumps({**mine, "environment": new.environment}, indent=1)
-        partial.write_text(text + "\n", encoding="utf-8")
-    new.work.mkdir(exist_ok=True)
-    return new
+    as_type(stored.config, kind, str(path), "config")
+    there, here = stored.config, mine["config"]
+    odd = sorted(k for k in there | here if there.get(k) != here.get(k))
+    if odd:
+        differences = ", ".join(
+            f"--{k.replace('_', '-')} {there.get(k)} there and {here.get(k)} here" for k in odd
+        )
+        raise CannotRun(
+            f"{path.parent} holds an unfinished run with other settings: {differences}. "
+            + HOW.format(place=path.parent)
+        )
 
 
 def _away(place: Path) -> Path:
@@ -126,16 +132,3 @@ def say_where(name: str, unfinished: Unfinished, point: str | None) -> None:
             f"Note: it began with {part} {value}, and this is {environment().get(part)}.",
             file=sys.stderr,
         )
-
-
-def _read(path: Path, name: str, kind: Any) -> RunFile:
-    """Read run.json; the config in it too, if it is one of this experiment."""
-    try:
-        stored = read_json(path, RunFile)
-        if stored.experiment == name:
-            restore_config(kind, stored.config, path)
-    except (Unreadable, CannotRun) as error:
-        raise CannotRun(
-            f"{error}; choose another --out, or delete {path.parent} to begin again"
-        ) from error
-    return stored

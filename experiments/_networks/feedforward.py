@@ -1,6 +1,7 @@
-"""The feed-forward nets of the dropout paper, as a function of parameters, key and rates."""
+"""Feed-forward nets, as a function of parameters, key and rates."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 
 import jaxdrop
 
+Noise = Literal["dropout", "gaussian", "drop_connect", "drop_connect_per_example"]
 Params = list[dict[str, jax.Array]]
+Key = jax.Array | Sequence[jax.Array | None] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Net:
     """Units of each hidden layer."""
     outputs: int = 10
     activation: Literal["relu", "logistic"] = "relu"
-    noise: Literal["dropout", "gaussian", "drop_connect", "drop_connect_per_example"] = "dropout"
+    noise: Noise = "dropout"
     """What the rates are rates of: units, Gaussian noise of the same variance, or weights."""
 
 
@@ -39,7 +42,7 @@ def forward(
     net: Net,
     params: Params,
     x: jax.Array,
-    key: jax.Array | None = None,
+    key: Key = None,
     input_rate: Any = 0.0,
     hidden_rate: Any = 0.0,
 ) -> jax.Array:
@@ -49,8 +52,9 @@ def forward(
       net: the layers.
       params: from ``init``.
       x: rows of pixels, (rows, inputs).
-      key: of this step's noise; None for test mode, where the weights stand for their mean
-        ("weight scaling" in the paper, which the division by 1 - rate in training amounts to).
+      key: of this step's noise, split into one for the input and one for each layer, or a list of
+        these; None for test mode, where the weights stand for their mean ("weight scaling" in the
+        paper, which the division by 1 - rate in training amounts to).
       input_rate, hidden_rate: probability of dropping an input and a hidden unit; with a
         "drop_connect" the hidden rate is that of each weight that enters a hidden unit.
     """
@@ -61,15 +65,12 @@ def layers(
     net: Net,
     params: Params,
     x: jax.Array,
-    key: jax.Array | None = None,
+    key: Key = None,
     input_rate: Any = 0.0,
     hidden_rate: Any = 0.0,
 ) -> list[jax.Array]:
     """Return what every layer gives on, hidden layers after their noise, the outputs last."""
-    # One key per layer, and one for the input.
-    keys = (
-        [None] * (len(params) + 1) if key is None else list(jax.random.split(key, len(params) + 1))
-    )
+    keys = _keys(key, len(params) + 1)
     found = []
     x = _noise(net, keys[0], x, input_rate)
     for i, layer in enumerate(params):
@@ -81,6 +82,12 @@ def layers(
                 x = _noise(net, keys[i + 1], x, hidden_rate)
         found.append(x)
     return found
+
+
+def _keys(key: Key, places: int) -> Sequence[jax.Array | None]:
+    if key is None or isinstance(key, Sequence):
+        return key or [None] * places
+    return list(jax.random.split(key, places))
 
 
 def _noise(net: Net, key: jax.Array | None, x: jax.Array, rate: Any) -> jax.Array:

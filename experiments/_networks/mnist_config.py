@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._data.images import DataName, Split, data_digest, load
+from experiments._data.images import DataName, Split, data_digest, load, on_device
 from experiments._harness.result import CannotRun
 from experiments._harness.settings import check_choice, check_counts, check_seeds
 from experiments._networks.recipe import Recipe
@@ -79,14 +79,14 @@ def scaled(config: MnistConfig, presets: Mapping[str, Scale]) -> Scale:
     return dataclasses.replace(scale, recipe=recipe)
 
 
-def load_rows(config: MnistConfig, rows: int) -> tuple[Split, str]:
+def load_rows(config: MnistConfig, rows: int) -> tuple[Split[jax.Array], str]:
     """Return rows to train on, a choice that never changes, and all test rows; and their digest."""
     whole = load(config.data, config.data_dir)
     if rows > len(whole.y_train):
         raise CannotRun(f"--rows is {rows}, and {config.data} has {len(whole.y_train)}")
     first = np.random.RandomState(0).permutation(len(whole.y_train))[:rows]
     part = Split(whole.x_train[first], whole.y_train[first], whole.x_test, whole.y_test)
-    return Split(*jax.device_put(tuple(part))), data_digest(part)
+    return on_device(part), data_digest(part)
 
 
 def axes(config: MnistConfig, **rates: Any) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Moment(NamedTuple):
     key: jax.Array  # fresh at every measurement
     input_rate: jax.Array
     hidden_rate: jax.Array
-    data: Split
+    data: Split[jax.Array]
 
 
 Measure = Callable[[Net, Moment], Any]
@@ -111,7 +111,9 @@ def make_train(net: Net, recipe: Recipe, measure: Measure = errors) -> Callable[
       with a leading axis of length ``recipe.evaluations``.
     """
 
-    def train(key: Any, input_rate: Any, hidden_rate: Any, learning_rate: Any, data: Split) -> Any:
+    def train(
+        key: Any, input_rate: Any, hidden_rate: Any, learning_rate: Any, data: Split[jax.Array]
+    ) -> Any:
         init_key, order_key, dropout_key, measure_key = jax.random.split(key, 4)
 
         def rate_at(step: jax.Array) -> jax.Array:
@@ -140,7 +142,8 @@ def make_train(net: Net, recipe: Recipe, measure: Measure = errors) -> Callable[
             state, _ = jax.lax.scan(one_step, state, numbers)
             fresh = jax.random.fold_in(measure_key, numbers[-1])
             rates = input_rate, rate_at(numbers[-1])
-            return state, measure(net, Moment(state.params, fresh, *rates, data))
+            params: Any = state.params  # a list here; flax says FrozenDict
+            return state, measure(net, Moment(params, fresh, *rates, data))
 
         state = TrainState.create(
             apply_fn=forward,

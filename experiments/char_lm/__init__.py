@@ -39,7 +39,6 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh
 
 from experiments._data.texts import TextName, load_text, windows
-from experiments._harness.command import run_command
 from experiments._harness.result import CannotRun, params_digest
 from experiments._harness.settings import (
     check_choice,
@@ -48,10 +47,14 @@ from experiments._harness.settings import (
     check_rates,
     check_seeds,
 )
+from experiments._harness.tick import Tick, silent
 from experiments.char_lm.model import RULES, CharModel, bits_per_byte
+from experiments.char_lm.report import draw as draw
+from experiments.char_lm.report import show as show
 from jaxdrop.training import NNXTrainState, fit, saved_step, shard_state
 
 ARMS = {"none": "no dropout", "dropout": "dropout"}
+PROCESSES = True  # see experiments/_harness/processes.py
 LOG_EVERY = 10  # steps between the points of the curves
 
 
@@ -131,11 +134,8 @@ def resume_point(config: Config, folder: Path) -> str | None:
     return f"step {done} of {ticks(config)}" if done else None
 
 
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train both models; return {"numbers": ..., "digests": ...}."""
-    check(config)
     mesh = make_mesh(config)
     text = load_text(config.text, config.data_dir)
     wanted = config.train_bytes + config.test_bytes
@@ -249,21 +249,3 @@ def summarise(lines: list[dict[str, Any]]) -> dict[str, Any]:
                   "gap": test[-1] - epochs[-1]["train"]},
         "best": {"test": test[best], "step": epochs[best]["step"]},
     }  # fmt: skip
-
-
-def main(argv: list[str]) -> int:
-    from experiments.char_lm import report
-
-    return run_command(
-        "char_lm",
-        str(__doc__),
-        argv,
-        Config,
-        run,
-        ticks,
-        check,
-        report.show,
-        report.draw,
-        resume_point,
-        processes=True,
-    )

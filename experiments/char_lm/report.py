@@ -1,10 +1,12 @@
 """The character model's result as a table and as a figure, drawn from the JSON alone."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {"none": "#8c8c8c", "dropout": "#0072b2"}
 
@@ -26,14 +28,10 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw the loss on trained and on new text, and the rate's schedule, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     numbers = result["numbers"]
-    figure = Figure(figsize=(9, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure.set_size_inches(9, 4.8)
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     for arm, colour in COLOURS.items():
         epochs, best = numbers[arm]["epochs"], numbers[arm]["best"]
@@ -60,4 +58,3 @@ def draw(result: dict[str, Any], path: Path) -> None:
     rates.set(xlabel="step", ylabel="rate")
     for axes in (losses, rates):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})

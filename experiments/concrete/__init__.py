@@ -16,19 +16,21 @@ stopped. The numbers and the seconds that they took: results/concrete/result.jso
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.command import run_command
 from experiments._harness.parts import Parts
 from experiments._harness.settings import check_counts, check_seeds
+from experiments._harness.tick import Tick, silent
 from experiments.concrete.network import LAYERS, draw_rows, run_one
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIZES = (10, 25, 50, 100, 1000, 10_000)
 
@@ -65,11 +67,8 @@ def resume_point(config: Config, folder: Path) -> str | None:
     return f"network {done} of {ticks(config)}" if done else None
 
 
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train a network for every N and seed; return {"numbers": ..., "digests": ...}."""
-    check(config)
     parts = Parts(folder, "concrete", tick)
     found: dict[str, list[Any]] = {"aleatoric": [], "epistemic": [], "rmse": [], "rates": []}
     for size in SIZES:
@@ -103,13 +102,11 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw both uncertainties and the rates against N."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     numbers = result["numbers"]
     n = numbers["n"]
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.set_size_inches(10, 4)
     left, right = figure.subplots(1, 2)
     fields = {"aleatoric": ("noise found (aleatoric)", "#d55e00"),
               "epistemic": ("uncertainty of the mean (epistemic)", "#0072b2")}  # fmt: skip
@@ -136,10 +133,3 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for axes in (left, right):
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "concrete", str(__doc__), argv, Config, run, ticks, check, show, draw, resume_point
-    )

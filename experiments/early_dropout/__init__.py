@@ -17,7 +17,6 @@ time: experiments/README.md, from results/early_dropout/result.json.
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._harness.command import run_command
-from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive, check_rates
+from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net, forward
 from experiments._networks.mnist_config import (
     MnistConfig,
@@ -38,7 +37,9 @@ from experiments._networks.mnist_config import (
     scaled,
 )
 from experiments._networks.recipe import Moment, Recipe, errors, loss, make_train
-from experiments.early_dropout.report import draw, readme_line, show
+from experiments.early_dropout.report import draw as draw
+from experiments.early_dropout.report import readme_line as readme_line
+from experiments.early_dropout.report import show as show
 
 POINTS = 18  # measurements, so that a third is a whole number of them
 BATCHES = 16  # gradients that are compared at each
@@ -66,10 +67,6 @@ def check(config: Config) -> None:
 
 def ticks(config: Config) -> int:
     return len(schedules(0.5, 3)) * config.seeds
-
-
-def resume_point(config: Config, folder: Path) -> str | None:
-    return runs_done(folder, ticks(config))
 
 
 def schedules(rate: float, steps: int) -> dict[str, np.ndarray]:
@@ -108,11 +105,8 @@ def measure(net: Net, moment: Moment) -> dict[str, jax.Array]:
     return {**errors(net, moment)._asdict(), "variance": (1 - cosines) / 2}
 
 
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train under every schedule from every seed; return {"numbers": ..., "digests": ...}."""
-    check(config)
     scale = scaled(config, PRESETS)
     data, digest = load_rows(config, scale.rows)
     plans = schedules(config.rate, scale.steps)
@@ -137,12 +131,3 @@ def run(
             field: values[:, i, 0, 0].astype(float).tolist() for field, values in found.items()
         }
     return {"numbers": numbers, "digests": {"data": digest}}
-
-
-__all__ = ["Config", "check", "resume_point", "readme_line", "run", "ticks"]
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "early_dropout", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

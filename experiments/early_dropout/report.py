@@ -1,7 +1,6 @@
 """Early and late dropout as a table, a figure, and a line of experiments/README.md."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -9,6 +8,9 @@ from rich.table import Table
 
 from experiments._harness.summary import Summary
 from experiments._networks.mnist_config import said
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {"none": "#8c8c8c", "early": "#0072b2", "late": "#d55e00", "constant": "#009e73"}
 
@@ -24,7 +26,6 @@ def show(result: dict[str, Any], console: Console) -> None:
         loss, test, error = last
         table.add_row(name, _fine(loss), _fine(test), said(error))
     console.print(table)
-    console.print(readme_line(result).match)
 
 
 def readme_line(result: dict[str, Any]) -> Summary:
@@ -65,12 +66,10 @@ def _fine(values: np.ndarray) -> str:
     return f"{values.mean():.4f} ± {se:.4f}"
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw training loss, and gradient direction variance, along the way."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     numbers = result["numbers"]
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.set_size_inches(10, 4)
     left, right = figure.subplots(1, 2)
     for name, colour in COLOURS.items():
         one = numbers["schedules"][name]
@@ -89,4 +88,3 @@ def draw(result: dict[str, Any], path: Path) -> None:
             axes.axvline(numbers["steps"] * part, color="black", linewidth=0.6, linestyle=":")
         axes.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})

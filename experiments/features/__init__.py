@@ -18,7 +18,6 @@ time: experiments/README.md, from results/features/result.json.
 
 import base64
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._harness.command import run_command
-from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive
+from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net, layers
 from experiments._networks.mnist_config import (
     MnistConfig,
@@ -39,7 +38,9 @@ from experiments._networks.mnist_config import (
     scaled,
 )
 from experiments._networks.recipe import Moment, Recipe, loss, make_train
-from experiments.features.report import draw, readme_line, show
+from experiments.features.report import draw as draw
+from experiments.features.report import readme_line as readme_line
+from experiments.features.report import show as show
 
 PRESETS = {
     "cpu": Scale(60_000, 256, 4000, Recipe(4000, evaluations=1, reconstruct=True)),
@@ -67,10 +68,6 @@ def ticks(config: Config) -> int:
     return len(ARMS) * config.seeds
 
 
-def resume_point(config: Config, folder: Path) -> str | None:
-    return runs_done(folder, ticks(config))
-
-
 def measure(net: Net, moment: Moment) -> dict[str, jax.Array]:
     """Measure the hidden activations of the test rows, and keep some features."""
     x = moment.data.x_test
@@ -94,11 +91,8 @@ def _histogram(values: jax.Array, top: float) -> jax.Array:
     return jnp.zeros(BINS).at[place].add(1.0) / values.size
 
 
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train both autoencoders from every seed; return {"numbers": ..., "digests": ...}."""
-    check(config)
     scale = scaled(config, PRESETS)
     data, digest = load_rows(config, scale.rows)
     net = Net((scale.units,), outputs=data.x_train.shape[1])
@@ -136,12 +130,3 @@ def as_text(features: np.ndarray) -> dict[str, Any]:
     largest = np.maximum(np.abs(features).max(axis=1, keepdims=True), 1e-12)
     pixels = np.round(128 + 127 * features / largest).astype(np.uint8)
     return {"shape": list(pixels.shape), "base64": base64.b64encode(pixels.tobytes()).decode()}
-
-
-__all__ = ["Config", "check", "resume_point", "readme_line", "run", "ticks"]
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "features", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

@@ -1,8 +1,7 @@
 """An autoencoder's features as a table, as a figure, and as a line of experiments/README.md."""
 
 import base64
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -10,6 +9,9 @@ from rich.table import Table
 
 from experiments._harness.summary import Summary
 from experiments._networks.mnist_config import said
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAMES = {"none": "without dropout", "dropout": "with dropout, rate 0.5"}
 
@@ -25,7 +27,6 @@ def show(result: dict[str, Any], console: Console) -> None:
         zero = [100 * share for share in one["zero"]]
         table.add_row(name, said(one["mean"]), said(zero), said(one["loss"]))
     console.print(table)
-    console.print(readme_line(result).match)
 
 
 def ratio(numbers: dict[str, Any]) -> float:
@@ -48,13 +49,12 @@ def readme_line(result: dict[str, Any]) -> Summary:
     )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw the features as images, and the two histograms."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     numbers = result["numbers"]
-    figure = Figure(figsize=(12, 8.4), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.7, 1))
+    figure.set_size_inches(12, 8.4)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.7, 1))
+    top, bottom = parts
     for axes, (arm, name) in zip(top.subplots(1, 2), NAMES.items(), strict=True):
         axes.imshow(grid(numbers[arm]["features"]), cmap="gray", vmin=0, vmax=255)
         axes.set(title=f"Features {name}")
@@ -75,7 +75,6 @@ def draw(result: dict[str, Any], path: Path) -> None:
     left.legend(frameon=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
 
 
 def grid(features: dict[str, Any]) -> np.ndarray:

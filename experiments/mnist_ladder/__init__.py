@@ -20,15 +20,14 @@ experiments/README.md, from results/mnist_ladder/result.json.
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments._harness.command import run_command
-from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive
+from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net
 from experiments._networks.mnist_config import (
     MnistConfig,
@@ -39,7 +38,9 @@ from experiments._networks.mnist_config import (
     scaled,
 )
 from experiments._networks.recipe import Recipe, make_train
-from experiments.mnist_ladder.report import draw, readme_line, show
+from experiments.mnist_ladder.report import draw as draw
+from experiments.mnist_ladder.report import readme_line as readme_line
+from experiments.mnist_ladder.report import show as show
 
 PRESETS = {
     "cpu": Scale(5000, 512, 3000, Recipe(3000)),
@@ -97,15 +98,8 @@ def ticks(config: Config) -> int:
     return len(RUNGS) * config.seeds
 
 
-def resume_point(config: Config, folder: Path) -> str | None:
-    return runs_done(folder, ticks(config))
-
-
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train every rung from every seed; return {"numbers": ..., "digests": ...}."""
-    check(config)
     scale = scaled(config, PRESETS)
     data, digest = load_rows(config, scale.rows)
     rungs: dict[str, Any] = {}
@@ -143,12 +137,3 @@ def run(
         "numbers": {"rows": scale.rows, "steps": scale.steps, "rungs": rungs},
         "digests": {"data": digest},
     }
-
-
-__all__ = ["Config", "check", "resume_point", "readme_line", "run", "ticks"]
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "mnist_ladder", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

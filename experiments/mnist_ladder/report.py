@@ -1,7 +1,6 @@
 """The ladder of regularisers as a table, a figure, and a line of experiments/README.md."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -9,6 +8,9 @@ from rich.table import Table
 
 from experiments._harness.summary import Summary
 from experiments._networks.mnist_config import said
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WITHIN = 0.15  # points: what counts as a match at the paper's size
 # name of the better, name of the worse: the orders that the paper's tables state
@@ -43,7 +45,6 @@ def show(result: dict[str, Any], console: Console) -> None:
         if rung["label"].endswith("ReLU, max-norm"):
             table.add_section()
     console.print(table)
-    console.print(readme_line(result).match)
 
 
 def readme_line(result: dict[str, Any]) -> Summary:
@@ -86,11 +87,9 @@ def _match(result: dict[str, Any]) -> str:
     )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw the errors of both tables beside the paper's."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure.set_size_inches(11, 4.2)
     for axes, table in zip(figure.subplots(1, 2), (2, 9), strict=True):
         rungs = [r for r in result["numbers"]["rungs"].values() if r["table"] == table]
         for i, rung in enumerate(rungs):
@@ -104,7 +103,6 @@ def draw(result: dict[str, Any], path: Path) -> None:
         axes.plot([], [], color="#d55e00", label="paper, at full size")
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
 
 
 def _title(rungs: list[dict[str, Any]]) -> str:

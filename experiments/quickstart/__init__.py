@@ -33,8 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._data.images import DataName, Split, data_digest, load
-from experiments._harness.command import run_command
+from experiments._data.images import DataName, Split, data_digest, load, on_device
 from experiments._harness.result import CannotRun, params_digest
 from experiments._harness.settings import (
     MOST,
@@ -45,8 +44,11 @@ from experiments._harness.settings import (
     check_seeds,
     refuse,
 )
+from experiments._harness.tick import Tick, silent
+from experiments.quickstart.figure import draw as draw
 from experiments.quickstart.mlp import MLP, Arm, Curves, train
 from experiments.quickstart.robustness import NOISE, REMOVED, noise_accuracy, removal_accuracy
+from experiments.quickstart.table import show as show
 
 ARMS = {
     "none": Arm("no dropout", 0.0, 0.0, "train"),
@@ -97,15 +99,14 @@ def ticks(config: Config) -> int:
     return len(ARMS) * config.seeds * config.epochs
 
 
-def run(config: Config, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent) -> dict[str, Any]:
     """Train and measure every arm from every seed; return {"numbers": ..., "digests": ...}."""
-    check(config)
-    data = load(config.data, config.data_dir)
-    if config.batch > len(data.y_train):
-        raise CannotRun(f"--batch is {config.batch}, and there are {len(data.y_train)} rows")
+    rows = load(config.data, config.data_dir)
+    if config.batch > len(rows.y_train):
+        raise CannotRun(f"--batch is {config.batch}, and there are {len(rows.y_train)} rows")
     numbers: dict[str, Any] = {}
-    digests: dict[str, Any] = {"data": data_digest(data)}
-    data = Split(*jax.device_put(tuple(data)))
+    digests: dict[str, Any] = {"data": data_digest(rows)}
+    data = on_device(rows)
     seeds = range(config.seed, config.seed + config.seeds)
     for name, arm in ARMS.items():
         one = train_and_measure(config, arm, tick)
@@ -117,11 +118,11 @@ def run(config: Config, tick: Callable[[], None] = lambda: None) -> dict[str, An
     return {"numbers": numbers, "digests": digests}
 
 
-def train_and_measure(config: Config, arm: Arm, tick: Callable[[], None]) -> Callable[..., Any]:
+def train_and_measure(config: Config, arm: Arm, tick: Tick) -> Callable[..., Any]:
     """Return a function of (data, key) that is compiled once and runs one seed of an arm."""
     model = MLP(arm, tuple(config.hidden))
 
-    def one(data: Split, key: jax.Array) -> Any:
+    def one(data: Split[jax.Array], key: jax.Array) -> Any:
         train_key, removal_key, noise_key = jax.random.split(key, 3)
         params, curves = train(
             model,
@@ -189,19 +190,3 @@ def share(part: Any, whole: Any) -> float:
 
 def exact(values: Any) -> Any:
     return np.asarray(values, np.float64).tolist()
-
-
-def main(argv: list[str]) -> int:
-    from experiments.quickstart import figure, table
-
-    return run_command(
-        "quickstart",
-        str(__doc__),
-        argv,
-        Config,
-        run,
-        ticks,
-        check,
-        table.show,
-        figure.draw,
-    )

@@ -1,23 +1,21 @@
 """The quickstart's result as one figure, drawn from the JSON alone."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from experiments.quickstart.table import at
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {"none": "#8c8c8c", "dropout": "#0072b2", "dropout_at_test": "#d55e00"}
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw learning curves, the gap, and robustness to lost units and to noise, as a PNG."""
     numbers = result["numbers"]
-    figure = Figure(figsize=(10, 7.4), layout="constrained")
-    FigureCanvasAgg(figure)  # no display, no global state
+    figure.set_size_inches(10, 7.4)
     (curves, gap), (removal, noise) = figure.subplots(2, 2)
     _learning(curves, numbers)
     _gap(gap, numbers)
@@ -35,10 +33,11 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for axes in (curves, gap, removal, noise):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(12)
-    figure.savefig(path, dpi=180, format="png", metadata={"Software": None})
 
 
 def _learning(axes: Any, numbers: dict[str, Any]) -> None:
+    from matplotlib.ticker import MaxNLocator  # slow to import, and only needed here
+
     floor = 100.0
     for name, colour in COLOURS.items():
         history = numbers[name]["history"]

@@ -72,7 +72,7 @@ def losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 def train(
     model: MLP,
-    data: Split,
+    data: Split[jax.Array],
     key: jax.Array,
     *,
     epochs: int,

@@ -15,15 +15,14 @@ experiments/README.md, from results/rate/result.json.
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments._harness.command import run_command
-from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive, check_rates
+from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net
 from experiments._networks.mnist_config import (
     MnistConfig,
@@ -34,7 +33,9 @@ from experiments._networks.mnist_config import (
     scaled,
 )
 from experiments._networks.recipe import Recipe, make_train
-from experiments.rate.report import draw, readme_line, show
+from experiments.rate.report import draw as draw
+from experiments.rate.report import readme_line as readme_line
+from experiments.rate.report import show as show
 
 PRESETS = {
     "cpu": Scale(5000, 256, 3000, Recipe(3000, momentum=(0.5, 0.9), max_norm=3.0)),
@@ -66,15 +67,8 @@ def ticks(config: Config) -> int:
     return 2 * len(config.rates) * config.seeds
 
 
-def resume_point(config: Config, folder: Path) -> str | None:
-    return runs_done(folder, ticks(config))
-
-
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train at every rate from every seed, both ways; return {"numbers": ..., "digests": ...}."""
-    check(config)
     scale = scaled(config, PRESETS)
     data, digest = load_rows(config, scale.rows)
     layers, kept = LAYERS[config.preset]
@@ -122,12 +116,3 @@ def _curve(hidden: list[tuple[int, ...]], train: Any, test: Any) -> dict[str, An
         "train_error": np.asarray(train, float).T.tolist(),
         "error": np.asarray(test, float).T.tolist(),
     }
-
-
-__all__ = ["Config", "check", "readme_line", "resume_point", "run", "ticks"]
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "rate", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

@@ -1,7 +1,6 @@
 """The sweep over rates as a table, a figure, and a line of experiments/README.md."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -9,6 +8,9 @@ from rich.table import Table
 
 from experiments._harness.summary import Summary
 from experiments._networks.mnist_config import said
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FLAT = (0.2, 0.6)  # where the paper finds the test error flat, as rates of dropping
 
@@ -30,7 +32,6 @@ def show(result: dict[str, Any], console: Console) -> None:
         )
         table.add_row(f"{rate:g}", *cells)
     console.print(table)
-    console.print(readme_line(result).match)
 
 
 def readme_line(result: dict[str, Any]) -> Summary:
@@ -60,11 +61,9 @@ def readme_line(result: dict[str, Any]) -> Summary:
     )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw train and test error against the rate, both ways."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.set_size_inches(10, 4)
     rates = np.asarray(result["config"]["rates"])
     titles = {"fixed n": "As many units at every rate", "fixed pn": "As many kept units"}
     both = zip(figure.subplots(1, 2, sharey=True), result["numbers"]["curves"].items(), strict=True)
@@ -81,4 +80,3 @@ def draw(result: dict[str, Any], path: Path) -> None:
         axes_.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("error, %")
     figure.axes[0].legend(frameon=False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})

@@ -26,13 +26,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._data.images import DataName, Split, data_digest, load
-from experiments._harness.command import run_command
+from experiments._data.images import DataName, Split, data_digest, load, on_device
 from experiments._harness.result import CannotRun, params_digest
 from experiments._harness.settings import check_choice, check_counts, check_positive, check_seeds
+from experiments._harness.tick import Tick, silent
 from experiments.sparse import lenet_file
 from experiments.sparse.lenet import LAYERS, Schedule, start, train_epochs
-from experiments.sparse.report import draw, readme_line, show
+from experiments.sparse.report import draw as draw
+from experiments.sparse.report import readme_line as readme_line
+from experiments.sparse.report import show as show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,18 +85,15 @@ def compiled(schedule: Schedule, batch: int) -> Callable[..., Any]:
     return jax.jit(functools.partial(train_epochs, schedule=schedule, batch=batch))
 
 
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train from every seed; return {"numbers": ..., "digests": ...}."""
-    check(config)
     rows = load(config.data, config.data_dir)
     steps = len(rows.y_train) // config.batch
     if not steps:
         raise CannotRun(f"--batch is {config.batch}, and there are {len(rows.y_train)} rows")
     schedule = Schedule(config.epochs, config.epochs // 2, config.epochs // 40, config.epochs // 10)
     piece = compiled(schedule, config.batch)
-    data = Split(*jax.device_put(tuple(rows)))
+    data = on_device(rows)
     each = config.epochs // 40
     runs, digests = [], []
     for seed in range(config.seed, config.seed + config.seeds):
@@ -119,7 +118,7 @@ def run(
     }
 
 
-def summarise(runs: list[Any], weights: list[int], rows: Split) -> dict[str, Any]:
+def summarise(runs: list[Any], weights: list[int], rows: Split[np.ndarray]) -> dict[str, Any]:
     """Turn what the epochs ended with into lists for the JSON, seeds first."""
     kept = np.stack([one.kept for one in runs])
     return {
@@ -135,12 +134,3 @@ def summarise(runs: list[Any], weights: list[int], rows: Split) -> dict[str, Any
             "kept": kept.tolist(),
         },
     }
-
-
-__all__ = ["Config", "check", "resume_point", "readme_line", "run", "ticks"]
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "sparse", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

@@ -1,7 +1,6 @@
 """Pruned networks as a table, a figure, and a line of experiments/README.md."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -9,6 +8,9 @@ from rich.table import Table
 
 from experiments._harness.summary import Summary
 from experiments.sparse.lenet import LAYERS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PUBLISHED: dict[str, Any] = {"error": 1.92, "sparsity": (98.9, 97.2, 62.0), "compression": 68}
 
@@ -46,12 +48,10 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw the test error and the weights that are left against the epochs."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     numbers = result["numbers"]
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.set_size_inches(10, 4)
     left, right = figure.subplots(1, 2)
     for error, kept in zip(numbers["history"]["error"], numbers["history"]["kept"], strict=True):
         epochs = np.arange(1, len(error) + 1)
@@ -72,7 +72,6 @@ def draw(result: dict[str, Any], path: Path) -> None:
     right.legend(list(numbers["weights"]), frameon=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
 
 
 def _error_title(numbers: dict[str, Any]) -> str:

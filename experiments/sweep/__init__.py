@@ -20,18 +20,16 @@ estimate of the error on new data the best one is a little too good.
 
 import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._data.images import DataName, Split, data_digest, load
-from experiments._harness.command import run_command
+from experiments._data.images import DataName, data_digest, load, on_device
 from experiments._harness.result import CannotRun
-from experiments._harness.runs import run_sweep, runs_done
+from experiments._harness.runs import Vectorize, run_sweep
 from experiments._harness.settings import (
     MOST,
     check_choice,
@@ -40,11 +38,15 @@ from experiments._harness.settings import (
     check_seeds,
     refuse,
 )
+from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net
 from experiments._networks.recipe import Recipe, make_train
-from experiments.sweep.report import FIELDS, draw, readme_line, show
+from experiments.sweep.report import FIELDS
+from experiments.sweep.report import draw as draw
+from experiments.sweep.report import more_files as more_files
+from experiments.sweep.report import readme_line as readme_line
+from experiments.sweep.report import show as show
 
-Vectorize = Literal["auto", "vmap", "map"]
 EVALUATIONS = 5
 
 
@@ -99,15 +101,8 @@ def ticks(config: Config) -> int:
     return config.seeds * len(config.rates) * len(config.learning_rates)
 
 
-def resume_point(config: Config, folder: Path) -> str | None:
-    return runs_done(folder, ticks(config))
-
-
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train every combination; return {"numbers": ..., "digests": ..., "config": ...}."""
-    check(config)
     rows = load(config.data, config.data_dir)
     recipe = Recipe(steps=config.steps, evaluations=EVALUATIONS)
     net = Net(config.hidden)
@@ -121,7 +116,7 @@ def run(
             "learning_rate": jnp.asarray(config.learning_rates, jnp.float32),
             "input_rate": jnp.full(1, config.input_rate, jnp.float32),
         },
-        Split(*jax.device_put(tuple(rows))),
+        on_device(rows),
         vectorize=config.vectorize,
         tick=tick,
         folder=folder,
@@ -164,12 +159,3 @@ def best(config: Config, error: np.ndarray) -> dict[str, Any]:
             r for r, g, s in zip(config.rates, gap.mean(axis=0), spread, strict=True) if g <= 2 * s
         ],
     }
-
-
-__all__ = ["Config", "check", "readme_line", "resume_point", "run", "ticks"]
-
-
-def main(argv: list[str]) -> int:
-    return run_command(
-        "sweep", __doc__ or "", argv, Config, run, ticks, check, show, draw, resume_point
-    )

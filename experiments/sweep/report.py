@@ -1,15 +1,17 @@
 """The result of a sweep as a table in a terminal, a CSV file and a heat map."""
 
 import csv
-from pathlib import Path
-from typing import Any
+import io
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.result import replacing
 from experiments._harness.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIELDS = ("train_error", "test_error", "train_loss", "test_loss")
 
@@ -59,14 +61,11 @@ def readme_line(result: dict[str, Any]) -> Summary:
     )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Draw the heat map, and store table.csv beside it."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
+def draw(result: dict[str, Any], figure: "Figure") -> None:
+    """Draw the heat map."""
     numbers, config = result["numbers"], result["config"]
-    write_table(result, path.with_name("table.csv"))
     error = np.mean(numbers["last"]["test_error"], axis=0)
-    figure = Figure(figsize=(1.2 * len(config["rates"]) + 3, 4), layout="constrained")
+    figure.set_size_inches(1.2 * len(config["rates"]) + 3, 4)
     axes = figure.subplots()
     image = axes.imshow(error.T, cmap="viridis_r", aspect="auto", origin="lower")
     for (i, j), value in np.ndenumerate(error):
@@ -76,15 +75,15 @@ def draw(result: dict[str, Any], path: Path) -> None:
     axes.set_yticks(range(len(config["learning_rates"])), map(str, config["learning_rates"]))
     axes.set(xlabel="dropout rate", ylabel="learning rate", title=verdict(result).split(";")[0])
     figure.colorbar(image, label="error on rows not trained on, %")
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
 
 
-def write_table(result: dict[str, Any], path: Path) -> None:
-    """Write one line per run."""
+def more_files(result: dict[str, Any]) -> dict[str, str]:
+    """Return table.csv, one line per run."""
     config, last = result["config"], result["numbers"]["last"]
-    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file)
-        lines.writerow(("seed", "rate", "learning_rate", *FIELDS))
-        for i, j, k in np.ndindex(np.shape(last["test_error"])):
-            point = config["seed"] + i, config["rates"][j], config["learning_rates"][k]
-            lines.writerow((*point, *(last[field][i][j][k] for field in FIELDS)))
+    text = io.StringIO(newline="")
+    lines = csv.writer(text)
+    lines.writerow(("seed", "rate", "learning_rate", *FIELDS))
+    for i, j, k in np.ndindex(np.shape(last["test_error"])):
+        point = config["seed"] + i, config["rates"][j], config["learning_rates"][k]
+        lines.writerow((*point, *(last[field][i][j][k] for field in FIELDS)))
+    return {"table.csv": text.getvalue()}

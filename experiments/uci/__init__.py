@@ -26,7 +26,6 @@ of the authors' folder is stored here.
 
 import dataclasses
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,11 +34,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._data.uci_sets import UCIName, UCISet, load_folder, load_package
-from experiments._harness.command import run_command
 from experiments._harness.parts import Parts
 from experiments._harness.result import CannotRun, params_digest
 from experiments._harness.settings import check_counts, check_seeds
+from experiments._harness.tick import Tick, silent
 from experiments.uci.network import evaluate, standardise, start, train
+from experiments.uci.report import draw as draw
+from experiments.uci.report import show as show
 
 PIECES = 20  # of a training; each is saved
 
@@ -91,11 +92,8 @@ def resume_point(config: Config, folder: Path) -> str | None:
     return f"part {done} of {ticks(config)}" if done else None
 
 
-def run(
-    config: Config, tick: Callable[..., None] = lambda n=1: None, folder: Path | None = None
-) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Choose, train and test on every data set; return {"numbers": ..., "digests": ...}."""
-    check(config)
     numbers: dict[str, Any] = {}
     digests: dict[str, Any] = {}
     for each in sets(config):
@@ -192,20 +190,3 @@ def summary(values: np.ndarray) -> dict[str, Any]:
         "standard_error": float(error),
         "splits": values.tolist(),
     }
-
-
-def main(argv: list[str]) -> int:
-    from experiments.uci import report
-
-    return run_command(
-        "uci",
-        str(__doc__),
-        argv,
-        Config,
-        run,
-        ticks,
-        check,
-        report.show,
-        report.draw,
-        resume_point,
-    )

@@ -1,11 +1,13 @@
 """The UCI result as a table in a terminal and as a figure, drawn from the JSON alone."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Mean and standard error over the splits: the column "Grid Search (new)" in the README of the
 # authors' repository, where the data sets are called as the folders are here.
@@ -55,18 +57,15 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw every split's RMSE and log-likelihood, and where on the grid the best were."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     numbers = result["numbers"]
-    figure = Figure(figsize=(11, 3.4 * len(numbers)), layout="constrained")
+    figure.set_size_inches(11, 3.4 * len(numbers))
     rows = figure.subplots(len(numbers), 3, squeeze=False, width_ratios=(1, 1, 1.1))
     for axes, (name, one) in zip(rows, numbers.items(), strict=True):
         for panel, (field, label) in zip(axes, LABELS.items(), strict=False):
             _splits(panel, name, field, label, one[field])
         _grid(axes[2], one)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
 
 
 def _splits(axes: Any, name: str, field: str, label: str, ours: dict[str, Any]) -> None:

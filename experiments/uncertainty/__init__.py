@@ -16,17 +16,18 @@ results/uncertainty/result.json.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 from flax import nnx
 
 from experiments._data.images import Split, data_digest, load
-from experiments._harness.command import run_command
 from experiments._harness.result import params_digest
 from experiments._harness.settings import check_choice, check_counts, check_seeds
+from experiments._harness.tick import Tick, silent
 from experiments.uncertainty import curve, digits
+from experiments.uncertainty.report import draw as draw
+from experiments.uncertainty.report import show as show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +65,8 @@ def ticks(config: Config) -> int:
     return 3
 
 
-def run(config: Config, tick: Callable[..., None] = lambda n=1: None) -> dict[str, Any]:
+def run(config: Config, tick: Tick = silent) -> dict[str, Any]:
     """Fit the curve and the digits; return {"numbers": ..., "digests": ...}."""
-    check(config)
     curve_key, train_key, test_key = jax.random.split(jax.random.key(config.seed), 3)
     data = load(config.data, config.data_dir)
     outside = load(config.outside, config.data_dir).x_test[:1000] if config.outside else None
@@ -85,19 +85,3 @@ def run(config: Config, tick: Callable[..., None] = lambda n=1: None) -> dict[st
             "classifier": params_digest(nnx.as_pure(nnx.state(model, nnx.Param))),
         },
     }
-
-
-def main(argv: list[str]) -> int:
-    from experiments.uncertainty import report
-
-    return run_command(
-        "uncertainty",
-        str(__doc__),
-        argv,
-        Config,
-        run,
-        ticks,
-        check,
-        report.show,
-        report.draw,
-    )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import jaxdrop
+from experiments._networks.feedforward import Net, Params, forward
 from jaxdrop import mc
 
 NOISE = 0.1  # standard deviation
@@ -30,14 +30,11 @@ def draw_rows(key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     return x, truth(x) + NOISE * jax.random.normal(y_key, (count,))
 
 
-def network(params: Any, key: jax.Array, x: jax.Array) -> jax.Array:
+def network(params: Params, key: jax.Array, x: jax.Array) -> jax.Array:
     """Three ReLU layers with dropout before all but the first."""
-    x = x[:, None]
-    for i, layer in enumerate(params):
-        if i:
-            x = jaxdrop.dropout(jax.random.fold_in(key, i), jax.nn.relu(x), RATE)
-        x = x @ layer["kernel"] + layer["bias"][None]
-    return x[:, 0]
+    net = Net((UNITS,) * 3, outputs=1)
+    keys = [None, *(jax.random.fold_in(key, i) for i in range(1, len(params))), None]
+    return forward(net, params, x[:, None], keys, hidden_rate=RATE)[:, 0]
 
 
 @jax.jit

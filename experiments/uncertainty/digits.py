@@ -35,7 +35,7 @@ class Classifier(nnx.Module):
         return self.out(self.drop_second(nnx.relu(self.second(x))))
 
 
-def train(data: Split, key: jax.Array, units: int, epochs: int) -> Classifier:
+def train(data: Split[np.ndarray], key: jax.Array, units: int, epochs: int) -> Classifier:
     """Train by Adam; the last rows of an epoch that fill no batch are left out."""
     start_key, dropout_key, order_key = jax.random.split(key, 3)
     model = Classifier(units, nnx.Rngs(start_key))
@@ -69,7 +69,11 @@ def rotate(image: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    model: Classifier, data: Split, outside: np.ndarray | None, key: jax.Array, samples: int
+    model: Classifier,
+    data: Split[np.ndarray],
+    outside: np.ndarray | None,
+    key: jax.Array,
+    samples: int,
 ) -> dict[str, Any]:
     """Return what the samples say about test rows, a rotated digit, and images of another kind."""
     f = mc.sampler(model)
@@ -93,8 +97,8 @@ def measure(
             "predictive_entropy": np.asarray(mc.predictive_entropy(spread)).tolist(),
         },
         "test": {
-            "weight_scaling": judge(plain, data.y_test),
-            "mc": judge(p.mean(0), data.y_test),
+            "weight_scaling": judge(plain, jnp.asarray(data.y_test)),
+            "mc": judge(p.mean(0), jnp.asarray(data.y_test)),
         },
     }
     wrong = np.asarray(p.mean(0).argmax(-1)) != data.y_test
@@ -118,7 +122,7 @@ def measure(
     return numbers
 
 
-def judge(p: jax.Array, labels: np.ndarray) -> dict[str, Any]:
+def judge(p: jax.Array, labels: jax.Array) -> dict[str, Any]:
     """Return accuracy, proper scores, and calibration with its diagram."""
     count, confidence, accuracy = mc.reliability(p, labels, bins=BINS)
     kept = np.asarray(count) > 0

@@ -1,11 +1,13 @@
 """The uncertainty experiment as tables in a terminal and as one figure, from the JSON alone."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BLUE, RED, GREY = "#0072b2", "#d55e00", "#8c8c8c"
 
@@ -32,12 +34,10 @@ def show(result: dict[str, Any], console: Console) -> None:
         console.print(f"Clothes told from digits by {name}: AUROC {value:.3f}")
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], figure: "Figure") -> None:
     """Draw the curve, the turned digit, the reliability diagram and the other images."""
-    from matplotlib.figure import Figure  # slow to import, and only needed here
-
     numbers = result["numbers"]
-    figure = Figure(figsize=(12, 7.6), layout="constrained")
+    figure.set_size_inches(12, 7.6)
     (curve, turned), (diagram, outside) = figure.subplots(2, 2)
     _curve(curve, numbers["curve"])
     _turned(turned, numbers["rotated"])
@@ -49,7 +49,6 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for axes in (curve, turned, diagram, outside):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(12)
-    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
 
 
 def _curve(axes: Any, one: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ class Case(NamedTuple):
 CASES = (Case((512, 512), 5, 1, 100), Case((50,), 20, 4, 100), Case((256, 256), 5, 3, 100))
 
 
-def pixels() -> Split:
+def pixels() -> Split[jax.Array]:
     """Return random rows in the shape of MNIST, 2000 to train on and 500 to test on."""
     draw = np.random.RandomState(0)
     parts = []
@@ -54,7 +54,7 @@ def pixels() -> Split:
     return Split(*jax.device_put((x, y.astype(np.int32), x_test, y_test.astype(np.int32))))
 
 
-def compare(case: Case, data: Split, turns: int) -> dict[str, Any]:
+def compare(case: Case, data: Split[jax.Array], turns: int) -> dict[str, Any]:
     """Time the three ways of one case, in turn; return the medians and the ratios."""
     train = make_train(Net(case.hidden), Recipe(steps=case.steps, evaluations=1))
     rates = jnp.linspace(0.2, 0.8, case.rates)

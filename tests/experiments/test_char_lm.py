@@ -15,8 +15,10 @@ import pytest
 from flax import nnx
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import char_lm, reproduce  # noqa: E402  (after the check)
+from experiments import char_lm  # noqa: E402  (after the check)
+from experiments._commands import reproduce  # noqa: E402  (after the check)
 from experiments._data import texts  # noqa: E402  (after the check)
+from experiments._harness.command import run_command  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
 from experiments.char_lm.model import CharModel, bits_per_byte  # noqa: E402
 from tests.training.test_fit import stop_at  # noqa: E402
@@ -49,17 +51,17 @@ def test_a_stopped_run_goes_on_to_the_numbers_of_one_that_was_not(
 
     monkeypatch.setattr(char_lm, "run", stopped)
     with pytest.raises(SystemExit) as stop:
-        char_lm.main(command)
+        run_command("char_lm", command)
     assert stop.value.code == 143
     monkeypatch.setattr(char_lm, "run", run)
     assert [path.name for path in out.iterdir()] == ["unfinished"]
     capsys.readouterr()
 
-    assert char_lm.main([*command, "--seed", "1"]) == 2
+    assert run_command("char_lm", [*command, "--seed", "1"]) == 2
     assert "an unfinished run with other settings: --seed 0 there and 1 here" in (
         capsys.readouterr().err
     )
-    assert char_lm.main(command) == 0
+    assert run_command("char_lm", command) == 0
     told = capsys.readouterr()
     assert "Resuming char_lm from step 3" in told.err and " of 48 (" in told.err
     assert "Bits per byte" in told.out
@@ -82,7 +84,7 @@ def test_a_run_that_saved_nothing_leaves_nothing(
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(char_lm, "train", interrupted)
-    assert char_lm.main([*SMALL, "--out", str(tmp_path)]) == 143
+    assert run_command("char_lm", [*SMALL, "--out", str(tmp_path)]) == 143
     assert "Stopped. Nothing of this run was saved" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -174,7 +176,7 @@ def test_text_comes_from_a_folder_first_then_a_package(
 def test_a_setting_without_meaning_is_told_so(
     option: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert char_lm.main([*SMALL, *option, "--out", str(tmp_path / "out")]) == 2
+    assert run_command("char_lm", [*SMALL, *option, "--out", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out" / "unfinished").exists()
 

@@ -15,12 +15,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import fetch  # noqa: E402  (after the check)
-from experiments._data import (
-    image_sets,  # noqa: E402  (after the check)
-    images,  # noqa: E402  (after the check)
-    sources,  # noqa: E402  (after the check)
-)
+from experiments._commands import fetch  # noqa: E402  (after the check)
+from experiments._data import image_sets, images, sources  # noqa: E402
 from experiments._data.idx import Content, idx_bytes  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
 

@@ -19,26 +19,18 @@ import pytest
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments import concrete, sweep  # noqa: E402
 from experiments.__main__ import find_experiments  # noqa: E402
-from experiments._data import (
-    images,  # noqa: E402
-    texts,  # noqa: E402
-)
-from experiments._harness import (
-    command,  # noqa: E402
-    kept,  # noqa: E402
-    result,  # noqa: E402
-)
+from experiments._data import images, texts  # noqa: E402
+from experiments._harness import kept, result  # noqa: E402
+from experiments._harness.command import run_command  # noqa: E402
+from experiments._harness.ending import politely  # noqa: E402
+from experiments._harness.experiment import load_experiment  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
 from jaxdrop.training._folder_lock import NAME as LOCK  # noqa: E402
 from jaxdrop.training._folder_lock import held  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
-MODULES = {
-    name: module
-    for name in find_experiments()
-    if hasattr(module := importlib.import_module(f"experiments.{name}"), "Config")
-}
+MODULES = {name: importlib.import_module(f"experiments.{name}") for name in find_experiments()}
 SWEEP = ["--data=digits", "--hidden=4", "--steps=5", "--seeds=2", "--rates", "0", "0.5",
          "--learning-rates=0.1", "--chunk=1", "--vectorize=map"]  # fmt: skip
 FILES = ["run.json", "sweep.json", "chunk-00002", "result.json", "table.csv", "figure.png"]
@@ -77,7 +69,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep, "make_train", lambda net, recipe: train)
-        assert sweep.main([*SWEEP, "--out", str(folder)]) == 0
+        assert run_command("sweep", [*SWEEP, "--out", str(folder)]) == 0
         yield numbers(folder)
 
 
@@ -106,12 +98,12 @@ def test_a_folder_that_will_not_do_is_told_before_any_work(
         ("file/x", "/file/x cannot be written to (Not a directory); nothing was run"),
     ]
     for out, sentence in refused if name == "char_lm" else refused[:1]:
-        assert MODULES[name].main(["--out", str(tmp_path / out)]) == 2
+        assert run_command(name, ["--out", str(tmp_path / out)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert sentence in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     with held(tmp_path, "someone else"):
-        assert MODULES[name].main(["--out", str(tmp_path)]) == 2
+        assert run_command(name, ["--out", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{tmp_path} is in use by someone else in process {os.getpid()} on" in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -131,16 +123,18 @@ def test_a_full_disk_is_a_sentence_and_the_next_call_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        assert sweep.main([*SWEEP, "--out", str(tmp_path)]) == 2
+        assert run_command("sweep", [*SWEEP, "--out", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert name in line and "No space left on device" in line
     if name == "chunk-00002":
-        assert sweep.resume_point(sweep.Config(), tmp_path / "unfinished" / "work")
+        assert load_experiment("sweep").resume_point(
+            sweep.Config(), tmp_path / "unfinished" / "work"
+        )
     if name == "figure.png":
         assert f"The numbers are stored in {tmp_path / 'result.json'}." in line
         assert numbers(tmp_path) == whole
     assert not hidden(tmp_path)
-    assert sweep.main([*SWEEP, "--out", str(tmp_path)]) == 0
+    assert run_command("sweep", [*SWEEP, "--out", str(tmp_path)]) == 0
     assert ("Resuming" in capsys.readouterr().err) == (name not in ("run.json", "sweep.json"))
     assert numbers(tmp_path) == whole
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "result.json", "table.csv"]
@@ -152,7 +146,7 @@ def test_a_figure_is_as_it_was_when_the_disk_is_full_half_way(tmp_path: Path, ca
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
     try:
-        assert sweep.main([*SWEEP, "--out", str(tmp_path)]) == 2
+        assert run_command("sweep", [*SWEEP, "--out", str(tmp_path)]) == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (
@@ -193,7 +187,7 @@ def test_a_folder_that_is_deleted_under_way_is_told(
 ) -> None:
     out = tmp_path / "out"
     monkeypatch.setattr(sweep, "run", stops(2, lambda: shutil.rmtree(out)))
-    assert sweep.main([*SWEEP, "--out", str(out)]) == 2
+    assert run_command("sweep", [*SWEEP, "--out", str(out)]) == 2
     assert "was deleted or moved" in capsys.readouterr().err
     assert not out.exists()
 
@@ -202,7 +196,7 @@ def test_a_folder_that_is_deleted_under_way_is_told(
         return concrete.Parts(folder, "x", tick).numbers("y", lambda: [np.ones(2)])
 
     monkeypatch.setattr(concrete, "run", run)
-    assert concrete.main(["--out", str(tmp_path / "parts")]) == 2
+    assert run_command("concrete", ["--out", str(tmp_path / "parts")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "x-y.numbers cannot be written (No such file or directory)" in line
     assert not (tmp_path / "parts").exists()
@@ -214,13 +208,13 @@ def test_results_are_stored_although_the_folder_was_deleted(
 ) -> None:
     out, run = tmp_path / "out", sweep.run
 
-    def deleted(*args: Any) -> Any:
-        found = run(*args)
+    def deleted(config: Any, tick: Any, folder: Path) -> Any:
+        found = run(config, tick, folder)
         shutil.rmtree(out)
         return found
 
     monkeypatch.setattr(sweep, "run", deleted)
-    assert sweep.main([*SWEEP, "--out", str(out)]) == 0
+    assert run_command("sweep", [*SWEEP, "--out", str(out)]) == 0
     assert numbers(out) == whole
     assert sorted(p.name for p in out.iterdir()) == ["figure.png", "result.json", "table.csv"]
 
@@ -238,7 +232,7 @@ def test_what_a_kill_leaves_is_nobodys_but_ours(
     (removed / "chunk").write_text("")
     (tmp_path / ".figure.png.partial").write_text("half")
     (tmp_path / LOCK).write_text("sweep in process 4711")
-    assert sweep.main([*SWEEP, "--out", str(tmp_path)]) == 0
+    assert run_command("sweep", [*SWEEP, "--out", str(tmp_path)]) == 0
     assert numbers(tmp_path) == whole
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "result.json", "table.csv"]
 
@@ -250,18 +244,18 @@ def test_nothing_that_was_saved_is_removed_when_a_run_fails(
     command, work = [*SWEEP, "--out", str(tmp_path)], tmp_path / "unfinished" / "work" / "grid"
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "run", stops(2, interrupt))
-        assert sweep.main(command) == 130
+        assert run_command("sweep", command) == 130
     assert "goes on from run 2 of 4" in capsys.readouterr().err
     chunks = {path: path.read_bytes() for path in work.glob("chunk-*")}
     plan = (work / "sweep.json").read_text()
     for text in ("[]", '{"width": "x"}', plan[:-9], plan.replace('"format"', '"frmt"')):
         (work / "sweep.json").write_text(text)
-        assert sweep.main(command) == 2
+        assert run_command("sweep", command) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
         assert str(work) in line and "Traceback" not in line
         assert {path: path.read_bytes() for path in chunks} == chunks
     (work / "sweep.json").write_text(plan)
-    assert sweep.main(command) == 0 and numbers(tmp_path) == whole
+    assert run_command("sweep", command) == 0 and numbers(tmp_path) == whole
 
 
 def test_every_flipped_bit_and_every_swap_of_what_is_kept_is_seen(tmp_path: Path) -> None:
@@ -292,7 +286,7 @@ def test_a_damaged_part_is_told_before_and_during_a_run(tmp_path: Path, capsys: 
 
     unfinished.open_unfinished(tmp_path, "concrete", concrete.Config())
     (work / "concrete-20-0.tree").write_bytes(b"rust")
-    assert concrete.main(command) == 2
+    assert run_command("concrete", command) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "concrete-20-0.tree is damaged: its checksum" in line
     assert (work / "concrete-20-0.tree").read_bytes() == b"rust"
@@ -307,15 +301,15 @@ def test_an_interrupt_that_jax_made_another_error_of_is_one(capsys: Any) -> None
         return 0
 
     before = signal.getsignal(signal.SIGTERM)
-    assert command.politely(work) == 143
+    assert politely(work) == 143
     assert capsys.readouterr().err.startswith("Stopped. Nothing of this run was saved")
     assert signal.getsignal(signal.SIGTERM) is before
     with pytest.raises(RuntimeError, match="of its own"):
-        command.politely(lambda: (_ for _ in ()).throw(RuntimeError("of its own")))
+        politely(lambda: (_ for _ in ()).throw(RuntimeError("of its own")))
 
 
 def test_any_file_that_fails_is_a_sentence(tmp_path: Path, capsys: Any) -> None:
-    assert command.politely(lambda: len((tmp_path / "none").read_text())) == 2
+    assert politely(lambda: len((tmp_path / "none").read_text())) == 2
     assert f"{tmp_path}/none cannot be read or written (No such file" in capsys.readouterr().err
 
 
@@ -335,7 +329,7 @@ def test_what_was_there_stays_when_writing_fails(name: str, tmp_path: Path) -> N
     path = tmp_path / name
     path.write_text("old")
     with pytest.raises(CannotRun, match=f"{name} cannot be written .No space"):
-        with result.replacing(path) as partial:
+        with result.whole_file(path) as partial:
             partial.write_text("half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

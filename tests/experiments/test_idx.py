@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments._data import (
-    idx,  # noqa: E402  (after the check)
-    image_sets,  # noqa: E402  (after the check)
-    images,  # noqa: E402  (after the check)
-)
+from experiments._data import idx, image_sets, images  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
 
 ARRAY = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)

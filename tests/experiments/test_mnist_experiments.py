@@ -18,9 +18,11 @@ from experiments import (  # noqa: E402  (after the check)
     kinds,
     mnist_ladder,
     rate,
-    reproduce,
     sparse,
 )
+from experiments._commands import reproduce  # noqa: E402
+from experiments._harness.command import run_command  # noqa: E402
+from experiments._harness.experiment import load_experiment  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -103,7 +105,7 @@ def test_kinds_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = kinds.run(kinds.Config(**SMALL), folder=tmp_path)["numbers"]["kinds"]
     assert list(found) == list(kinds.KINDS)
     assert len({tuple(kind["train_error"]) for kind in found.values()}) == 3
-    assert kinds.resume_point(kinds.Config(**SMALL), tmp_path) == "run 6 of 6"
+    assert load_experiment("kinds").resume_point(kinds.Config(**SMALL), tmp_path) == "run 6 of 6"
 
 
 def test_an_interrupted_experiment_goes_on_and_is_reproduced(
@@ -121,10 +123,10 @@ def test_an_interrupted_experiment_goes_on_and_is_reproduced(
         return whole(*args, tick=stop, **kwargs)
 
     monkeypatch.setattr(averaging, "run_sweep", stops)
-    assert averaging.main(argv) == 130
+    assert run_command("averaging", argv) == 130
     assert "goes on from run 1 of 2" in capsys.readouterr().err
     monkeypatch.setattr(averaging, "run_sweep", whole)
-    assert averaging.main(argv) == 0
+    assert run_command("averaging", argv) == 0
     assert "Resuming averaging from run 1 of 2" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "result.json"]
     numbers = json.loads((tmp_path / "result.json").read_text())["numbers"]

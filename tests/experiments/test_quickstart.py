@@ -15,12 +15,15 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 from scipy import stats
 
-from experiments import quickstart, reproduce
+from experiments import quickstart
+from experiments._commands import reproduce
 from experiments._data import idx, image_sets, images
 from experiments._harness import result
+from experiments._harness.command import run_command
 from experiments.quickstart import figure
 from experiments.quickstart.mlp import MLP, train
 from experiments.quickstart.robustness import removal_gates
@@ -36,7 +39,7 @@ FALSE_ALARM = 1e-9
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small run, made through the command."""
     folder = tmp_path_factory.mktemp("quickstart") / "new" / "folder"
-    assert quickstart.main([*SMALL, "--out", str(folder)]) == 0
+    assert run_command("quickstart", [*SMALL, "--out", str(folder)]) == 0
     return folder
 
 
@@ -109,11 +112,11 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(
 ) -> None:
     monkeypatch.setattr(quickstart, "run", no_training)
     (tmp_path / "file").write_text("")
-    assert quickstart.main([*SMALL, "--out", str(tmp_path / "file" / "x")]) == 2
+    assert run_command("quickstart", [*SMALL, "--out", str(tmp_path / "file" / "x")]) == 2
     assert "cannot be written to (Not a directory); nothing was run" in capsys.readouterr().err
     # root may write anywhere, so a read-only folder is acted out
     monkeypatch.setattr(result.tempfile, "TemporaryFile", deny)
-    assert quickstart.main([*SMALL, "--out", str(tmp_path / "readonly")]) == 2
+    assert run_command("quickstart", [*SMALL, "--out", str(tmp_path / "readonly")]) == 2
     assert "cannot be written to (Permission denied)" in capsys.readouterr().err
 
 
@@ -136,7 +139,7 @@ def deny(**kwargs: Any) -> Any:
 def test_a_setting_without_meaning_is_told_so(
     option: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert quickstart.main([*SMALL, *option, "--out", str(tmp_path)]) == 2
+    assert run_command("quickstart", [*SMALL, *option, "--out", str(tmp_path)]) == 2
     assert sentence in capsys.readouterr().err
 
 
@@ -198,9 +201,9 @@ def test_mnist_is_read_from_a_folder_and_verified(
 def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
     path.write_text("old")
-    with pytest.raises(KeyError), result.replacing(path) as partial:
+    with pytest.raises(KeyError), result.whole_file(path) as partial:
         partial.write_text("half")
-        figure.draw({}, partial)
+        figure.draw({}, Figure())
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
 
@@ -229,12 +232,13 @@ INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
 from experiments import quickstart
+from experiments._harness.command import run_command
 run = quickstart.run
 def told(config, tick):
     first = iter(["training"])
     return run(config, lambda: (tick(), [print(word) for word in first]))
 quickstart.run = told
-sys.exit(quickstart.main(sys.argv[1:]))
+sys.exit(run_command("quickstart", sys.argv[1:]))
 """
 
 

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import reproduce, sweep  # noqa: E402  (after the check)
+from experiments import sweep  # noqa: E402  (after the check)
+from experiments._commands import reproduce  # noqa: E402  (after the check)
+from experiments._harness.command import run_command  # noqa: E402
+from experiments._harness.experiment import load_experiment  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
 from jaxdrop.training import CheckpointError  # noqa: E402
 
@@ -29,7 +32,7 @@ def as_users_run_it() -> Any:
 
 
 def test_the_command_stores_table_figure_and_way_and_is_reproduced(tmp_path: Path) -> None:
-    assert sweep.main([*ARGV, "--out", str(tmp_path)]) == 0
+    assert run_command("sweep", [*ARGV, "--out", str(tmp_path)]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "result.json", "table.csv"]
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["config"]["vectorize"] in ("vmap", "map")  # what auto came to
@@ -66,7 +69,7 @@ def test_devices_and_an_interruption_change_no_bit(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         sweep.run(config, stop, tmp_path)
-    assert sweep.resume_point(config, tmp_path) == "run 2 of 4"
+    assert load_experiment("sweep").resume_point(config, tmp_path) == "run 2 of 4"
     assert sweep.run(config, lambda n=1: ran.append(n), tmp_path)["numbers"] == whole
     assert ran == [2, 2, 2]
     assert sweep.run(dataclasses.replace(config, devices=2))["numbers"] == whole

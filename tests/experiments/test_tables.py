@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments import averaging, data_size, tables  # noqa: E402  (after the check)
+from experiments import averaging, data_size  # noqa: E402  (after the check)
+from experiments._commands import tables  # noqa: E402  (after the check)
 from experiments._harness.result import CannotRun  # noqa: E402
 from experiments.features.report import ratio  # noqa: E402
 

@@ -9,8 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import reproduce, uci
+from experiments import uci
+from experiments._commands import reproduce
 from experiments._data import uci_sets
+from experiments._harness.command import run_command
 from experiments._harness.parts import Parts
 from experiments._harness.result import CannotRun
 from experiments.uci import network
@@ -59,7 +61,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stored(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out")
     given = ["--data-dir", str(toy), "--samples", "50", "--epoch-factor", "1", "--out", str(out)]
-    assert uci.main(given) == 0
+    assert run_command("uci", given) == 0
     return out
 
 
@@ -181,7 +183,7 @@ def test_a_folder_that_does_not_fit_is_told_so(
         (folder / "data" / name).unlink()
     else:
         (folder / "data" / name).write_text(text)
-    assert uci.main(["--data-dir", str(folder), "--out", str(tmp_path / "out")]) == 2
+    assert run_command("uci", ["--data-dir", str(folder), "--out", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -207,7 +209,7 @@ def test_a_row_in_both_parts_is_told(tmp_path: Path) -> None:
 def test_a_setting_without_meaning_is_told_so(
     option: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert uci.main([*option, "--out", str(tmp_path)]) == 2
+    assert run_command("uci", [*option, "--out", str(tmp_path)]) == 2
     assert sentence in capsys.readouterr().err
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from experiments import concrete, uncertainty
 from experiments._data import images
+from experiments._harness.command import run_command
 from experiments.uncertainty import curve
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -45,7 +46,7 @@ def less_of_everything() -> Iterator[None]:
 def test_uncertainty_stores_what_it_shows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert uncertainty.main([*SMALL, "--out", str(tmp_path)]) == 0
+    assert run_command("uncertainty", [*SMALL, "--out", str(tmp_path)]) == 0
     assert "mean of samples" in capsys.readouterr().out
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     result = json.loads((tmp_path / "result.json").read_text())
@@ -81,17 +82,21 @@ def test_concrete_goes_on_where_it_was_stopped(
 
 
 @pytest.mark.parametrize(
-    "module, option, sentence",
+    "name, option, sentence",
     [
-        (uncertainty, ["--samples", "0"], "--samples is 0, expected a whole number of at least 1"),
-        (uncertainty, ["--seed", "-1"], "--seed is -1"),
-        (uncertainty, ["--outside", "fashion", "--data-dir", "/nowhere"], "scripts/run fetch"),
-        (concrete, ["--units", "0"], "--units is 0"),
-        (concrete, ["--steps", "0"], "--steps is 0, expected a whole number of at least 1"),
+        (
+            "uncertainty",
+            ["--samples", "0"],
+            "--samples is 0, expected a whole number of at least 1",
+        ),
+        ("uncertainty", ["--seed", "-1"], "--seed is -1"),
+        ("uncertainty", ["--outside", "fashion", "--data-dir", "/nowhere"], "scripts/run fetch"),
+        ("concrete", ["--units", "0"], "--units is 0"),
+        ("concrete", ["--steps", "0"], "--steps is 0, expected a whole number of at least 1"),
     ],
 )
 def test_a_setting_without_meaning_is_told_so(
-    module: Any, option: list[str], sentence: str, tmp_path: Path, capsys: Any
+    name: str, option: list[str], sentence: str, tmp_path: Path, capsys: Any
 ) -> None:
-    assert module.main([*option, "--out", str(tmp_path)]) == 2
+    assert run_command(name, [*option, "--out", str(tmp_path)]) == 2
     assert sentence in capsys.readouterr().err

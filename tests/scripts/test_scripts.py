@@ -250,14 +250,19 @@ def test_unknown_experiment_gets_the_nearest_name_and_the_list() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_only_public_modules_with_a_main_are_experiments(tmp_path: Path) -> None:
+def test_every_public_file_and_folder_is_an_experiment(tmp_path: Path) -> None:
     from experiments.__main__ import find_experiments
 
-    (tmp_path / "one.py").write_text('"""First line.\n\nMore."""\ndef main(argv): ...\n')
-    (tmp_path / "_two.py").write_text('"""Private."""\ndef main(argv): ...\n')
-    (tmp_path / "three.py").write_text('"""No main."""\n')
-    (tmp_path / "four.py").write_text("def main(argv): ...\n")
-    assert find_experiments(tmp_path) == {"four": "", "one": "First line."}
+    (tmp_path / "one.py").write_text('"""First line.\n\nMore."""\n')
+    (tmp_path / "_two.py").write_text('"""Private."""\n')
+    (tmp_path / "four.py").write_text("")
+    for name in ("a_folder", "_three", "no_package"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.py").write_text('"""A part of it."""\n')
+    for name in ("a_folder", "_three"):
+        (tmp_path / name / "__init__.py").write_text('"""Of a folder."""\n')
+    found = {"a_folder": "Of a folder.", "four": "", "one": "First line."}
+    assert find_experiments(tmp_path) == found
 
 
 def _constraints() -> list[str]:

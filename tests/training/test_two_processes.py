@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments import char_lm  # noqa: E402  (after the check)
+from experiments._harness.command import run_command  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -31,9 +32,10 @@ OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items(
 SLOW = """
 import sys, time
 from experiments import char_lm
+from experiments._harness.command import run_command
 fit = char_lm.fit
 char_lm.fit = lambda *a, tick, **k: fit(*a, tick=lambda n: (tick(n), time.sleep(0.05)), **k)
-sys.exit(char_lm.main(sys.argv[2:]))
+sys.exit(run_command("char_lm", sys.argv[2:]))
 """
 
 
@@ -86,7 +88,7 @@ def test_processes_stop_together_and_other_devices_go_on(
 
     # Eight devices of one process go on from what two processes of four saved together.
     with jax.numpy_dtype_promotion("standard"):  # optax.adam
-        assert char_lm.main([*OPTIONS, "--out", str(out)]) == 0
+        assert run_command("char_lm", [*OPTIONS, "--out", str(out)]) == 0
         whole = char_lm.run(config)["numbers"]
     told = capsys.readouterr().err
     assert f"Resuming char_lm from {where}" in told
@@ -104,7 +106,7 @@ def test_only_the_first_process_writes(
 ) -> None:
     monkeypatch.setattr(char_lm, "run", lambda config, tick, folder: {"numbers": {}})
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    assert char_lm.main([*OPTIONS, "--out", str(tmp_path)]) == 0
+    assert run_command("char_lm", [*OPTIONS, "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "result.json").exists()
 
@@ -123,6 +125,6 @@ def test_only_the_first_process_writes(
 def test_options_that_contradict_each_other_are_told_so(
     options: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert char_lm.main([*OPTIONS, "--out", str(tmp_path / "out"), *options]) == 2
+    assert run_command("char_lm", [*OPTIONS, "--out", str(tmp_path / "out"), *options]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

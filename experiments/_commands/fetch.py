@@ -23,7 +23,7 @@ from rich.console import Console
 from experiments._data import sources
 from experiments._data.idx import read_bytes
 from experiments._data.image_sets import IMAGE_SETS, ImageSet, data_folder, how, read_image_set
-from experiments._harness.command import politely
+from experiments._harness.ending import politely
 from experiments._harness.result import CannotRun, prepare_folder
 from jaxdrop.training._folder_lock import NAME as LOCK
 from jaxdrop.training._folder_lock import held

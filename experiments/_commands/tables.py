@@ -7,7 +7,6 @@ stands between the two markers in experiments/README.md. With --check it changes
 whether the file is up to date (exit code 1 if it is not).
 """
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +14,12 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.__main__ import find_experiments
-from experiments._harness.command import politely
-from experiments._harness.result import CannotRun, read_result, replacing
+from experiments._harness.ending import politely
+from experiments._harness.experiment import load_experiment
+from experiments._harness.result import CannotRun, read_result, whole_file
+from experiments._harness.summary import Summary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = ROOT / "experiments" / "README.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 HEAD = (
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> int:
             same = wanted == text
             print(f"{README.name} is {'up to date' if same else 'not what the results say'}.")
             return 0 if same else 1
-        with replacing(README) as partial:
+        with whole_file(README) as partial:
             partial.write_text(wanted, encoding="utf-8")
         print(f"Written: {README}", file=sys.stderr)
         return 0
@@ -76,15 +77,15 @@ def table(results: Path) -> list[str]:
         path = results / name / "result.json"
         if not path.is_file():
             continue
-        module = importlib.import_module(f"experiments.{name}")
-        if hasattr(module, "readme_line"):
-            lines.append(row(cells(name, module, read_result(path))))
+        readme_line, result = load_experiment(name).readme_line, read_result(path)
+        if readme_line:
+            lines.append(row(cells(name, readme_line(result), result)))
     return lines
 
 
-def cells(name: str, module: Any, result: dict[str, Any]) -> list[str]:
+def cells(name: str, one: Summary, result: dict[str, Any]) -> list[str]:
     """Return one line's cells; all numbers come from the result."""
-    one, config = module.readme_line(result), result["config"]
+    config = result["config"]
     preset = config.get("preset")
     command = f"`scripts/run {name}{f' --preset {preset}' if preset else ''}`"
     return [

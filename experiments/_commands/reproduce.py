@@ -9,7 +9,6 @@ Bits depend on versions and on the device (a matrix product may be summed in ano
 these are compared too, and what differs is named.
 """
 
-import importlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +18,18 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.command import politely, progress_bar
+from experiments.__main__ import find_experiments
+from experiments._harness.ending import politely
+from experiments._harness.environment import environment
+from experiments._harness.experiment import load_experiment
 from experiments._harness.result import (
     CannotRun,
-    environment,
     prepare_folder,
     read_result,
     restore_config,
     write_result,
 )
+from jaxdrop.training._progress_bar import progress_bar
 
 ROWS = 20
 
@@ -46,15 +48,19 @@ def main(argv: list[str]) -> int:
 def reproduce(path: Path, console: Console) -> int:
     """Rerun the experiment that a result.json describes; return 0 if all is identical, else 1."""
     old = read_result(path)
-    name = old["experiment"]
-    module = find_module(name, path)
-    config = restore_config(module.Config, old["config"], path)
-    module.check(config)
+    name, experiments = old["experiment"], find_experiments()
+    if name not in experiments:
+        raise CannotRun(
+            f"{path} is a result of the experiment {name!r}, which is not one that can be "
+            f"reproduced here; the experiments are {', '.join(experiments)}"
+        )
+    experiment = load_experiment(name)
+    config = restore_config(experiment.Config, old["config"], path)
+    experiment.check(config)
     with (
         tempfile.TemporaryDirectory() as folder,
-        progress_bar(f"reproduce {name}", module.ticks(config)) as tick,
+        progress_bar(f"reproduce {name}", experiment.ticks(config)) as tick,
     ):
-        resumable = hasattr(module, "resume_point")
         work = prepare_folder(Path(folder) / "work", "TMPDIR")
         # Through a file, so that numbers are compared in the form in which they are stored.
         file = Path(folder) / "result.json"
@@ -64,26 +70,11 @@ def reproduce(path: Path, console: Console) -> int:
                 "experiment": name,
                 "config": old["config"],
                 "environment": environment(),
-                **module.run(config, tick, *([work] if resumable else [])),
+                **experiment.outcome(config, tick, work),
             },
         )
         new = read_result(file)
     return report(old, new, console)
-
-
-def find_module(name: Any, path: Path) -> Any:
-    """Import the experiment of this name, or say that there is none."""
-    from experiments.__main__ import find_experiments
-
-    known = find_experiments()
-    if isinstance(name, str) and name in known:
-        module = importlib.import_module(f"experiments.{name}")
-        if all(hasattr(module, part) for part in ("Config", "check", "ticks", "run")):
-            return module
-    raise CannotRun(
-        f"{path} is a result of the experiment {name!r}, which is not one that can be reproduced "
-        f"here; the experiments are {', '.join(known)}"
-    )
 
 
 def report(old: dict[str, Any], new: dict[str, Any], console: Console) -> int:

@@ -1,0 +1,67 @@
+"""Every experiment has its parts under their names; one that is missing or misspelt is told."""
+
+import dataclasses
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
+from experiments.__main__ import COMMANDS, find_experiments  # noqa: E402  (after the check)
+from experiments._harness.experiment import (  # noqa: E402
+    MORE_PARTS,
+    PARTS,
+    experiment_of,
+    load_experiment,
+)
+
+
+@pytest.mark.parametrize("name", find_experiments())
+def test_an_experiment_says_its_parts_and_leaves_the_rest_to_the_harness(name: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment.name == name and "Question: " in experiment.description
+    config = experiment.Config()  # every field has a default
+    assert dataclasses.is_dataclass(config) and experiment.Config.__dataclass_params__.frozen
+    experiment.check(config)
+    assert experiment.ticks(config) > 0
+
+
+def test_commands_are_no_experiments() -> None:
+    assert set(find_experiments(COMMANDS)) == {"fetch", "reproduce", "tables"}
+    assert not set(find_experiments(COMMANDS)) & set(find_experiments())
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A toy's."""
+
+    seed: int = 0
+
+
+def toy(**changes: Any) -> ModuleType:
+    """Return an experiment whose parts were changed; None takes one away."""
+    module = ModuleType("experiments.toy", "Question: none.")
+    parts: dict[str, Any] = {part: lambda *args: None for part in PARTS} | {"Config": Config}
+    for name, value in (parts | changes).items():
+        if value is not None:
+            setattr(module, name, value)
+    return module
+
+
+def test_a_toy_with_every_part_is_an_experiment() -> None:
+    assert experiment_of(toy()).name == "toy"
+    assert not experiment_of(toy()).resumable
+    assert experiment_of(toy(run=lambda config, tick, folder: {})).resumable
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_missing_part_is_told(part: str) -> None:
+    with pytest.raises(TypeError, match=f"the experiment toy has no {part}; each has Config, "):
+        experiment_of(toy(**{part: None}))
+
+
+@pytest.mark.parametrize("part", [*PARTS, *MORE_PARTS])
+def test_a_misspelt_part_is_told(part: str) -> None:
+    for wrong in (part + "s", part + "_", part.swapcase()):
+        with pytest.raises(TypeError, match=f"the experiment toy has {wrong}, expected {part}"):
+            experiment_of(toy(**{part: None, wrong: lambda *args: None}))
