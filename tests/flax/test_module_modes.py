@@ -12,7 +12,9 @@ from flax import nnx
 
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
-from tests.flax.test_modules import MODULES, X, every, nnx_class
+from scripts.members._layer import MAPS as X
+from tests.flax.layers import MODULES
+from tests.flax.test_modules import every, nnx_class
 
 KEY = jax.random.key(12)
 ROWS = X[:, 0]

@@ -13,26 +13,10 @@ from flax import nnx
 import jaxdrop
 import jaxdrop.linen
 import jaxdrop.nnx
+from scripts.members._layer import MAPS as X
+from scripts.members._layer import TABLE
+from tests.flax.layers import MODULES
 
-X = jnp.sin(jnp.arange(2 * 9 * 4, dtype=jnp.float32)).reshape(2, 9, 4) + 2
-TABLE = X.reshape(18, 4)
-TOKENS = jnp.arange(1, 19).reshape(2, 9)
-
-# class name -> (function, x, options)
-MODULES: dict[str, tuple[Any, jax.Array, dict[str, Any]]] = {
-    "GaussianDropout": (jaxdrop.gaussian_dropout, X, {}),
-    "GaussianNoise": (jaxdrop.gaussian_noise, X, {}),
-    "AlphaDropout": (jaxdrop.alpha_dropout, X, {"broadcast_dims": (0,)}),
-    "FeatureAlphaDropout": (jaxdrop.feature_alpha_dropout, X, {"channel_axis": 1}),
-    "SpatialDropout": (jaxdrop.spatial_dropout, X, {"channel_axis": 1}),
-    "DropBlock": (jaxdrop.drop_block, X, {"block_size": 3, "share_channels": True}),
-    "Cutout": (jaxdrop.cutout, X, {"size": (4,)}),
-    "DropPath": (jaxdrop.drop_path, X, {"batch_axis": 1}),
-    "PatchDropout": (jaxdrop.patch_dropout, X, {"prefix": 2}),
-    "LockedDropout": (jaxdrop.locked_dropout, X, {"time_axis": 1}),
-    "EmbeddingDropout": (jaxdrop.embedding_dropout, TABLE, {}),
-    "WordDropout": (jaxdrop.word_dropout, TOKENS, {"unknown": 0, "protected": (3,)}),
-}
 every = pytest.mark.parametrize("name", MODULES)
 
 

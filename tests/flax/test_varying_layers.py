@@ -12,8 +12,9 @@ from jax.sharding import PartitionSpec as P
 
 import jaxdrop.linen
 import jaxdrop.nnx
+from scripts.members._layer import ROWS, SEQUENCES
 from tests.core.test_varying import by_itself, check, is_float
-from tests.flax.layers import LAYERS, ROWS, SEQUENCES
+from tests.flax.layers import LAYERS
 from tests.flax.test_modules import nnx_class
 
 pytestmark = pytest.mark.usefixtures("unoptimised")  # large programs
@@ -130,7 +131,7 @@ ZONEOUT = functools.partial(jaxdrop.linen.Zoneout, deterministic=True)
 
 @pytest.mark.parametrize("wrap", [lambda cell: cell, ZONEOUT], ids=["bare", "ours"])
 def test_flaxs_rnn_wants_a_marked_carry_of_any_cell(wrap: Any) -> None:
-    """What the docstrings say of ``initial_carry``; ``tests/flax/layers.py`` marks it."""
+    """What the docstrings say of ``initial_carry``; ``scripts/members/_rnn.py`` marks it."""
     rnn = nn.RNN(wrap(nn.LSTMCell(4)))
     variables = rnn.init(jax.random.key(0), SEQUENCES)
     mesh = jax.make_mesh((2,), ("a",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
