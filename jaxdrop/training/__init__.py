@@ -2,8 +2,9 @@
 
 A ``TrainState`` (Linen) or an ``NNXTrainState`` (NNX) carries one dropout key. ``make_train_step``
 draws step n's randomness from ``fold_in(dropout_key, n)`` and from nothing else, so a run that is
-cut at step n and continued draws what it would have drawn. ``fit`` makes a run of it: batches in an
-order that is a function of (seed, epoch), checkpoints, metrics, any mesh.
+stopped at step n and resumed draws what it would have drawn. ``fit`` is a whole run: batches in an
+order that is a function of (seed, epoch), checkpoints, metrics, any mesh. ``sweep`` trains for many
+keys and rates at once.
 """
 
 from jaxdrop.training._checkpoint_error import CheckpointError as CheckpointError

@@ -14,8 +14,8 @@ from jaxdrop.training._fingerprint import fingerprint, linear_fingerprint
 from jaxdrop.training._folder_path import run_folder
 from jaxdrop.training._identity_file import differences
 from jaxdrop.training._mesh import path_name
-from jaxdrop.training._serialization import is_key
 from jaxdrop.training._state import TrainState
+from jaxdrop.training._typed_keys import keys_of_words, words_of_keys
 
 S = TypeVar("S", bound=TrainState)
 
@@ -33,7 +33,7 @@ class Checkpoints:
     """The checkpoints of one run: written in the background, the last few kept.
 
     A checkpoint is a folder named after its step. It appears, by a rename, when all of it is
-    written: a process killed while it writes leaves the ones before as they were.
+    written: a process killed while writing leaves the earlier ones as they were.
 
     Args:
       folder: of the run; ``run_folder`` says which can be used.
@@ -58,13 +58,14 @@ class Checkpoints:
     def restore(self, step: int, like: S) -> tuple[S, np.ndarray | None]:
         """Return the state saved at a step, on the devices of ``like``, and the log's record.
 
-        The record is what ``Log.record`` was; None in checkpoints that were made before there was
-        one, which hold the linear fingerprint.
+        The record is what ``Log.record`` returned. Older checkpoints have none, which gives None;
+        they hold the linear fingerprint.
 
         Raises:
           CheckpointError: if it is damaged, or of another model or optimizer.
         """
-        plain: Any = _plain(like)
+        # Words: Orbax knows the key implementations that have a name in jax.
+        plain: Any = words_of_keys(like)
         try:
             stored = self._manager.item_metadata(step)
             found = _shapes(stored["state"])
@@ -76,8 +77,8 @@ class Checkpoints:
         if odd:
             raise CheckpointError(
                 f"the checkpoint of step {step} in {self.place} is of another model or optimizer "
-                f"({odd}). Nothing was changed; choose another folder, or go on with what it was "
-                "made with"
+                f"({odd}). Nothing was changed; choose another folder, or use the model and "
+                "optimizer it was made with"
             )
         target: dict[str, Any] = {"state": jax.tree.map(_abstract, plain)}
         shapes = {"lines": (2,), "fingerprint": (len(expected) + 1, 2)}
@@ -92,7 +93,7 @@ class Checkpoints:
         if not np.array_equal(computed, fingerprinted):
             raise self._damaged(step, "its numbers are not those that were saved")
         record = np.asarray(read["lines"]) if recorded else None
-        return jax.tree.map(_typed, like, read["state"]), record
+        return keys_of_words(like, read["state"]), record
 
     def save(self, step: int, state: TrainState, record: np.ndarray) -> None:
         """Begin to save; wait only for a save that is still on its way.
@@ -105,7 +106,7 @@ class Checkpoints:
         Raises:
           CheckpointError: if this save, or the one before, failed.
         """
-        plain: Any = _plain(state)
+        plain: Any = words_of_keys(state)
         try:
             self._manager.wait_until_finished()
             self._on_its_way = step
@@ -116,7 +117,7 @@ class Checkpoints:
             raise self._failed(error) from error
 
     def wait(self) -> None:
-        """Return when what was begun is written.
+        """Return when the save that is under way is written.
 
         Raises:
           CheckpointError: if that failed.
@@ -131,17 +132,17 @@ class Checkpoints:
     def close(self) -> None:
         try:
             self._manager.close()
-        except Exception:  # a save that failed has been told
+        except Exception:  # a save that failed has been reported
             pass
 
     def check(self) -> None:
-        """Raise CheckpointError if the folder, or what was saved in it, was deleted meanwhile."""
+        """Raise CheckpointError if the folder or its checkpoints were deleted during the run."""
         self._still_there()
-        # Orbax may have made it again.
+        # Orbax may have made a new one.
         if not (self.place.is_dir() and os.path.samestat(self.place.stat(), self._place)):
             raise CheckpointError(
                 f"{self.place} was deleted or moved during the run, and with it what was saved; "
-                "the same call begins again"
+                "the same call starts again"
             )
 
     def _failed(self, error: Exception) -> CheckpointError:
@@ -150,12 +151,12 @@ class Checkpoints:
         safe = "nothing was saved before" if last is None else f"step {last} is whole"
         return CheckpointError(
             f"the checkpoint of step {self._on_its_way} could not be written to {self.place} "
-            f"({_reason(error)}); {safe}. Make room, and the same call goes on from there"
+            f"({_reason(error)}); {safe}. Make room, and the same call resumes from there"
         )
 
     def _damaged(self, step: int, error: Any) -> CheckpointError:
         before = max((s for s in _whole(self.place) if s < step), default=None)
-        way = "begin again" if before is None else f"go on from step {before}, the one before it"
+        way = "start again" if before is None else f"resume from step {before}, the one before it"
         return CheckpointError(
             f"the checkpoint of step {step} in {self.place} is damaged ({_reason(error)}). Nothing "
             f"was changed; to {way}, delete {self.place / str(step)}"
@@ -167,17 +168,6 @@ def _whole(place: Path) -> list[int]:
     from orbax.checkpoint.utils import checkpoint_steps
 
     return checkpoint_steps(place) if place.is_dir() else []
-
-
-def _plain(state: TrainState) -> TrainState:
-    """Return the state with key data for keys: Orbax finds key implementations by jax's names."""
-    return jax.tree.map(lambda a: jax.random.key_data(a) if is_key(a) else a, state)
-
-
-def _typed(like: Any, read: jax.Array) -> jax.Array:
-    if not is_key(like):
-        return read
-    return jax.random.wrap_key_data(read, impl=jax.random.key_impl(like))
 
 
 def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:

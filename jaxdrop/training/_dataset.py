@@ -1,4 +1,4 @@
-"""Rows: the examples that fit trains on, in memory or behind a data source, taken by number."""
+"""Dataset: the rows that fit trains on, arrays in memory or a data source, read by number."""
 
 import zlib
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 
-class Rows:
-    """Examples that can be counted and taken by number.
+class Dataset:
+    """Rows that can be counted and read by number.
 
     Attributes:
       count: how many there are.
-      description: what a resumed run compares: the count, and of arrays their shapes and a CRC.
+      description: what a resumed run compares: the count; for arrays also shapes and a CRC.
     """
 
     def __init__(self, data: Any, name: str):
@@ -44,7 +44,7 @@ class Rows:
             raise ValueError(f"{name} has no rows")
 
     def take(self, numbers: Sequence[int] | np.ndarray) -> Any:
-        """Return the rows of these numbers, stacked along a new leading axis, as numpy arrays."""
+        """Return the rows of these numbers, stacked along a new leading axis, as NumPy arrays."""
         if self._source is None:
             return jax.tree.map(lambda a: a[numbers], self._arrays)
         rows = [self._source[int(i)] for i in numbers]
@@ -66,7 +66,8 @@ def _common_length(arrays: dict[str, Any], name: str) -> int:
         more = f" and {len(shapes) - 4} more" if len(shapes) > 4 else ""
         raise ValueError(
             f"{name} has arrays of shapes {found}{more}; expected one or more arrays with the same "
-            "leading axis, the rows (lists are taken apart: numpy.asarray makes arrays of them)"
+            "leading axis, the rows (a list counts as one array per number; numpy.asarray makes "
+            "it one)"
         )
     return int(lengths.pop())
 

@@ -1,4 +1,4 @@
-"""Donating: a jitted step that takes over its state's memory, also where leaves share it."""
+"""DonatingStep: a jitted step that reuses its state's memory, even where arrays share it."""
 
 import weakref
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import Any
 
 import jax
 
-from jaxdrop.training._state import check_kept
+from jaxdrop.training._state import check_not_donated
 
 
-class Donating:
+class DonatingStep:
     """Call ``step(state, batch) -> (state, metrics)`` under jit and donate the state.
 
     XLA takes a buffer once. A state may hold one twice: an optimizer that keeps the parameters it
-    started from, an average that starts as them. Whatever stands a second time is copied first.
+    started from, an average that begins as them. The second is copied first.
 
     Args:
       step: the function.
@@ -25,26 +25,26 @@ class Donating:
         self._returned: Callable[[], Any] = lambda: None
 
     def __call__(self, state: Any, batch: Any) -> Any:
-        # What jit returns shares nothing, so a loop pays for the look at its first step only.
+        # What jit returns shares nothing, so only the first step of a loop pays for the search.
         if state is not self._returned():
-            check_kept(state)
+            check_not_donated(state)
             state = unshared(state)
         state, metrics = self._jitted(state, batch)
         self._returned = weakref.ref(state)
         return state, metrics
 
     def __getattr__(self, name: str) -> Any:
-        """Find what a jitted function has: ``lower``, ``trace`` and others."""
+        """Return what a jitted function has: ``lower``, ``trace`` and others."""
         if name == "_jitted":  # asked for before __init__, by copy
             raise AttributeError(name)
         return getattr(self._jitted, name)
 
 
 def unshared(tree: Any) -> Any:
-    """Return the tree with a copy in place of each array whose buffer stands in it before."""
+    """Return the tree with a copy of each array whose buffer another array before it has."""
     seen: set[int] = set()
 
-    def alone(leaf: Any) -> Any:
+    def unshared_leaf(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
             return leaf
         if not leaf.size:
@@ -56,4 +56,4 @@ def unshared(tree: Any) -> Any:
         seen.add(place)
         return leaf
 
-    return jax.tree.map(alone, tree)
+    return jax.tree.map(unshared_leaf, tree)

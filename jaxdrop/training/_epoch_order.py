@@ -21,8 +21,8 @@ def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
 
     Returns:
       int64 array of shape (rows,), a permutation of 0 ... rows - 1. It depends on nothing but the
-      arguments: not on the batch size, the devices, or how a run was cut. Rows that draw the same
-      32 bits, which a pair does in one case of 2**32, stay in their order.
+      arguments: not on the batch size, the devices, or how often a run was resumed. Rows that draw
+      the same 32 bits, as a pair does in one case of 2**32, stay in their order.
 
     Raises:
       TypeError, ValueError: with what was given and what is expected.

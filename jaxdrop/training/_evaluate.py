@@ -1,4 +1,4 @@
-"""Evaluation: the exact mean of per-row metrics over a data set, whatever the batch size."""
+"""Evaluation: the exact mean of per-row metrics over a data set, for any batch size."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxdrop.training._dataset import Rows
+from jaxdrop.training._dataset import Dataset
 from jaxdrop.training._mesh import batch_shapes, place_batch
 from jaxdrop.training._metrics import check_row_metrics
 from jaxdrop.training._state import TrainState
@@ -17,17 +17,21 @@ from jaxdrop.training._step import make_eval_step
 
 
 def make_evaluation(
-    metric_fn: Callable[..., Any], rows: Rows, batch_size: int, mesh: Mesh | None, like: TrainState
+    metric_fn: Callable[..., Any],
+    rows: Dataset,
+    batch_size: int,
+    mesh: Mesh | None,
+    like: TrainState,
 ) -> Callable[[TrainState], dict[str, float]]:
     """Build ``evaluate(state) -> {name: mean over rows}``, compiled once.
 
-    The last batch is filled up with row 0, which does not count, so that every batch has one shape
+    The last batch is filled up with row 0, which does not count, so that all batches have one shape
     and can be spread over a mesh. Batches are added up in float64.
 
     Args:
       metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row.
       rows, batch_size, mesh: as in ``fit``.
-      like: a state of the kind to evaluate; what metric_fn returns for it is looked at here.
+      like: a state of the kind to evaluate; what metric_fn returns for it is checked here.
 
     Raises:
       TypeError, ValueError: if metric_fn returns something else.

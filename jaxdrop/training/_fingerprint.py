@@ -1,4 +1,4 @@
-"""A fingerprint of arrays, computed where they lie: it tells a damaged checkpoint."""
+"""A fingerprint of arrays, computed on their devices: it tells a damaged checkpoint."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ import numpy as np
 def fingerprint(tree: Any) -> jax.Array:
     """Return two uint32 per array: sums over its words of ``mix(word ^ m[index]) mod 2**32``.
 
-    The words are the array's bits, 32 or fewer at a time, and ``m[index]`` is another mixture of a
-    word's place for either sum. ``mix`` and ``m`` are one to one, so that a changed word changes
-    both of its terms, and no structure of words or places survives them: whatever else is changed,
-    the terms add up to what they were as 64 fair bits would, by a chance of 2**-64. So flipped
-    bits do not cancel, as they would in a sum that is linear in the words.
+    The words are the array's bits, 32 or fewer at a time; ``m[index]`` mixes a word's position,
+    differently for each of the two sums. ``mix`` and ``m`` are one to one, so a changed word
+    changes both of its terms, and they leave no structure of words or positions: after any other
+    change the two sums are what they were with a chance of 2**-64, as if they were 64 fair bits.
+    So flipped bits do not cancel, as they would in a sum that is linear in the words.
 
-    Integer sums do not depend on their order, so that any sharding gives the same numbers, and
-    nothing leaves the devices but the result. Places count modulo 2**32 words. A program is
-    compiled and kept for each shape and sharding in the tree, of which a model has few.
+    Integer sums do not depend on their order, so any sharding gives the same numbers, and only the
+    result leaves the devices. Positions count modulo 2**32 words. A program is compiled and kept
+    for each shape and sharding in the tree, of which a model has few.
 
     Args:
       tree: arrays of any dtype but typed keys.
@@ -32,9 +32,9 @@ def fingerprint(tree: Any) -> jax.Array:
 
 @jax.jit
 def linear_fingerprint(tree: Any) -> jax.Array:
-    """Return what checkpoints of 2026 and before hold: ``sum((2 * index + 1) * word)``.
+    """Return the fingerprint of older checkpoints: ``sum((2 * index + 1) * word)``.
 
-    Pairs of flipped bits, and all signs flipped at once, may leave it as it was.
+    Pairs of flipped bits, or all signs flipped at once, may leave it unchanged.
     """
     sums = []
     for leaf in jax.tree.leaves(tree):

@@ -5,22 +5,24 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from os import PathLike
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
-from jaxdrop._core.checks import check_function, check_switch
+from jaxdrop._core.checks import check_count, check_function, check_integer, check_switch
 from jaxdrop.training._checkpoint_error import CheckpointError
 from jaxdrop.training._checkpoints import Checkpoints
 from jaxdrop.training._config import plain_config
-from jaxdrop.training._dataset import Rows
+from jaxdrop.training._dataset import Dataset
 from jaxdrop.training._epoch_order import epoch_order
 from jaxdrop.training._evaluate import make_evaluation
 from jaxdrop.training._folder_lock import held
 from jaxdrop.training._folder_path import run_folder
-from jaxdrop.training._hyperparams import injected
+from jaxdrop.training._hyperparams import injected_hyperparams
 from jaxdrop.training._log import Log, summary_writer
 from jaxdrop.training._mesh import batch_shapes, check_mesh, keep_places, on_mesh, place_batch
 from jaxdrop.training._metrics import check_step_metrics
@@ -37,14 +39,14 @@ AHEAD = 2  # steps handed to the device before the host waits for one
 def fit(
     state: S,
     loss_fn: Callable[..., Any],
-    data: Any,
+    data: PyTree,
     *,
     seed: int,
     epochs: int,
     batch_size: int,
     folder: str | PathLike[str] | None = None,
     metric_fn: Callable[..., Any] | None = None,
-    test: Any = None,
+    test: PyTree | None = None,
     config: Mapping[str, Any] | None = None,
     mesh: Mesh | None = None,
     save_every: int = 1000,
@@ -57,8 +59,8 @@ def fit(
 
     ``rows of step n = epoch_order(seed, n // steps, rows)[batch n % steps]``, with
     ``steps = rows // batch_size`` in an epoch; ``key of step n = fold_in(state.dropout_key, n)``.
-    Nothing else is random. A run that was killed and goes on has the parameters, metrics and masks
-    of one that was not, to the bit, on the same devices and versions.
+    Nothing else is random. A run that was killed and resumed has the parameters, metrics and masks
+    of one that was not, bit for bit, on the same devices and versions.
 
     Args:
       state: a TrainState or NNXTrainState. It is donated: use the one that is returned.
@@ -68,19 +70,19 @@ def fit(
         batches; or a source with a length and rows by number, such as a ``grain.MapDataset``,
         whose rows are stacked. What does not fill a batch is left out of the epoch.
       seed: of the batch order; 0 <= seed < 2**32.
-      epochs: passes over the rows, at least 1. With more of them, a finished run goes on; fewer
-        than were done are refused.
+      epochs: passes over the rows, at least 1. With more of them, a finished run is continued;
+        fewer than were done are refused.
       batch_size: rows in a step, over all devices and processes.
       folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. One call at a time
-        works there. With several processes it is one that all of them see.
+        can use it. With several processes, all of them must see the same folder.
       metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row. At
         the end of each epoch the means over test are logged, with "epoch". The names that loss_fn
         cannot use are taken here as well: call a loss "test_loss".
       test: rows to evaluate, in the form of data.
       config: what else the numbers depend on, such as the model's size; JSON values, or scalars
-        of NumPy. A folder is refused if it was begun with another seed, batch_size, dropout_key,
+        of NumPy. A folder is refused if it was started with another seed, batch_size, dropout_key,
         data or config, or with other numbers in ``optax.inject_hyperparams``. Any other optimizer
-        hides its learning rate in functions: name it here, or another one goes on unnoticed.
+        hides its learning rate in functions: name it here, or a change of it goes unnoticed.
       mesh: spreads each batch over its axis "data". A state on one device is copied to all of
         them; ``shard_state`` spreads it by rules. ``jax.make_mesh`` makes explicit axes, for which
         a loss_fn has to be written, unless it gets ``axis_types=(AxisType.Auto, ...)``.
@@ -88,16 +90,16 @@ def fit(
       keep: how many checkpoints stay.
       log_every: steps between lines of metrics. The last step of a call has one in any case.
       tensorboard: also write the metrics to ``folder/tensorboard``; needs tensorboardX.
-      tick: called with the number of steps that were done, in place of a progress bar.
+      tick: called with the number of steps just done, in place of a progress bar.
 
     Returns:
       The state after the last step, and the lines of metrics of the whole run as dicts.
 
     Raises:
-      ValueError, TypeError: for settings or data without a meaning.
-      CheckpointError: if the folder is another run's, is in use, is damaged, was deleted while the
-        run went on, or cannot be written to. Of a damaged metrics.jsonl the lines that can be read
-        go on, and the file is kept beside them.
+      ValueError, TypeError: for invalid settings or data.
+      CheckpointError: if the folder is another run's, is in use, is damaged, was deleted during the
+        run, or cannot be written to. A damaged metrics.jsonl is no error: the run continues with
+        the lines that can be read, and the damaged file is kept beside it.
       Stopped: after SIGTERM or Ctrl-C, when the step under way is saved. Exit code 143 or 130.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop, jaxdrop.training as jt
@@ -114,8 +116,12 @@ def fit(
     >>> int(state.step), [line["step"] for line in metrics]
     (12, [4, 8, 12])
     """
-    counts = {"epochs": epochs, "batch_size": batch_size, "save_every": save_every}
-    _check(seed, **counts, keep=keep, log_every=log_every)
+    seed = _check_seed(seed)
+    epochs = check_count(epochs, "epochs", "passes over the rows")
+    batch_size = check_count(batch_size, "batch_size", "rows in a step")
+    save_every = check_count(save_every, "save_every", "steps between checkpoints")
+    keep = check_count(keep, "keep", "how many checkpoints stay")
+    log_every = check_count(log_every, "log_every", "steps between lines of metrics")
     place, settings = None if folder is None else run_folder(folder), plain_config(config)
     check_state(state, "fit")
     check_mesh(mesh, batch_size)
@@ -130,7 +136,7 @@ def fit(
         summary_writer()
         if folder is None:
             raise ValueError("tensorboard=True needs a folder")
-    rows = Rows(data, "data")
+    rows = Dataset(data, "data")
     steps = rows.count // batch_size
     if not steps:
         raise ValueError(f"got batch_size={batch_size}, and there are {rows.count} rows")
@@ -139,7 +145,7 @@ def fit(
     check_step_metrics(train_step, state, batch_shapes(rows, batch_size, mesh), mesh)
     evaluate = None
     if metric_fn is not None:
-        evaluate = make_evaluation(metric_fn, Rows(test, "test"), batch_size, mesh, state)
+        evaluate = make_evaluation(metric_fn, Dataset(test, "test"), batch_size, mesh, state)
     total = epochs * steps
     first = jax.process_index() == 0
 
@@ -152,7 +158,7 @@ def fit(
                 "dropout_key": describe_key(state.dropout_key),
                 "data": rows.description,
                 "config": settings,
-                "hyperparameters": injected(state.opt_state),
+                "hyperparameters": injected_hyperparams(state.opt_state),
             }
             still_there = stack.enter_context(held(place, "fit"))
             open_run(place, facts, write=first)
@@ -212,7 +218,7 @@ def fit(
     return state, log.lines
 
 
-def _check_end(step: int, steps: int, epochs: int, place: Any) -> None:
+def _check_end(step: int, steps: int, epochs: int, place: Path | None) -> None:
     """Refuse to return a state that was trained for longer than what is asked for."""
     if step <= epochs * steps:
         return
@@ -225,9 +231,9 @@ def _check_end(step: int, steps: int, epochs: int, place: Any) -> None:
     )
 
 
-def _check(seed: Any, **counts: Any) -> None:
-    if type(seed) is not int or not 0 <= seed < 2**32:
-        raise ValueError(f"got seed={seed!r}, expected a whole number from 0 to 2**32 - 1")
-    for name, value in counts.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"got {name}={value!r}, expected a whole number of at least 1")
+def _check_seed(seed: int) -> int:
+    expected = "a whole number from 0 to 2**32 - 1"
+    number = check_integer(seed, "seed", expected)
+    if not 0 <= number < 2**32:
+        raise ValueError(f"got {seed=}, expected {expected}")
+    return number

@@ -1,4 +1,4 @@
-"""held: one process at a time in a folder; the lock goes with the process, however that ends."""
+"""held: one process at a time uses a folder; the lock ends with the process, however it ends."""
 
 import datetime
 import errno
@@ -29,21 +29,21 @@ _HELD: set[IO[bytes]] = set()  # by this process: one file per folder that is in
 
 @contextmanager
 def held(folder: Path, what: str, *, together: bool = True) -> Iterator[Callable[[], None]]:
-    """Keep a folder for oneself, or raise at once if it is in use.
+    """Lock a folder, or raise at once if it is in use.
 
     The lock is the kernel's (``flock``), on the file ``.jaxdrop-lock`` in the folder: it is gone
-    when the process is, after a SIGKILL too, and what is then left of the file hinders nobody. A
-    second call of the same process, in another thread or inside of the first, is refused as another
-    process is. Children that Python forks do not keep it; they must not write in the folder.
+    when the process is, even after a SIGKILL, and a file left behind blocks nobody. A second call
+    of the same process, in another thread or inside the first, is refused as another process is.
+    Children that Python forks do not inherit it; they must not write in the folder.
 
     On a file system or an operating system without such locks there is a RuntimeWarning, and no
     lock. Over NFS the lock holds between machines if the server has a lock manager.
 
     Args:
       folder: made if it is missing.
-      what: who asks, for the sentence that the second one gets; such as "fit".
+      what: who asks, such as "fit", for the sentence that the second one gets.
       together: whether all processes of jax call this and share the folder: the first one locks
-        for all, and a refusal is one in all. Otherwise each process locks for itself.
+        for all, and a refusal of one is a refusal of all. Otherwise each locks for itself.
 
     Yields:
       A function that raises CheckpointError if the folder was deleted or moved in the meantime: to
@@ -90,7 +90,7 @@ def _lock(folder: Path, what: str) -> IO[bytes] | None:
     if fcntl is None:
         _go_without(folder, "this operating system has no flock")
         return None
-    for _ in range(1000):  # more often than others can come and go in between
+    for _ in range(1000):  # more often than others can lock and unlock in between
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         file = os.fdopen(os.open(folder / NAME, flags, 0o666), "r+b", buffering=0)
         try:
@@ -107,7 +107,7 @@ def _lock(folder: Path, what: str) -> IO[bytes] | None:
         if still_at(folder / NAME, file):
             return _signed(file, what)
         file.close()  # who had it deleted it in between
-    _go_without(folder, "a file there is another one whenever it is looked at")
+    _go_without(folder, "the lock file is another one whenever it is looked at")
     return None
 
 
@@ -152,7 +152,7 @@ def _sentence(folder: Path, file: IO[bytes]) -> str:
 
 
 def refused_by_any(refused: CheckpointError | None, folder: Path) -> CheckpointError | None:
-    """Return a refusal in all processes if one of them has it: none may wait for one that left."""
+    """Return a refusal in all processes if one has it: none may wait for one that has left."""
     if jax.process_count() == 1:
         return refused
     from jax.experimental import multihost_utils

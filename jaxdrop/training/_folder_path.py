@@ -1,4 +1,4 @@
-"""Which folders a run can be kept in: one rule for all that saves."""
+"""run_folder: which paths can be the folder of a run; the same rule for all that saves."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 # Orbax globs the whole path of what it saves: it would not find its own files again, or find those
-# of a folder beside them. TensorStore's paths are UTF-8, and "gs:/" anywhere becomes a URL's.
+# of another folder. TensorStore's paths are UTF-8, and it takes "gs:/" anywhere for a URL.
 _BREAKS = re.compile(r"[\[\]*?\\\0]")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
@@ -16,11 +16,11 @@ def run_folder(folder: Any, called: str = "folder") -> Path:
 
     Args:
       folder: a path on a file system that is mounted, as text or an object that stands for a path.
-      called: the argument or option that it came by, for the sentence.
+      called: the argument or option that it was given as, for the sentence.
 
     Raises:
       TypeError: if it is no path.
-      ValueError: if what is saved there could not be read again: names the path and what is wrong.
+      ValueError: if what is saved there could not be read back; names the path and the reason.
 
     >>> run_folder("runs/lr=[0.1]")  # doctest: +ELLIPSIS
     Traceback (most recent call last):

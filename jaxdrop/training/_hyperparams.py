@@ -1,4 +1,4 @@
-"""The numbers that optax.inject_hyperparams keeps in an optimizer's state, for run.json."""
+"""injected_hyperparams: what optax.inject_hyperparams keeps in an optimizer's state."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,14 @@ import numpy as np
 from jaxdrop.training._mesh import path_name
 
 
-def injected(opt_state: Any) -> dict[str, Any]:
-    """Return them by their place and name, as JSON has them.
+def injected_hyperparams(opt_state: Any) -> dict[str, Any]:
+    """Return the hyperparameters in an optimizer's state by place and name, as JSON values.
 
     Those that follow a schedule are left out: they change from step to step.
 
     >>> import jax.numpy as jnp, optax
     >>> tx = optax.inject_hyperparams(optax.sgd)(learning_rate=0.5)
-    >>> injected(tx.init(jnp.zeros(3)))
+    >>> injected_hyperparams(tx.init(jnp.zeros(3)))
     {'learning_rate': 0.5}
     """
     found = {}

@@ -29,7 +29,7 @@ def claim(path: Path, facts: Mapping[str, Any], *, write: bool = True) -> dict[s
       write: False in all processes but one.
 
     Returns:
-      The facts that the folder was begun with, for the caller to compare; None if it is new.
+      The facts that the folder was started with, for the caller to compare; None if it is new.
 
     Raises:
       Unreadable: if the file is damaged.

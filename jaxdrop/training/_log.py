@@ -23,7 +23,7 @@ class Log:
 
     Args:
       folder: where metrics.jsonl goes, or None to keep the lines in memory only.
-      step: the step the run goes on from. Later lines, and half a line, are dropped.
+      step: the step the run resumes from. Later lines, and half a line, are dropped.
       stored: what ``record()`` returned at that step, or None if that is not known.
       write: False in all processes but one; they keep the lines in memory.
       tensorboard: also write the numbers to ``folder/tensorboard``, with the package tensorboardX.
@@ -49,7 +49,7 @@ class Log:
             return
         self._path = folder / "metrics.jsonl"
         try:
-            texts, wrong = _kept(self._path, step, stored)
+            texts, wrong = _undamaged_lines(self._path, step, stored)
             self.lines = [json.loads(text) for text in texts]
             self._crc = zlib.crc32(b"".join(texts))
             if not write:
@@ -97,7 +97,7 @@ class Log:
         if not still_at(self._path, self._file):
             raise CheckpointError(
                 f"{self._path} was deleted or moved during the run, and what was logged is lost or "
-                "there; the checkpoints are whole, and the same call goes on from the last one"
+                "there; the checkpoints are whole, and the same call resumes from the last one"
             )
 
     def close(self) -> None:
@@ -105,14 +105,14 @@ class Log:
             try:
                 self._file.close()
             except OSError:
-                pass  # has been told
+                pass  # flush has reported it
         if self._board is not None:
             self._board.close()
 
     def _failed(self, error: OSError) -> CheckpointError:
         return CheckpointError(
             f"{self._path} cannot be written to ({error.strerror}); the checkpoints are whole. "
-            "Make room, and the same call goes on from the last one"
+            "Make room, and the same call resumes from the last one"
         )
 
 
@@ -127,14 +127,16 @@ def summary_writer() -> Any:
     return SummaryWriter
 
 
-def _kept(path: Path, step: int, stored: np.ndarray | None) -> tuple[list[bytes], list[str]]:
-    """Return the lines up to a step, and in words what is not as it was written."""
+def _undamaged_lines(
+    path: Path, step: int, stored: np.ndarray | None
+) -> tuple[list[bytes], list[str]]:
+    """Return the lines up to a step, and a description of each thing that is damaged."""
     content = path.read_bytes() if path.exists() else b""
     # What follows the last newline is half a line: the process was killed as it wrote.
     texts = [text + b"\n" for text in content.split(b"\n")[:-1]]
     count, crc = (0, 0) if stored is None else stored.tolist()
     if stored is not None and zlib.crc32(b"".join(texts[:count])) == crc and len(texts) >= count:
-        return texts[:count], []  # all that was written up to this step; the rest is done again
+        return texts[:count], []  # all that was written up to this step; the rest is computed again
     found: list[tuple[int, int, bytes]] = []
     wrong = []
     for number, text in enumerate(texts, 1):
@@ -169,8 +171,8 @@ def _set_aside(path: Path, wrong: list[str], lines: int, step: int) -> None:
         kept = f"all that was there is kept in {_aside(path, number)}"
     some = "; ".join(wrong[:3] + [f"{len(wrong) - 3} more"] * (len(wrong) > 3))
     print(
-        f"Note: {path} is damaged up to step {step} ({some}). The run goes on with the {lines} "
-        f"lines that can be read; {kept}.",
+        f"Note: {path} is damaged up to step {step} ({some}). The run continues with the "
+        f"{lines} lines that can be read; {kept}.",
         file=sys.stderr,
     )
 

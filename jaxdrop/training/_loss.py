@@ -1,4 +1,4 @@
-"""The loss function: called with what it asks for, and what it returns taken apart."""
+"""The loss function: called with the arguments it takes, what it returns checked and split."""
 
 import functools
 import inspect
@@ -53,7 +53,7 @@ def call_loss(
     if left_open and changed is None:
         raise ValueError(
             f"the model was free to change the collections {sorted(left_open)}, and the loss "
-            "function did not return them, so that they would never move: return (loss, metrics, "
+            "function did not return them, so that they would never change: return (loss, metrics, "
             "changed), with changed from y, changed = apply(..., mutable=[...]), or {} to leave "
             "them as they are"
         )

@@ -10,10 +10,10 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdrop._core.checks import check_mapping
-from jaxdrop.training._dataset import Rows
-from jaxdrop.training._donating_step import Donating
-from jaxdrop.training._serialization import is_key
+from jaxdrop.training._dataset import Dataset
+from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._state import TrainState, check_state
+from jaxdrop.training._typed_keys import keys_of_words, words_of_keys
 
 S = TypeVar("S", bound=TrainState)
 DATA = "data"
@@ -22,17 +22,21 @@ DATA = "data"
 def shard_state(state: S, mesh: Mesh, rules: Mapping[str, P] | None = None) -> S:
     """Spread a train state over a mesh: parameters by rules, all else on every device.
 
-    Nothing but the place of the numbers changes: a step on a sharded state draws the same masks,
-    and computes the same but for the order in which sums over devices are taken.
+    Only where the numbers are stored changes: a step on a sharded state draws the same masks, and
+    computes the same up to the order in which sums over devices are taken.
 
     Args:
       state: a TrainState or NNXTrainState. With several processes, each has the same one.
       mesh: devices of all processes; ``fit`` spreads batches over its axis "data".
       rules: a regular expression for the path of a parameter, such as ``"hidden/kernel$"``, and
-        how its axes are spread, such as ``PartitionSpec(None, "model")``. The first that is found
-        in a path counts. The optimizer's moments follow their parameters.
+        how its axes are spread, such as ``PartitionSpec(None, "model")``. The first rule found in
+        a path counts. The optimizer's moments follow their parameters.
+
+    Returns:
+      The state, each array of it on all devices of the mesh.
 
     Raises:
+      TypeError: if state is no train state, mesh no mesh, or rules no dict.
       ValueError: if a rule matches nothing, or a length is not divisible by its devices.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop.training as jt
@@ -47,7 +51,7 @@ def shard_state(state: S, mesh: Mesh, rules: Mapping[str, P] | None = None) -> S
     True
     """
     check_state(state, "shard_state")
-    check_kind(mesh)
+    check_is_mesh(mesh)
     expected = "a dict from regular expressions to PartitionSpecs"
     rules = {} if rules is None else dict(check_mapping(rules, "rules", expected))
     unused = set(rules)
@@ -71,21 +75,13 @@ def shard_state(state: S, mesh: Mesh, rules: Mapping[str, P] | None = None) -> S
             f"the rules {sorted(unused)} match no parameter; there are {', '.join(known)}"
         )
     # From numbers of the host, because each process may only hand in what it holds itself.
-    plain = jax.tree.map(lambda a: np.asarray(jax.random.key_data(a) if is_key(a) else a), state)
-
-    def typed(plain: Any) -> Any:
-        return jax.tree.map(
-            lambda was, a: (
-                jax.random.wrap_key_data(a, impl=jax.random.key_impl(was)) if is_key(was) else a
-            ),
-            state,
-            plain,
-        )
-
-    return jax.jit(typed, out_shardings=places)(plain)
+    numbers = jax.tree.map(np.asarray, words_of_keys(state))
+    place_all = jax.jit(lambda numbers: keys_of_words(state, numbers), out_shardings=places)
+    spread: S = place_all(numbers)
+    return spread
 
 
-def place_batch(rows: Rows, numbers: np.ndarray, mesh: Mesh | None) -> Any:
+def place_batch(rows: Dataset, numbers: np.ndarray, mesh: Mesh | None) -> Any:
     """Return a batch for a step: on a mesh, each process takes the rows of its own devices."""
     if mesh is None:
         return rows.take(numbers)
@@ -111,7 +107,7 @@ def place_batch(rows: Rows, numbers: np.ndarray, mesh: Mesh | None) -> Any:
     return jax.tree.unflatten(structure, [assemble(i, leaf) for i, leaf in enumerate(leaves)])
 
 
-def batch_shapes(rows: Rows, batch_size: int, mesh: Mesh | None) -> Any:
+def batch_shapes(rows: Dataset, batch_size: int, mesh: Mesh | None) -> Any:
     """Return the shapes, dtypes and places of a batch; one row is read for it."""
     sharding = None if mesh is None else NamedSharding(mesh, P(DATA))
     return jax.tree.map(
@@ -121,10 +117,10 @@ def batch_shapes(rows: Rows, batch_size: int, mesh: Mesh | None) -> Any:
 
 
 def on_mesh(state: S, mesh: Mesh | None) -> S:
-    """Return the state if it lies on all of the mesh; one that lies on one device goes to all.
+    """Return the state if it is on all of the mesh; copy one that is on one device to all.
 
     Raises:
-      ValueError: if it lies on other devices.
+      ValueError: if it is on other devices.
     """
     if mesh is None:
         return state
@@ -136,7 +132,7 @@ def on_mesh(state: S, mesh: Mesh | None) -> S:
         return shard_state(state, mesh)
     found = sorted({d.id for p in places if p is not None for d in p.device_set})
     raise ValueError(
-        f"the state lies on the devices {found}, in part or as a whole, and the mesh has "
+        f"the state is on the devices {found}, in part or as a whole, and the mesh has "
         f"{sorted(d.id for d in wanted)}; spread it with jaxdrop.training.shard_state(state, mesh)"
     )
 
@@ -144,15 +140,15 @@ def on_mesh(state: S, mesh: Mesh | None) -> S:
 def keep_places(
     step: Callable[..., Any], state: TrainState, mesh: Mesh | None
 ) -> Callable[..., Any]:
-    """Return the step; on a mesh, the state comes back where it was, metrics on every device."""
+    """Return the step; on a mesh its state stays where it is, and every device gets metrics."""
     if mesh is None:
         return step
     places = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return Donating(step, out_shardings=(places, NamedSharding(mesh, P())))
+    return DonatingStep(step, out_shardings=(places, NamedSharding(mesh, P())))
 
 
-def check_kind(mesh: Any) -> None:
-    """Raise a sentence if this is no mesh of devices."""
+def check_is_mesh(mesh: Any) -> None:
+    """Raise TypeError if this is no mesh of devices."""
     if not isinstance(mesh, Mesh):
         raise TypeError(
             f"got mesh={mesh!r:.60} of type {type(mesh).__name__}, expected a jax.sharding.Mesh, "
@@ -164,7 +160,7 @@ def check_mesh(mesh: Mesh | None, batch_size: int) -> None:
     """Raise ValueError if batches of this size cannot be spread over the mesh."""
     if mesh is None:
         return
-    check_kind(mesh)
+    check_is_mesh(mesh)
     if DATA not in mesh.shape:
         raise ValueError(f"the mesh has the axes {tuple(mesh.shape)}; fit needs one named 'data'")
     if batch_size % mesh.shape[DATA]:

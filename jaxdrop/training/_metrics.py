@@ -8,7 +8,7 @@ from jax.sharding import AxisType, Mesh
 
 from jaxdrop.training._state import TrainState
 
-# What a name in a line of metrics stands for already.
+# Names that a line of metrics uses itself.
 TAKEN = {
     "step": "the number of the step",
     "epoch": "the number of the epoch",
@@ -27,7 +27,7 @@ def check_step_metrics(
     Args:
       step: jitted; this trace is the one that its first call uses.
       state, batch: of arrays or of ``jax.ShapeDtypeStruct``.
-      mesh: where they lie.
+      mesh: where they are.
     """
     try:
         _, metrics = step.eval_shape(state, batch)  # type: ignore[attr-defined]
@@ -48,7 +48,7 @@ def check_step_metrics(
 
 
 def check_row_metrics(values: Any, rows: int) -> None:
-    """Raise a sentence if these are no metrics of so many rows."""
+    """Raise a sentence if these are not metrics of that many rows."""
     if not isinstance(values, Mapping):
         kind = type(values).__name__
         if hasattr(values, "shape"):
@@ -68,7 +68,7 @@ def check_row_metrics(values: Any, rows: int) -> None:
 
 
 def check_names(metrics: Mapping[Any, Any], by: str, taken: tuple[str, ...]) -> None:
-    """Raise a sentence if a metric has no text for its name, or one of those that are taken."""
+    """Raise a sentence if a metric's name is not text, or is taken."""
     for name in metrics:
         if not isinstance(name, str):
             raise TypeError(f"{by} returned a metric named {name!r}, expected text as its name")
@@ -81,6 +81,7 @@ def check_names(metrics: Mapping[Any, Any], by: str, taken: tuple[str, ...]) -> 
 
 
 def check_dtype(name: str, value: Any, by: str) -> None:
+    """Raise TypeError if a metric is no real number."""
     dtype = jnp.result_type(value)
     if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
         raise TypeError(

@@ -8,16 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx, struct
+from flax.nnx import filterlib
+from jaxtyping import PyTree
 
 from jaxdrop._core.key import AnyKey, check_key
-from jaxdrop.training._state import TrainState, check_kept
+from jaxdrop.training._state import TrainState, check_not_donated
 
 
 class NNXTrainState(TrainState):
     """Hold an NNX model, its optimizer and its dropout key as one tree of arrays.
 
-    An NNX layer draws from a stream that counts its own calls. In here no counter survives a step:
-    every stream of the model gets a new key, ``fold_in(dropout_key, step)`` mixed with the stream's
+    An NNX layer draws from a stream that counts its own calls. Here no counter survives a step:
+    every stream of the model gets a new key, made of ``fold_in(dropout_key, step)``, the stream's
     name and its place in the model, and its counter starts at 0.
 
     Make one with ``NNXTrainState.from_model``; get a model back with ``to_model``.
@@ -39,7 +41,7 @@ class NNXTrainState(TrainState):
         tx: optax.GradientTransformation,
         dropout_key: AnyKey,
         *,
-        wrt: Any = nnx.Param,
+        wrt: filterlib.Filter = nnx.Param,
     ) -> Self:
         """Start at step 0 from a model, which is copied and stays usable.
 
@@ -50,8 +52,8 @@ class NNXTrainState(TrainState):
           wrt: filter for what is trained; everything else is carried along.
 
         Raises:
-          TypeError, ValueError: if dropout_key is not one random key, or model or tx is something
-            else.
+          TypeError, ValueError: if dropout_key is not one random key, model is no NNX module, or
+            tx no transformation.
         """
         key = check_key(dropout_key, "NNXTrainState.from_model")
         if not isinstance(model, nnx.Module):
@@ -73,7 +75,7 @@ class NNXTrainState(TrainState):
             graphdef=graphdef,
         )
 
-    def bind(self, params: Any = None, *, key: AnyKey | None = None) -> Any:
+    def bind(self, params: PyTree | None = None, *, key: AnyKey | None = None) -> Any:
         """Return a model: in training mode with its streams keyed by key, or in eval mode."""
         params = self.params if params is None else params
         model = nnx.merge(self.graphdef, params, *self.collections.values())
@@ -98,7 +100,7 @@ class NNXTrainState(TrainState):
 
     def to_model(self) -> Any:
         """Return a copy of the model in eval mode that later steps leave alone."""
-        check_kept(self)
+        check_not_donated(self)
         return jax.tree.map(jnp.copy, self).bind()
 
 

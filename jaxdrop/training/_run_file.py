@@ -1,4 +1,4 @@
-"""run.json: what a folder's run depends on, so that no other run goes on from its checkpoints."""
+"""run.json: what a folder's run depends on, so that no other run resumes from its checkpoints."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,18 +10,18 @@ import numpy as np
 from jaxdrop.training._checkpoint_error import CheckpointError, not_writable
 from jaxdrop.training._folder_lock import refused_by_any
 from jaxdrop.training._identity_file import as_json, claim, differences
-from jaxdrop.training._serialization import is_key
 from jaxdrop.training._typed_json import Unreadable
+from jaxdrop.training._typed_keys import is_key
 
 FORMAT = 1
 
 
 def open_run(folder: Path, facts: Mapping[str, Any], *, write: bool = True) -> None:
-    """Begin a run in a folder, or make sure that the one in it is this one.
+    """Start a run in a folder, or make sure that the one in it is this one.
 
     Args:
       folder: where the run keeps its files; it exists, and is held.
-      facts: what the numbers depend on, as JSON has it.
+      facts: what the numbers depend on, for JSON.
       write: False in all processes but one.
 
     Raises:
@@ -44,7 +44,7 @@ def _open(folder: Path, facts: Mapping[str, Any], write: bool) -> None:
         stored = claim(folder / "run.json", mine, write=write)
     except Unreadable as error:
         raise CheckpointError(
-            f"{error}; nothing was changed. Choose another folder, or delete {folder} to begin "
+            f"{error}; nothing was changed. Choose another folder, or delete {folder} to start "
             "again"
         ) from error
     except OSError as error:
@@ -52,8 +52,8 @@ def _open(folder: Path, facts: Mapping[str, Any], write: bool) -> None:
     odd = "" if stored is None else differences(stored, mine)
     if odd:
         raise CheckpointError(
-            f"the run in {folder} is another one ({odd}); nothing was changed. Go on with "
-            "what it was begun with, or choose another folder"
+            f"the run in {folder} is another one ({odd}); nothing was changed. Use what "
+            "it was started with, or choose another folder"
         )
 
 

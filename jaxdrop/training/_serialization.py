@@ -9,17 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-
-def is_key(leaf: Any) -> bool:
-    """Say whether a leaf is an array of typed keys."""
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+from jaxdrop.training._typed_keys import is_key
 
 
 def make_serializable(kind: type) -> None:
     """Make ``to_bytes``, ``from_bytes`` and ``to_state_dict`` of flax.serialization take a state.
 
-    The dicts are flax's own, but that a typed key is ``{"key_data": words, "impl": name}``, in
-    whatever place it stands, and that an ``nnx.State`` is a dict.
+    The dicts are flax's own, with two differences: a typed key, wherever it stands, is
+    ``{"key_data": words, "impl": name}``, and an ``nnx.State`` is a dict.
     """
     flax.serialization.register_serialization_state(kind, _to_dict, _from_dict, override=True)
 

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from flax.training import train_state
+from jaxtyping import PyTree
 
 from jaxdrop._core.key import AnyKey, check_key, is_deleted
 from jaxdrop.training._serialization import make_serializable
 
 
 class TrainState(train_state.TrainState):
-    """Hold what a Linen run needs to go on: parameters, optimizer, step and dropout key.
+    """Hold what a Linen run needs to continue: parameters, optimizer, step and dropout key.
 
     ``key of step n = fold_in(dropout_key, n)``
 
@@ -49,10 +50,10 @@ class TrainState(train_state.TrainState):
         cls,
         *,
         apply_fn: Callable[..., Any],
-        params: Any,
+        params: PyTree,
         tx: optax.GradientTransformation,
         dropout_key: AnyKey,
-        collections: Mapping[str, Any] | None = None,
+        collections: Mapping[str, PyTree] | None = None,
         **kwargs: Any,
     ) -> Self:
         """Start at step 0.
@@ -68,7 +69,7 @@ class TrainState(train_state.TrainState):
 
         Raises:
           TypeError, ValueError: if dropout_key is not one random key, tx is no transformation, or
-            the parameters stand among the collections.
+            "params" is among the collections.
         """
         key = check_key(dropout_key, "TrainState.create")
         _check_optimizer(tx)
@@ -99,7 +100,7 @@ class TrainState(train_state.TrainState):
         """Return the key of the step that comes next: ``fold_in(dropout_key, step)``."""
         return jax.random.fold_in(self.dropout_key, self.step)
 
-    def bind(self, params: Any = None, *, key: AnyKey | None = None) -> Any:
+    def bind(self, params: PyTree | None = None, *, key: AnyKey | None = None) -> Any:
         """Return what a loss function takes first: here the variables that ``apply`` takes.
 
         Args:
@@ -142,9 +143,9 @@ def _check_optimizer(tx: Any) -> None:
 
 
 def check_state(state: Any, caller: str) -> None:
-    """Raise TypeError with the way to make a state, if this is none of jaxdrop.training."""
+    """Raise TypeError with the way to make a state, if this is not one of jaxdrop.training."""
     if isinstance(state, TrainState):
-        check_kept(state)
+        check_not_donated(state)
         return
     linen = "jaxdrop.training.TrainState.create(apply_fn=..., params=..., tx=..., dropout_key=...)"
     model = "jaxdrop.training.NNXTrainState.from_model(model, tx, dropout_key)"
@@ -157,10 +158,10 @@ def check_state(state: Any, caller: str) -> None:
     raise TypeError(f"got a state of type {kind}, and {caller} takes a train state: {way_out}")
 
 
-def check_kept(state: Any) -> None:
+def check_not_donated(state: Any) -> None:
     """Raise ValueError if a step took over the memory of this state, or of a part of it."""
     if any(is_deleted(leaf) for leaf in jax.tree.leaves(state)):
         raise ValueError(
-            "got a state whose memory a training step took over; go on from the state that the "
-            "step, or fit, returned"
+            "got a state whose memory a training step took over; use the state that the step, or "
+            "fit, returned"
         )

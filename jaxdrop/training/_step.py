@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+from jaxtyping import PyTree
 
 from jaxdrop._core.checks import check_function, check_switch
-from jaxdrop.training._donating_step import Donating
+from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._loss import call_loss, takes_step
 from jaxdrop.training._state import TrainState, check_state
 
@@ -15,7 +16,7 @@ S = TypeVar("S", bound=TrainState)
 
 def make_train_step(
     loss_fn: Callable[..., Any], *, donate: bool = True
-) -> Callable[[S, Any], tuple[S, dict[str, jax.Array]]]:
+) -> Callable[[S, PyTree], tuple[S, dict[str, jax.Array]]]:
     """Build ``step(state, batch) -> (state, metrics)``: one gradient step under jit.
 
     ``key = fold_in(state.dropout_key, state.step)``;
@@ -28,15 +29,15 @@ def make_train_step(
         ``(loss, metrics)`` with a dict of arrays, or, with Linen collections that a step changes,
         ``(loss, metrics, changed_collections)``.
       donate: reuse the memory of the state passed in for the one returned. The old state is
-        unusable after the call. An array that stands in it twice is copied before.
+        unusable after the call. An array that is in it twice is copied first.
 
     Returns:
       The step. It is traced once per shape of batch; metrics holds "loss" and the metrics of
-      loss_fn. Two calls with equal states and batches are equal to the bit, whatever came before.
+      loss_fn. Two calls with equal states and batches give the same bits, whatever came before.
 
     Raises:
-      TypeError, ValueError: when it is traced, if state or what loss_fn returned is of another
-        form, or if the model was free to change collections that were not returned.
+      TypeError, ValueError: when it is traced, if state or what loss_fn returned has another
+        form, or if collections that the model may have changed were not returned.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop, jaxdrop.training as jt
     >>> model = nn.Dense(1)
@@ -97,10 +98,10 @@ def make_train_step(
         state = state.apply_gradients(grads=grads, collections=collections)
         return state, {"loss": loss, **metrics}
 
-    return Donating(train_step) if donate else jax.jit(train_step)
+    return DonatingStep(train_step) if donate else jax.jit(train_step)
 
 
-def make_eval_step(metric_fn: Callable[..., Any]) -> Callable[[TrainState, Any], Any]:
+def make_eval_step(metric_fn: Callable[..., Any]) -> Callable[[TrainState, PyTree], PyTree]:
     """Build ``evaluate(state, batch)``: ``metric_fn`` under jit, with no randomness.
 
     Args:

@@ -51,10 +51,10 @@ def on_stop_signals(handler: Callable[[int], None]) -> Callable[[], None]:
 
 
 class StopSignals:
-    """``with StopSignals() as stop``: remember a SIGTERM or Ctrl-C instead of dying of it.
+    """``with StopSignals() as stop``: remember a SIGTERM or Ctrl-C instead of ending at once.
 
     A second signal has its usual effect. With several processes, jax itself watches for SIGTERM,
-    so that all of them stop after the same step although one alone may have been told.
+    so that all of them stop after the same step even if only one was signalled.
     """
 
     number: int | None = None
@@ -90,7 +90,7 @@ class StopSignals:
         if jax.process_index() == 0:
             print(
                 f"Stopped after step {step} of {total}, which is saved in {place}. The same call "
-                "goes on from there.",
+                "resumes from there.",
                 file=sys.stderr,
             )
         raise Stopped(self.number or 0, step)

@@ -1,29 +1,32 @@
-"""sweep: one training from many keys, rates and settings, in a few calls of one program."""
+"""sweep: one training for many keys, rates and settings, in a few calls of one program."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from jaxdrop._core.checks import check_choice, check_count, check_function, check_mapping
+from jaxdrop._core.key import is_typed
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._folder_lock import held
 from jaxdrop.training._folder_path import run_folder
-from jaxdrop.training._mesh import check_kind
+from jaxdrop.training._mesh import check_is_mesh
 from jaxdrop.training._sweep_folder import SweepFolder
 from jaxdrop.training._sweep_grid import Grid
 from jaxdrop.training._sweep_identity import identity
-from jaxdrop.training._sweep_vectorize import Way, faster, make_chunk
+from jaxdrop.training._sweep_vectorize import Way, faster_way, make_chunk
 
 
 def sweep(
     train: Callable[..., Any],
-    axes: Mapping[str, Any],
+    axes: Mapping[str, ArrayLike | Sequence[Any]],
     *,
-    shared: Mapping[str, Any] | None = None,
+    shared: Mapping[str, PyTree] | None = None,
     vectorize: Literal["vmap", "map", "auto"] = "vmap",
     trial: Callable[..., Any] | None = None,
     chunk: int | None = None,
@@ -31,7 +34,7 @@ def sweep(
     folder: str | os.PathLike[str] | None = None,
     config: Mapping[str, Any] | None = None,
     on_chunk: Callable[[int, Way], None] = lambda runs, way: None,
-) -> Any:
+) -> PyTree:
     """Train once for every combination of keys, rates and other settings.
 
     ``result[i, j, ...] = train(first=first[i], second=second[j], ..., **shared)``
@@ -40,11 +43,11 @@ def sweep(
     chunk, a device or a process.
 
     Bits. With "map" every run is the body of a loop, the program of ``jax.jit(train)``: on a CPU it
-    has the bits of the run alone, on one device or split over eight, which the tests hold it to.
-    With "vmap" the random draws are the same bits, as are all masks; but a batch of matrix products
-    is another routine than one product, and adds its terms in another order. That is a rounding in
-    the last place at every step, which training amplifies: ``scripts/bench training`` measures what
-    it comes to in the loss. Chunks of another size may batch in another way again.
+    has the bits of the run alone, on one device or split over eight, as the tests check. With
+    "vmap" the random draws and all masks are the same bits; but a batch of matrix products is
+    computed by another routine than a single product, which adds its terms in another order. That
+    changes the rounding of the last digit at every step, which training amplifies: ``scripts/bench
+    training`` measures how much in the loss. Chunks of another size may be batched differently.
 
     Args:
       train: a pure function that jit can trace, from named arguments to a tree of arrays. By
@@ -60,13 +63,13 @@ def sweep(
         in size, the last one being filled up with repeated runs whose results are dropped.
       mesh: devices to split every chunk over, on all its axes; of one process. None for one device.
       folder: where finished chunks are kept, each with its checksum. A sweep that was interrupted
-        and is called again with the same folder goes on after its last chunk, in the way it was
-        begun. Another sweep is refused: other axes, another train (the program that JAX makes of
-        it, and the arrays that it closes over), other shared arguments, config or chunks. So may
-        be this one under other versions, which make another program of it.
-      config: what else the results depend on, for JSON: stored in the folder, and compared.
-      on_chunk: called with the number of runs that are done, and the way, after every chunk and
-        once before the first, when a folder already held some.
+        and is called again with the same folder resumes after its last chunk, with the vectorize
+        it was started with. Another sweep is refused: other axes, another train (the program that
+        JAX makes of it, and the arrays that it closes over), other shared arguments, config or
+        chunks. So may this one be under other versions, which may compile it to another program.
+      config: what else the results depend on, as JSON values; stored in the folder and compared.
+      on_chunk: called with the number of runs that are done, and "vmap" or "map", after every
+        chunk; and once before the first, if the folder already held some.
 
     Returns:
       The tree of results as numpy arrays on the host, with the grid's shape in front.
@@ -92,7 +95,7 @@ def sweep(
     if trial is not None:
         check_function(trial, "trial", "sweep takes a train of a few steps")
     if mesh is not None:
-        check_kind(mesh)
+        check_is_mesh(mesh)
     expected = "a dict from names of arguments to what all runs have in common"
     grid = Grid(axes)
     shared = {} if shared is None else dict(check_mapping(shared, "shared", expected))
@@ -122,7 +125,7 @@ def sweep(
         way = vectorize
         if vectorize == "auto" and trial:
             stored = kept and kept.stored_way()
-            way = stored or faster(trial, lambda: runs(0), shared, mesh)
+            way = stored or faster_way(trial, lambda: runs(0), shared, mesh)
         assert way != "auto"
         if kept is not None:
             kept.begin(
@@ -137,7 +140,7 @@ def sweep(
             )
         call = make_chunk(train, way, mesh)
         like = jax.eval_shape(call, runs(0), shared)
-        if any(jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) for a in jax.tree.leaves(like)):
+        if any(is_typed(a) for a in jax.tree.leaves(like)):
             raise TypeError("train returned typed keys; return jax.random.key_data of them")
         parts: list[Any] = [None] * chunks
         if kept is not None:
@@ -163,7 +166,7 @@ def sweep(
     return jax.tree.map(join, *parts)
 
 
-def _check(vectorize: str, trial: Any, chunk: Any) -> None:
+def _check(vectorize: str, trial: Callable[..., Any] | None, chunk: int | None) -> None:
     check_choice(vectorize, "vectorize", ("vmap", "map", "auto"))
     if vectorize == "auto" and trial is None:
         raise ValueError(

@@ -38,7 +38,7 @@ class SweepFolder:
         self._plan = b""
 
     def stored_way(self) -> Way | None:
-        """Return the way in which the folder's sweep was begun, or None if it holds none.
+        """Return the vectorize that the folder's sweep was started with, or None if it holds none.
 
         Raises:
           CheckpointError: if there is a plan that cannot be read.
@@ -73,9 +73,9 @@ class SweepFolder:
         stored = wanted if stored is None else stored
         if stored.get("format") != FORMAT:
             raise CheckpointError(
-                f"the sweep in {self.folder} was begun with another version of jaxdrop (format "
-                f"{stored.get('format', 1)} there, {FORMAT} here); go on with that one, choose "
-                "another folder, or remove this one to start afresh"
+                f"the sweep in {self.folder} was started with another version of jaxdrop (format "
+                f"{stored.get('format', 1)} there, {FORMAT} here); use that version, choose "
+                "another folder, or remove this one to start again"
             )
         began, now = stored.get("made_with"), wanted["made_with"]
         odd = differences(stored | {"made_with": None}, wanted | {"made_with": None})
@@ -83,14 +83,14 @@ class SweepFolder:
             other = ""
             if "train: " in odd and began != now:
                 other = (
-                    f". It was begun under other versions ({differences(began, now)}), which may "
-                    "make another program of the same train: if that is all, go on with those"
+                    f". It was started under other versions ({differences(began, now)}), which may "
+                    "compile the same train to another program: if that is all, use those"
                 )
             raise CheckpointError(
                 f"{self.folder} holds chunks of another sweep ({odd}); choose another folder, or "
-                f"remove this one to start afresh{other}"
+                f"remove this one to start again{other}"
             )
-        # What is compared, and no more: other versions may make the same program.
+        # What is compared, and no more: other versions may compile it to the same program.
         self._plan = json.dumps(wanted | {"made_with": None}, sort_keys=True).encode()
 
     def load(self, number: int, like: Any) -> Any | None:
@@ -116,8 +116,8 @@ class SweepFolder:
             raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
         except (ValueError, KeyError) as error:
             raise CheckpointError(
-                f"{path} is damaged or of another sweep ({error}); remove it: its runs alone are "
-                "done again"
+                f"{path} is damaged or of another sweep ({error}); remove it, and only its runs "
+                "are computed again"
             ) from error
         return jax.tree.unflatten(structure, found)
 
@@ -132,7 +132,7 @@ class SweepFolder:
         self._write(self._path(number), self._checksum(number, body) + body)
 
     def _unreadable(self, error: Unreadable) -> CheckpointError:
-        way_out = f"choose another folder, or remove {self.folder} to start afresh"
+        way_out = f"choose another folder, or remove {self.folder} to start again"
         return CheckpointError(f"{error}; {way_out}")
 
     def _checksum(self, number: int, body: bytes) -> bytes:
@@ -155,5 +155,5 @@ class SweepFolder:
         self._check()
         return CheckpointError(
             f"{path} could not be written ({error.strerror}); what was saved before is whole. Make "
-            "room, and the same call goes on from there"
+            "room, and the same call resumes from there"
         )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop._core.checks import array_of, check_mapping
+from jaxdrop._core.key import is_typed
 from jaxdrop.training._sweep_identity import array_digest
 
 
@@ -37,7 +38,7 @@ class Grid:
                     f"got axis {name!r} of shape {array.shape}; expected one value at least, along "
                     "the first dimension"
                 )
-            if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+            if is_typed(array):
                 self._impl[name] = jax.random.key_impl(array)
                 array = jax.random.key_data(array)
             self._values[name] = np.asarray(array)
@@ -47,7 +48,7 @@ class Grid:
     def runs(self, numbers: np.ndarray) -> dict[str, jax.Array]:
         """Return the arguments of the runs of these numbers, stacked along a leading axis.
 
-        A key that stands in several runs is a fresh array in each, so no key is used twice.
+        A key that several runs share is a new array in each, so no key is used twice.
         """
         places = np.unravel_index(numbers, self.shape)
         chosen = {}

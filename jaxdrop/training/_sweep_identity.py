@@ -1,4 +1,4 @@
-"""identity: which sweep it is, by digests of its function and its numbers."""
+"""identity: which sweep it is, by digests of its function and its shared arguments."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -9,18 +9,18 @@ import numpy as np
 
 import jaxdrop
 from jaxdrop.training._mesh import path_name
-from jaxdrop.training._serialization import is_key
+from jaxdrop.training._typed_keys import is_key
 
 
 def identity(
     train: Callable[..., Any], run: Mapping[str, Any], shared: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return for JSON which train it is, with which shared arguments.
+    """Return digests of train and of its shared arguments, as JSON values.
 
-    Of train it is the StableHLO that JAX makes of one run, with all constants, so that it does not
-    matter what the function is called, how its source is laid out, or in which way, chunks or mesh
-    the runs are done. The text is the same in every process, for the same versions and platform;
-    ``made_with`` tells those.
+    Of train it is a digest of the StableHLO that JAX makes of one run, with all constants, so that
+    neither the function's name and source layout matter, nor how the runs are vectorized, divided
+    into chunks or spread over a mesh. The text is the same in every process, for the same versions
+    and platform, which are in ``made_with``.
 
     Args:
       train, shared: as in ``sweep``; train is traced once.

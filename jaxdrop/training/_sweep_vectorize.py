@@ -1,4 +1,4 @@
-"""The two ways to run a chunk of a sweep, and the trial that tells which one is faster."""
+"""The two ways to run a chunk of a sweep, vmap and map, and a trial that finds the faster one."""
 
 import functools
 import time
@@ -11,7 +11,8 @@ Way = Literal["vmap", "map"]
 Chunk = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 
 
-# A second sweep of the same train compiles nothing. 16 programs stay, with what they close over.
+# A second sweep of the same train compiles nothing. 16 programs are kept, with what they close
+# over.
 @functools.lru_cache(maxsize=16)
 def make_chunk(train: Callable[..., Any], way: Way, mesh: jax.sharding.Mesh | None) -> Chunk:
     """Build the jitted ``chunk(runs, shared)``: train for every entry of ``runs``.
@@ -31,14 +32,14 @@ def make_chunk(train: Callable[..., Any], way: Way, mesh: jax.sharding.Mesh | No
     if mesh is None:
         return jax.jit(chunk)
     spread = jax.P(mesh.axis_names)
-    # check_vma would ask of every scan in train that its carry starts out as varying.
+    # check_vma would require the carry of every scan in train to start out as varying.
     split = jax.shard_map(
         chunk, mesh=mesh, in_specs=(spread, jax.P()), out_specs=spread, check_vma=False
     )
     return jax.jit(split)
 
 
-def faster(
+def faster_way(
     trial: Callable[..., Any],
     runs: Callable[[], Mapping[str, Any]],
     shared: Mapping[str, Any],
@@ -48,7 +49,7 @@ def faster(
 
     Args:
       trial, shared, mesh: as in ``sweep``.
-      runs: makes the runs afresh for every call, since keys are not used twice.
+      runs: makes the runs again for every call, since keys are not used twice.
     """
     taken: dict[Way, float] = {}
     for way in ("vmap", "map"):

@@ -1,6 +1,6 @@
 """JSON read as a dataclass: every field is there and of its type, or one sentence says what is not.
 
-For whatever a later call goes on from: run.json, the lines of metrics.jsonl, sweep.json,
+For all that a later call resumes from: run.json, the lines of metrics.jsonl, sweep.json,
 result.json, and the configs in them.
 """
 

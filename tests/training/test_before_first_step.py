@@ -139,7 +139,7 @@ def test_a_state_on_one_device_goes_to_all_of_the_mesh(kind: str) -> None:
 def test_a_state_on_other_devices_is_told_so() -> None:
     two = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
     state = jt.shard_state(small.linen_state(), two)
-    with pytest.raises(ValueError, match=r"lies on the devices \[0, 1\].*\[0, 1, 2, .*shard_state"):
+    with pytest.raises(ValueError, match=r"is on the devices \[0, 1\].*\[0, 1, 2, .*shard_state"):
         small.run(mesh=jax.make_mesh((8,), ("data",)), state=state)
 
 
@@ -193,14 +193,14 @@ def test_a_rate_that_follows_a_schedule_is_not_compared(tmp_path: Path) -> None:
     schedule = optax.linear_schedule(0.5, 0.0, 10)
     state, _ = begin(tmp_path / "run", state=with_rate(schedule))
     assert state.opt_state[1].hyperparams["learning_rate"] < 0.5
-    assert _hyperparams.injected(state.opt_state) == {}
+    assert _hyperparams.injected_hyperparams(state.opt_state) == {}
     state, _ = begin(tmp_path / "run", state=state, epochs=2)
     assert int(state.step) == 2 * small.STEPS
 
 
 def test_numbers_that_json_does_not_have_are_compared_as_text() -> None:
     tx = optax.inject_hyperparams(optax.sgd)(learning_rate=jnp.inf)
-    assert _hyperparams.injected(tx.init(jnp.zeros(1))) == {"learning_rate": "inf"}
+    assert _hyperparams.injected_hyperparams(tx.init(jnp.zeros(1))) == {"learning_rate": "inf"}
 
 
 def test_a_rate_s_schedule_goes_on_where_a_run_was_cut(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_state_that_was_given_away_is_told_so(kind: str) -> None:
         lambda: jt.fit(state, loss, BATCH, **settings),
         *([lambda: state.to_model()] if kind == "nnx" else []),
     ):
-        with pytest.raises(ValueError, match="memory a training step took over; go on from the"):
+        with pytest.raises(ValueError, match="memory a training step took over; use the state"):
             use()
     step(after, BATCH)
 

@@ -105,7 +105,7 @@ def test_evaluation_is_the_mean_over_rows_whatever_the_batch() -> None:
     state = small.linen_state()
     per_row = np.asarray(small.linen_metric(state.bind(), small.TEST)["test_loss"])
     for batch_size in (1, 4, 16, 21, 64):
-        rows = _fit.Rows(small.TEST, "test")
+        rows = _fit.Dataset(small.TEST, "test")
         evaluate = _fit.make_evaluation(small.linen_metric, rows, batch_size, None, state)
         # Sums of 21 floats of one sign in any order: 20 roundings at most, each of relative 2**-24.
         np.testing.assert_allclose(
@@ -139,7 +139,6 @@ def test_tensorboard_has_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyP
     "options, sentence",
     [
         ({"seed": -1}, r"got seed=-1, expected a whole number from 0"),
-        ({"seed": jax.random.key(0)}, r"got seed=Array"),
         ({"epochs": 0}, r"got epochs=0, expected a whole number of at least 1"),
         ({"batch_size": 71}, r"got batch_size=71, and there are 70 rows"),
         ({"keep": 0}, r"got keep=0"),
@@ -150,12 +149,25 @@ def test_tensorboard_has_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"data": {}}, r"got data of type dict without an array, expected one"),
     ],
 )
-def test_settings_without_a_meaning_are_told_so(
-    options: Any, sentence: str, tmp_path: Path
-) -> None:
+def test_invalid_settings_are_refused(options: Any, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
         small.run(folder=None if "tensorboard" in options else tmp_path / "new", **options)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("options", [{"seed": jax.random.key(0)}, {"epochs": 1.5}, {"keep": True}])
+def test_what_is_no_whole_number_is_a_type_error(options: dict[str, Any], tmp_path: Path) -> None:
+    (name,) = options
+    with pytest.raises(TypeError, match=f"(?s)got {name}=.* of type .*, expected a whole number"):
+        small.run(folder=tmp_path / "new", **options)
+    assert not (tmp_path / "new").exists()
+
+
+def test_whole_numbers_of_numpy_are_stored_as_such(tmp_path: Path) -> None:
+    settings = {"seed": np.uint32(3), "batch_size": np.int64(16), "epochs": 1}
+    state, _ = small.run(folder=tmp_path, **settings)
+    again, _ = small.run(folder=tmp_path, seed=3, batch_size=16, epochs=1)
+    assert small.same(state, again)
 
 
 def test_metrics_of_another_shape_are_told_so() -> None:

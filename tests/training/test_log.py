@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxdrop.training as jt
-from jaxdrop.training._log import Log, _kept
+from jaxdrop.training._log import Log, _undamaged_lines
 from tests.training import small_run as small
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -92,7 +92,7 @@ def test_nothing_is_erased_that_was_not_understood(
         assert aside.read_bytes() == whole and f"is kept in {aside}" in told
         assert f"Note: {path} is damaged up to step 4 (" in told
         assert re.search(sentence if number == 1 else sentence.partition(";")[0], told)
-        assert f"goes on with the {len(left)} lines that can be read" in told
+        assert f"continues with the {len(left)} lines that can be read" in told
 
 
 def test_a_file_that_is_gone_is_missed(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,14 +105,14 @@ def test_a_file_that_is_gone_is_missed(written: Any, capsys: pytest.CaptureFixtu
 def test_no_flipped_bit_goes_unnoticed(written: Any) -> None:
     path, record = written
     content = path.read_bytes()
-    lines, wrong = _kept(path, 4, record)
+    lines, wrong = _undamaged_lines(path, 4, record)
     end = len(b"".join(lines))
     assert not wrong and 100 < end < len(content)
     for bit in range(0, 8 * len(content), 3):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
-        found, wrong = _kept(path, 4, record)
+        found, wrong = _undamaged_lines(path, 4, record)
         assert wrong if bit // 8 < end else (found, wrong) == (lines, [])
 
 
@@ -132,7 +132,7 @@ def test_fit_goes_on_beside_a_damaged_history(
     assert small.same(state, again) and rest == lines[1:]
     assert "1 of its 10 lines are missing" in capsys.readouterr().err
     assert (tmp_path / "metrics-damaged-1.jsonl").read_bytes() == damaged
-    # What it goes on with is what the next checkpoint knows.
+    # The lines it continues with are those that the next checkpoint knows.
     _, more = small.run(folder=tmp_path)
     assert more[:9] == rest and "damaged" in capsys.readouterr().err
     _, more = small.run(folder=tmp_path)

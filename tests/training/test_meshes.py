@@ -194,10 +194,10 @@ def test_meshes_and_batches_that_do_not_fit_are_told_so() -> None:
 
 
 def test_a_batch_lies_on_its_devices() -> None:
-    from jaxdrop.training._dataset import Rows
+    from jaxdrop.training._dataset import Dataset
     from jaxdrop.training._mesh import place_batch
 
     numbers, mesh = np.arange(15, -1, -1), mesh_of((4, 2))
-    batch = place_batch(Rows(mlp_data(), "data"), numbers, mesh)
+    batch = place_batch(Dataset(mlp_data(), "data"), numbers, mesh)
     assert batch["x"].sharding == NamedSharding(mesh, P("data"))
     np.testing.assert_array_equal(batch["x"], mlp_data()["x"][numbers])

@@ -18,10 +18,11 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import jaxdrop.training as jt
-from jaxdrop.training import _atomic_file, _checkpoints, _folder_lock
+from jaxdrop.training import _atomic_file, _folder_lock
 from jaxdrop.training._fingerprint import linear_fingerprint
 from jaxdrop.training._folder_lock import held
 from jaxdrop.training._stop_signals import on_stop_signals
+from jaxdrop.training._typed_keys import words_of_keys
 from tests.training import small_run as small
 from tests.training.test_fit import kept, stop_at
 
@@ -165,7 +166,9 @@ def files_of(folder: Path, step: int) -> list[Path]:
 def test_a_damaged_checkpoint_is_told_so_and_the_one_before_goes_on(folder: Path) -> None:
     path = max(files_of(folder, 4), key=lambda p: p.stat().st_size)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    sentence = r"the checkpoint of step 4 in .* is damaged .* to go on from step 3, .* delete .*/4$"
+    sentence = (
+        r"the checkpoint of step 4 in .* is damaged .* to resume from step 3, .* delete .*/4$"
+    )
     refused(folder, sentence)
     shutil.rmtree(folder / "checkpoints" / "4")
     state, _ = small.run(folder=folder, config={"rate": 0.5})
@@ -285,11 +288,11 @@ def test_fewer_epochs_than_were_done_are_refused(tmp_path: Path) -> None:
 
 def test_a_config_that_no_later_call_could_compare_is_refused(tmp_path: Path) -> None:
     for config, sentence in (
-        ({"lr": float("nan")}, r"got config\['lr'\]=nan, which JSON does not have"),
+        ({"lr": float("nan")}, r"got config\['lr'\]=nan, which JSON cannot hold"),
         ({"a": [1, {"b": np.float32(np.inf)}]}, r"got config\['a'\]\[1\]\['b'\]=inf"),
         (
             {"f": len},
-            r"got config\['f'\] of type builtin_function_or_method, expected what JSON has",
+            r"got config\['f'\] of type builtin_function_or_method, expected a JSON value",
         ),
         ({1: 2}, r"got the name 1 in config, expected text"),
         ([1], r"got config=\[1\] of type list, expected a dict"),
@@ -309,7 +312,7 @@ def test_checkpoints_of_before_come_back(folder: Path) -> None:
     """Those have another fingerprint, and do not know how many lines were logged."""
     import orbax.checkpoint as ocp
 
-    plain = _checkpoints._plain(restore(folder, small.linen_state()))
+    plain = words_of_keys(restore(folder, small.linen_state()))
     place = folder / "checkpoints" / "4" / "default"
     for flipped in (1, 0):
         state = plain.replace(step=plain.step ^ flipped)
@@ -344,7 +347,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_ones_before(folder: Path
         limited(600, lambda: small.run(folder=folder, config={"rate": 0.5}, metric_fn=None,
                                        test=None, log_every=1000))  # fmt: skip
     assert "could not be written to" in str(error.value), error.value
-    assert "step 4 is whole. Make room, and the same call goes on from there" in str(error.value)
+    assert "step 4 is whole. Make room, and the same call resumes from there" in str(error.value)
     now = small.contents(folder / "checkpoints")
     assert {name: now.get(name) for name in files} == files
     state, _ = small.run(folder=folder, config={"rate": 0.5})
