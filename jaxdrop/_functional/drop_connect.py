@@ -69,8 +69,8 @@ def drop_connect_dense(
     key: AnyKey | None,
     x: Inexact[Array, "*batch inputs"],
     rate: Any,
-    *,
     kernel: Inexact[Array, "inputs outputs"],
+    *,
     per_example: bool = False,
     chunk: int = CHUNK,
     index_offset: Sequence[Any] = (),
@@ -113,8 +113,9 @@ def drop_connect_dense(
 
     >>> import jax, jax.numpy as jnp, jaxdrop
     >>> x, kernel = jnp.ones((4, 3)), jnp.ones((3, 2))
-    >>> jaxdrop.drop_connect_dense(jax.random.key(0), x, 0.5, kernel=kernel, per_example=True).shape
-    (4, 2)
+    >>> y = jaxdrop.drop_connect_dense(jax.random.key(0), x, 0.5, kernel, per_example=True)
+    >>> sorted(set(y.ravel().tolist()))  # sums of three weights, each 0 or 2
+    [0.0, 2.0, 4.0]
     """
     x = check_input(x, "drop_connect_dense")
     kernel = check_input(kernel, "drop_connect_dense", "kernel")

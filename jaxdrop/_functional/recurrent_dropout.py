@@ -11,15 +11,17 @@ from jaxdrop._core.checks import check_function, check_input, check_sequence
 from jaxdrop._core.key import AnyKey, Words, check_key, key_words, typed
 from jaxdrop._core.mode import resolve, resolve_key
 from jaxdrop._core.rate import check_rate
+from jaxdrop._core.renamed import renamed_argument
 from jaxdrop._functional.dropout import dropout
 from jaxdrop._functional.zoneout import zoneout
 
 Cell = Callable[[Any, Any], tuple[Any, Any]]
 
 
+@renamed_argument(carry="x")
 def recurrent_dropout(
     key: AnyKey | None,
-    x: Any,
+    carry: Any,
     rate: Any,
     *,
     deterministic: Any = False,
@@ -34,13 +36,13 @@ def recurrent_dropout(
     Args:
       key: a random key, the same one for all steps of a sequence; may be None when deterministic is
         True or rate is 0 or 1.
-      x: the state: one array h, or a tuple whose last entry is h, as the (c, h) of Flax's LSTM
+      carry: the state: one array h, or a tuple whose last entry is h, as the (c, h) of Flax's LSTM
         cells; the other entries are memory and are left alone.
       rate: probability of dropping a unit, as in ``dropout``.
-      deterministic: True for test time: the state is returned as it is.
+      deterministic: True for test time: the carry is returned as it is.
 
     Returns:
-      The state with h dropped; E[h'] = h.
+      The carry with h dropped; E[h'] = h.
 
     Not for a cell that passes on the h it reads, as GRU does (``z h + (1 - z) n``): the units kept
     would be scaled by 1 / (1 - rate) at every step and grow without bound. Drop what its matrices
@@ -59,10 +61,11 @@ def recurrent_dropout(
     >>> c.min(), sorted(set(h.ravel().tolist()))
     (Array(1., dtype=float32), [0.0, 2.0])
     """
-    h = check_input(x[-1] if isinstance(x, tuple) else x, "recurrent_dropout")
+    state = carry[-1] if isinstance(carry, tuple) else carry
+    h = check_input(state, "recurrent_dropout", "carry")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "recurrent_dropout")
     h = dropout(key, h, rate, deterministic=test_mode)
-    return (*x[:-1], h) if isinstance(x, tuple) else h
+    return (*carry[:-1], h) if isinstance(carry, tuple) else h
 
 
 def recurrent_cell(
@@ -141,10 +144,10 @@ def check_layers(recurrent_layers: Any) -> frozenset[str]:
 
 
 def zoneout_carry(
-    key: Any, new: Any, y: Any, rate: Any, *, previous: Any, deterministic: Any
+    key: Any, carry: Any, y: Any, rate: Any, *, previous: Any, deterministic: Any
 ) -> tuple[Any, Any]:
     """Apply zoneout to every entry of a cell's carry; an output that is an entry stays so."""
-    entries, old = (new, previous) if isinstance(new, tuple) else ((new,), (previous,))
+    entries, old = (carry, previous) if isinstance(carry, tuple) else ((carry,), (previous,))
     rates = rate if isinstance(rate, (tuple, list)) else (rate,) * len(entries)
     if len(rates) != len(entries):
         raise ValueError(
@@ -166,7 +169,7 @@ def zoneout_carry(
     for entry, after in zip(entries, zoned, strict=True):
         if y is entry:
             y = after
-    return (zoned if isinstance(new, tuple) else zoned[0]), y
+    return (zoned if isinstance(carry, tuple) else zoned[0]), y
 
 
 def first_call(cell: Any, drop: Callable[[jax.Array], jax.Array]) -> Callable:

@@ -10,6 +10,7 @@ from jaxdrop._core.checks import check_function, check_input, check_sequence
 from jaxdrop._core.key import AnyKey, typed
 from jaxdrop._core.mode import resolve_key
 from jaxdrop._core.rate import check_rate
+from jaxdrop._core.renamed import renamed_argument
 from jaxdrop._functional.dropout import dropout
 
 # The layers of Flax's recurrent cells that read the hidden state, Linen and NNX.
@@ -30,9 +31,10 @@ def is_recurrent_kernel(path: tuple[str, ...]) -> bool:
     return len(names) >= 2 and names[-1] == "kernel" and names[-2] in RECURRENT_LAYERS
 
 
+@renamed_argument(params="x")
 def weight_drop(
     key: AnyKey | None,
-    x: Any,
+    params: Any,
     rate: Any,
     *,
     where: Callable[[tuple[str, ...]], bool] = is_recurrent_kernel,
@@ -48,14 +50,14 @@ def weight_drop(
       key: a random key; may be None when deterministic is True or rate is 0 or 1. Every matrix has
         its own mask, which depends on the key and on the matrix's path, not on what else is in the
         tree.
-      x: parameters of a Linen module, the ``nnx.Param`` state of an NNX module, or one array,
+      params: parameters of a Linen module, the ``nnx.Param`` state of an NNX module, or one array,
         which is then dropped whatever ``where`` says.
       rate: probability of dropping a weight, as in ``dropout``.
       where: takes a parameter's path, a tuple of names; says whether its weights are dropped.
       deterministic: True for test time: the tree is returned as it is.
 
     Returns:
-      A tree like x, E[W'] = W.
+      A tree like params, E[W'] = W.
 
     Not for the input-to-hidden matrices (drop inputs instead), and not for biases.
 
@@ -73,10 +75,11 @@ def weight_drop(
     (2, 5, 4)
     """
     check_function(where, "where", "weight_drop takes a function of a parameter's path")
-    leaves, structure = jax.tree_util.tree_flatten_with_path(x)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
     if not leaves:
         raise TypeError(
-            f"got x={x!r:.60} of type {type(x).__name__}; weight_drop takes a tree of parameters"
+            f"got params={params!r:.60} of type {type(params).__name__}; weight_drop takes a tree "
+            "of parameters"
         )
     named = [(tuple(_name(part) for part in path), leaf) for path, leaf in leaves]
     chosen = [not path or where(path) for path, _ in named]
@@ -88,12 +91,15 @@ def weight_drop(
         )
     key, mode = resolve_key(key, check_rate(rate), deterministic, "weight_drop")
     if mode is True:
-        return x
+        return params
+
+    def drop(path: tuple[str, ...], leaf: Any) -> jax.Array:
+        weights = check_input(leaf, "weight_drop", "params")
+        return dropout(_path_key(key, path), weights, rate, deterministic=mode)
+
     dropped = [
-        dropout(_path_key(key, path), check_input(leaf, "weight_drop"), rate, deterministic=mode)
-        if drop
-        else leaf
-        for (path, leaf), drop in zip(named, chosen, strict=True)
+        drop(path, leaf) if is_chosen else leaf
+        for (path, leaf), is_chosen in zip(named, chosen, strict=True)
     ]
     return jax.tree_util.tree_unflatten(structure, dropped)
 

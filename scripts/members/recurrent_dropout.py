@@ -52,7 +52,7 @@ RECORD = Record(
         Case(
             "recurrent_dropout",
             INVERTED,
-            bad_input={"x": "hidden state"},  # one array, or a tuple of them
+            bad_input={"carry": "hidden state"},  # one array, or a tuple of them
         ),
     ),
     layers=(
