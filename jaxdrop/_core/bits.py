@@ -41,7 +41,8 @@ def random_bits(
       under jit, vmap and any sharding, on any device.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if key is no random key, or shape or an offset is not made of integers.
+      ValueError: if the block does not fit into global_shape at index_offset.
 
     >>> import jax, jaxdrop
     >>> key = jax.random.key(0)

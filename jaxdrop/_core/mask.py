@@ -67,7 +67,7 @@ def keep_mask(
       bool array of the given shape with P(False) = rate, exact to 2**-32 for a concrete rate.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: as ``dropout``, and for index_offset or global_shape with bits="key".
 
     >>> import jax, jaxdrop
     >>> jaxdrop.keep_mask(jax.random.key(0), (2, 4), 0.5, broadcast_dims=(0,)).shape

@@ -52,7 +52,8 @@ def alpha_dropout(
       ``a (1 - rate) s``, not 0; towards rate 1 that tends to 0, and at rate 1 all of y is 0.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if x is complex, or no floating array.
+      ValueError: as ``dropout``.
 
     Not for: networks with ReLU or another activation than SELU, whose activations do not have
     mean 0 and variance 1.

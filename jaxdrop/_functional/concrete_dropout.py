@@ -63,7 +63,8 @@ def concrete_dropout(
     Not for a rate that is a hyper-parameter: ``dropout`` is exact there, and cheaper.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if temperature is an array.
+      ValueError: as ``dropout``, and if temperature is not above 0 and finite.
 
     Reference:
       Gal, Hron & Kendall, Concrete Dropout, 2017.
@@ -134,8 +135,8 @@ def concrete_regularizer(
       Scalar, to be added to the loss. It is least at a rate near 1/2 for small weights.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected; of factors, finite numbers of
-        0 or more. A traced one is taken as it is.
+      ValueError: if rate is not one number between 0 and 1, inputs is below 1, or a factor is
+        negative or not finite; a traced factor is taken as it is.
 
     Reference:
       Gal, Hron & Kendall, Concrete Dropout, 2017, equations 3 and 4; the scaling by 1 / (1 - rate)

@@ -52,7 +52,8 @@ def cutout(
       ``Var[y] = rate * cover (1 - rate * cover) x**2``.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: as ``dropout``, and if rate is not one number, or size is for other dimensions
+        than x has.
 
     Not for: hidden layers, whose mean it moves; ``drop_block`` keeps it. Zero should be the mean
     of the input.

@@ -52,7 +52,8 @@ def drop_block(
       Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate).
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: as ``dropout``, and if x has no such axis or the rate varies along a side of a
+        block.
 
     Exact at every position. The paper's ``gamma = rate / n * ...`` counts overlapping blocks twice,
     so that it drops less than asked, and puts no seeds near the border, which makes the border

@@ -49,7 +49,7 @@ def drop_connect(
     Not for biases that a layer cannot do without, nor for the scale of a normalisation layer.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: as ``dropout``.
 
     Reference:
       Wan et al., Regularization of Neural Networks using DropConnect, 2013. There the test-time
@@ -103,7 +103,8 @@ def drop_connect_dense(
       per_example=True.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: as ``dropout``, and if x and kernel cannot be multiplied, or index_offset is given
+        without per_example.
 
     Not for: biases, and several calls that should share one mask: use ``drop_connect`` on the
     kernel.

@@ -37,7 +37,7 @@ def drop_path(
       dropped together.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: as ``dropout``, and if x has no such axis.
 
     Not for: a path without a residual connection around it (the example would be lost), or for
     saving time: the branch has been computed. ``layer_drop`` skips the computation.
@@ -73,7 +73,8 @@ def drop_path_rates(depth: int, max_rate: Any, *, first: Any = 0.0) -> tuple[Any
       A tuple of depth rates. One layer alone gets ``first``.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if depth is no integer.
+      ValueError: if depth is negative, or a concrete rate is outside [0, 1].
 
     >>> import jaxdrop
     >>> jaxdrop.drop_path_rates(3, 0.2)

@@ -75,7 +75,9 @@ def dropout(
     dropped (``spatial_dropout``, ``drop_block``).
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if x is not a floating or complex array, or key is no random key.
+      ValueError: if a concrete rate is outside [0, 1], if key is None where a mask is drawn, or if
+        x does not fit into global_shape.
 
     Reference:
       Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.

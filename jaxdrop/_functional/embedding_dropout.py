@@ -46,7 +46,9 @@ def embedding_dropout(
       variance of ``dropout``.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if ids are not integers.
+      ValueError: as ``dropout``, and if the table has not two dimensions or a known id is none of
+        its rows.
 
     Not for: a table that is also the output layer's weight, unless the dropped copy is used for
     the input alone.

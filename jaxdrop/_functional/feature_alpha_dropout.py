@@ -35,7 +35,8 @@ def feature_alpha_dropout(
       Array like x, with the moments of ``alpha_dropout``; a map is kept or dropped as a whole.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if x is complex, or no floating array.
+      ValueError: as ``dropout``, and if x has no such axis.
 
     Not for: other activations than SELU, as ``alpha_dropout``.
 

@@ -41,7 +41,7 @@ def gaussian_dropout(
       ``dropout``.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: as ``dropout``.
 
     Not for: sparsity (no element is ever 0), or rates near 1 (half of the factors turn negative).
 

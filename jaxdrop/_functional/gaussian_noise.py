@@ -37,7 +37,9 @@ def gaussian_noise(
       Array like x with E[y] = x and Var[y] = stddev**2, to within 1e-5 of itself.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if x is complex, or no floating array.
+      ValueError: if a concrete stddev is negative or not finite, or key is None where noise is
+        drawn.
 
     Not for: layers whose scale is free: the network grows its activations until the noise is
     small. ``gaussian_dropout`` follows the scale.

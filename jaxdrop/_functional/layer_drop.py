@@ -40,7 +40,9 @@ def layer_drop(
       not that of test time; ``Var[y] = rate (1 - rate) (layer(x) - x)**2``.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if layer is no function.
+      ValueError: as ``dropout``, and if rate is not one number, or the layer's output has another
+        shape or dtype than x.
 
     One decision holds for the whole batch: under jit the layer is the branch of a conditional and
     takes no time when skipped. Under vmap with a key per example, and inside ``shard_map`` with a

@@ -37,7 +37,7 @@ def locked_dropout(
       Array like x with E[y] = x and the variance of ``dropout``.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: as ``dropout``, and if x has two dimensions and time_axis is not given.
 
     Not for: the recurrent connection itself, which passes through the mask at every step; there
     each step would divide by ``1 - rate`` again, unless the cell is written for it.

@@ -39,7 +39,8 @@ def patch_dropout(
       scaled: every token that is there is itself.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if rate or deterministic is traced or an array, since a shape follows from it.
+      ValueError: as ``dropout``, and if x has not three dimensions or fewer tokens than prefix.
 
     timm keeps ``max(1, int(tokens * (1. - rate)))``, which is one token fewer where the product of
     floats falls short of an integer: 9 of 100 at rate 0.9, where 10 are kept here.
@@ -84,7 +85,7 @@ def patch_indices(
       earlier token.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: as ``patch_dropout``.
 
     >>> import jax, jaxdrop
     >>> jaxdrop.patch_indices(jax.random.key(0), (2, 9), 0.0).shape

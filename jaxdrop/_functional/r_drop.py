@@ -19,7 +19,8 @@ def symmetric_kl(
     -inf in both rows (a masked class) counts as agreement.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if logits are complex, or no floating array.
+      ValueError: if the shapes differ, or there is no axis of classes.
 
     >>> import jax.numpy as jnp, jaxdrop
     >>> float(jaxdrop.symmetric_kl(jnp.ones((3,)), jnp.ones((3,))))
@@ -59,8 +60,8 @@ def r_drop_loss(
     Not without dropout: two equal passes have distance 0. Gradients flow through both passes.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected; for labels beyond the classes
-        if they are concrete. Under jit the loss of such a row is NaN.
+      ValueError: if the passes differ in shape, labels are not one class number for each row, or a
+        concrete label is beyond the classes; under jit the loss of such a row is NaN.
 
     Reference:
       Liang et al., R-Drop: Regularized Dropout for Neural Networks, 2021.

@@ -50,7 +50,8 @@ def recurrent_dropout(
     Flax's cells.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if the state is not a floating or complex array.
+      ValueError: as ``dropout``.
 
     Reference:
       Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016.
@@ -94,8 +95,7 @@ def recurrent_cell(
       A function like cell.
 
     Raises:
-      TypeError, ValueError: at once, and not at the first step, with what was given and what is
-        expected.
+      TypeError, ValueError: as ``dropout``, at once and not at the first step.
 
     Reference:
       Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016.

@@ -39,7 +39,7 @@ def spatial_dropout(
       of a map are kept or dropped together.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: as ``dropout``, and if x has no such axis.
 
     Not for: layers whose channels carry different things at every position, such as a model's
     input image; there it removes a whole colour.

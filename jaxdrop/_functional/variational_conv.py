@@ -38,7 +38,9 @@ def variational_conv(
       outputs that share weights is left out, as in the paper.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if x, kernel or log_sigma2 is complex, or no floating array.
+      ValueError: if the channels of x and kernel do not fit together, if strides, padding or
+        dilation are for other dimensions than x has, or key is None in training.
 
     Not for: training without ``jaxdrop.variational.kl_divergence`` in the
     loss, which lets every variance go to 0.

@@ -48,7 +48,8 @@ def variational_dense(
       sample per example. Test mode differs from the mean by the pruned weights.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if x, kernel or log_sigma2 is complex, or no floating array.
+      ValueError: if their shapes do not fit together, or key is None in training.
 
     Not for: training without ``jaxdrop.variational.kl_divergence`` in the
     loss, which lets every variance go to 0.

@@ -48,7 +48,8 @@ def variational_dropout(
       Array like x. E[y] = x, Var[y] = alpha x**2.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if log_alpha is no real number or array of floats.
+      ValueError: if log_alpha is NaN or does not broadcast against x, or key is None in training.
 
     Reference:
       Kingma, Salimans & Welling, Variational Dropout and the Local Reparameterization Trick, 2015.

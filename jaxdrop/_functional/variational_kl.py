@@ -59,7 +59,7 @@ def kl_divergence(
       their number for a mean. The paper raises its weight from 0 to 1 over the first epochs.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: if prior is another word.
 
     Reference:
       Molchanov et al. 2017, equation 14 (k1 = 0.63576, k2 = 1.87320, k3 = 1.48695); Kingma et al.

@@ -42,7 +42,8 @@ def word_dropout(
       Array like tokens. Nothing is scaled: a token has no mean.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError: if tokens, unknown or protected are not integers.
+      ValueError: as ``dropout``, and if a token does not fit into the dtype of tokens.
 
     Not for: tokens that the model has to copy, and padding, which belongs in protected.
 

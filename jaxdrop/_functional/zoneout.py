@@ -49,7 +49,7 @@ def zoneout(
     fixed over time: its units would never be updated at all.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      ValueError: as ``dropout``, and if previous differs from x in shape or dtype.
 
     Reference:
       Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
