@@ -1,14 +1,25 @@
-"""What every test runs under: strict jax, eight CPU devices, repeatable examples."""
+"""What every test runs under: strict jax, eight CPU devices, repeatable examples.
+
+A test that starts a process, or takes long, is marked ``slow``; any other may start none.
+"""
 
 import os
+import sys
 
 # Read by XLA when its first backend starts, hence before anything below touches a device.
+# At level 3, which users have, a short loop is unrolled whole: a small mask takes half a second to
+# compile. The caller's own flags come last, and count.
 os.environ["XLA_FLAGS"] = " ".join(
-    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
+    [
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=1",
+        os.environ.get("XLA_FLAGS", ""),
+    ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from collections.abc import Iterator  # noqa: E402  (the environment comes first)
+from collections.abc import Generator, Iterator  # noqa: E402  (the environment comes first)
+from typing import Any  # noqa: E402
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
@@ -28,6 +39,30 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],  # for the same reason
 )
 hypothesis.settings.load_profile("ci")
+
+
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+running: list[pytest.Item] = []  # the test that runs, unless it is marked slow
+
+
+def refuse(event: str, args: tuple[Any, ...]) -> None:
+    """Called by Python before it starts a process, among much else."""
+    if running and event in STARTS:
+        pytest.fail(f"{event}: a test that starts a process is marked @pytest.mark.slow")
+
+
+sys.addaudithook(refuse)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fixtures included, hence no fixture."""
+    if item.get_closest_marker("slow") is None:
+        running.append(item)
+    try:
+        return (yield)
+    finally:
+        running.clear()
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,7 @@ def test_only_the_bits_draw(module, path):
             assert node.attr not in FORBIDDEN, f"{module} draws by jax.random.{node.attr}"
 
 
+@pytest.mark.slow
 def test_the_core_imports_no_flax():
     code = "import jaxdrop, sys; sys.exit('flax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0

@@ -35,6 +35,7 @@ assert not [name for name in {*dir(jaxdrop)} - {*names} if name[0] != "_"]
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_imports_submodules_when_they_are_named() -> None:
     assert SUBMODULES == "linen mc nnx recurrent surgery testing training variational".split()
     command = [sys.executable, "-c", FRESH, *SUBMODULES]

@@ -123,6 +123,7 @@ def test_keys_of_any_number_of_words(impl: str):
     )
 
 
+@pytest.mark.slow
 def test_the_next_remat_of_jax_meets_no_key_twice():
     """JAX_REMAT3=1, on its way to being the default: a key inside a checkpoint counts as reuse."""
     code = """if True:

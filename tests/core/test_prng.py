@@ -83,6 +83,7 @@ print(jax.random.bits(jax.random.split(key)[0], (2,)).tolist())
 """
 
 
+@pytest.mark.slow
 def test_a_pickled_key_draws_the_same_in_another_process() -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-c", OTHER_PROCESS],

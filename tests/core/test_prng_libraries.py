@@ -92,6 +92,7 @@ assert state.dtype == np.uint32, "Keras' layers now make other keys: tell docs/g
 """
 
 
+@pytest.mark.slow
 def test_keras_takes_a_fast_key_in_its_function_not_in_its_layer(tmp_path: pathlib.Path) -> None:
     if importlib.util.find_spec("keras") is None:
         pytest.skip("keras is an extra: dev")

@@ -45,6 +45,7 @@ def test_typed_keys_come_back_as_they_were(tmp_path: pathlib.Path) -> None:
     np.testing.assert_array_equal(*drawn)
 
 
+@pytest.mark.slow
 def test_another_process_restores_them(tmp_path: pathlib.Path) -> None:
     tree = save(tmp_path / "keys")
     done = subprocess.run(

@@ -11,6 +11,8 @@ import pytest
 
 import jaxdrop
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHAPE = (16, 24)
 

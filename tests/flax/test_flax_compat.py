@@ -232,6 +232,7 @@ def test_a_concrete_mode_of_any_kind_means_test_time(mode):
         np.testing.assert_array_equal(c(0.5)(X, deterministic=mode), X)
 
 
+@pytest.mark.slow
 def test_the_core_does_not_import_flax():
     code = "import sys, jaxdrop; raise SystemExit('flax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

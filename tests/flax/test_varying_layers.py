@@ -17,7 +17,7 @@ from tests.core.test_varying import by_itself, check, is_float
 from tests.flax.layers import LAYERS
 from tests.flax.test_modules import nnx_class
 
-pytestmark = pytest.mark.usefixtures("unoptimised")  # large programs
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]  # large programs
 
 INPUTS = {name: layer.x for name, layer in LAYERS.items()}
 FLOATS = {name: x for name, x in INPUTS.items() if is_float(x)}

@@ -15,6 +15,7 @@ from scripts.kill_subjects import SUBJECTS
 RESULTS = Path(__file__).parents[2] / "results" / "kill_and_resume"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, compared", [("fit", 30), ("sweep", 1)])
 def test_a_kill_loses_nothing(name: str, compared: int, tmp_path: Path) -> None:
     part = kill_and_resume.kill_often(SUBJECTS[name], 1, random.Random(1), tmp_path)

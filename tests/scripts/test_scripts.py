@@ -86,6 +86,7 @@ class Checkout:
 RUN = "run -P -m experiments quickstart --seed 1"
 
 
+@pytest.mark.slow
 def test_first_call_sets_up_and_second_call_goes_straight_to_work(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, "3.11.4")
     done, asked = checkout.run("quickstart", "--seed", "1")
@@ -96,6 +97,7 @@ def test_first_call_sets_up_and_second_call_goes_straight_to_work(tmp_path: Path
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_interrupted_installation_is_noticed_and_done_again(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, "3.11.4")
     done, asked = checkout.run("quickstart", INSTALL_FAILS="1")
@@ -106,6 +108,7 @@ def test_interrupted_installation_is_noticed_and_done_again(tmp_path: Path) -> N
     assert (done.returncode, asked) == (0, ["venv", "install", RUN])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
 def test_changed_requirements_are_installed(tmp_path: Path, name: str) -> None:
     checkout = Checkout(tmp_path, "3.11.4")
@@ -118,6 +121,7 @@ def test_changed_requirements_are_installed(tmp_path: Path, name: str) -> None:
     assert asked == [RUN]
 
 
+@pytest.mark.slow
 def test_moved_checkout_is_installed_again(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, "3.11.4")
     checkout.run("quickstart")
@@ -126,6 +130,7 @@ def test_moved_checkout_is_installed_again(tmp_path: Path) -> None:
     assert asked == ["install", RUN]
 
 
+@pytest.mark.slow
 def test_environment_made_by_hand_is_kept(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, "3.11.4")
     mine = checkout.root / ".venv" / "bin"
@@ -137,6 +142,7 @@ def test_environment_made_by_hand_is_kept(tmp_path: Path) -> None:
     assert (mine / "keep").exists()
 
 
+@pytest.mark.slow
 def test_another_interpreter_makes_another_environment(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, "3.11.4")
     checkout.run("quickstart")
@@ -149,6 +155,7 @@ def test_another_interpreter_makes_another_environment(tmp_path: Path) -> None:
         assert asked == [RUN]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["run", "test"])
 def test_python_that_is_too_old_gets_a_sentence(tmp_path: Path, script: str) -> None:
     checkout = Checkout(tmp_path, "3.9.1")
@@ -161,6 +168,7 @@ def test_python_that_is_too_old_gets_a_sentence(tmp_path: Path, script: str) -> 
     assert not (checkout.root / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_interpreter_that_is_asked_for_and_does_not_run_gets_a_sentence(tmp_path: Path) -> None:
     done, _ = Checkout(tmp_path, "3.11.4").run(JAXDROP_PYTHON="/no/such/python")
     assert done.returncode == 1
@@ -172,6 +180,7 @@ SHIM = "#!/bin/sh\necho 'pyenv: command not found' >&2\nexit 127\n"
 TESTS = ["venv", "install newest", "pytest"]
 
 
+@pytest.mark.slow
 def test_the_newest_versions_have_an_environment_of_their_own(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, "3.12.1")
     _, asked = checkout.run("-k", "none", script="scripts/test")
@@ -191,6 +200,7 @@ def test_the_newest_versions_have_an_environment_of_their_own(tmp_path: Path) ->
     assert (done.returncode, asked) == (3, TESTS)
 
 
+@pytest.mark.slow
 def test_a_shim_that_does_not_run_is_passed_over_for_what_pyenv_holds(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, "3.12.1")
     (checkout.bin / "python3").rename(checkout.bin / "mine")
@@ -205,6 +215,7 @@ def test_a_shim_that_does_not_run_is_passed_over_for_what_pyenv_holds(tmp_path: 
     assert stamp.endswith(f"{checkout.bin}/versions/3.12.1/bin/python3\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.12.1", "3.11.4"])
 @pytest.mark.parametrize("oldest, newest", [("0", "0"), ("1", "0"), ("0", "1"), ("2", "1")])
 def test_ci_fails_with_either_set_of_versions(
@@ -235,6 +246,7 @@ def experiments(*args: str, prelude: str = "") -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.slow
 def test_experiments_are_listed_without_importing_jax() -> None:
     done = experiments(prelude="import sys; sys.modules['jax'] = None")
     assert done.returncode == 0, done.stderr
@@ -242,6 +254,7 @@ def test_experiments_are_listed_without_importing_jax() -> None:
         assert re.search(rf"^  {name} +\S.*$", done.stdout, re.M), done.stdout
 
 
+@pytest.mark.slow
 def test_unknown_experiment_gets_the_nearest_name_and_the_list() -> None:
     done = experiments("quikstart")
     assert done.returncode == 2

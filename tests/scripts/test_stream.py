@@ -108,12 +108,14 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.slow
 def test_writes_the_number_of_bytes_asked_for() -> None:
     out, err = start("--order", "flat", "--seed", str(SEED), "--bytes", "4099").communicate()
     assert out == words("flat", 0, 1025).tobytes()[:4099]
     assert err == b""
 
 
+@pytest.mark.slow
 def test_ends_quietly_when_the_reader_leaves() -> None:
     process = start("--order", "keys", "--seed", "1")
     assert process.stdout is not None and process.stderr is not None

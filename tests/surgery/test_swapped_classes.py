@@ -57,6 +57,7 @@ assert ((np.asarray(y) == 0) == (np.asarray(expected) == 0)).all()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early", ["", "import jaxdrop.surgery, jaxdrop.mc, jaxdrop.training"])
 def test_flax_s_class_is_known_after_a_swap(early: str) -> None:
     program = PROGRAM.format(early=early)

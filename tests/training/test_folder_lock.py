@@ -57,6 +57,7 @@ def free(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_process_is_named_and_its_sigkill_frees_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with other_process(folder) as other:
@@ -97,6 +98,7 @@ def test_two_names_of_a_folder_are_one(tmp_path: Path) -> None:
         refused(tmp_path / "link", "in use by this")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning", "ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_neither_keeps_nor_frees_it(tmp_path: Path) -> None:
     wait, go = os.pipe()

@@ -148,6 +148,7 @@ print(json.dumps(identity(tests["make_train"](), run, tests["SHARED"])))
 """
 
 
+@pytest.mark.slow
 def test_the_identity_is_the_same_in_every_process() -> None:
     """In this one, much was traced before; the other one begins with it, and has other hashes."""
     run = {name: values[0] for name, values in test_sweep.axes().items()}

@@ -18,7 +18,7 @@ pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experimen
 from experiments import char_lm  # noqa: E402  (after the check)
 from experiments._harness.command import run_command  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
