@@ -63,8 +63,8 @@ def _random_bits(key: Any, base: Limbs, block: Block) -> jax.Array:
 def word_bits(words: jax.Array, base: Limbs, block: Block, sharding: Any = None) -> jax.Array:
     """Draw the block's bits from key words, as one operation of JAX.
 
-    What is the same in every step of a loop is computed before it and stored: of the plain code
-    that would be an index for every element.
+    Of plain code, JAX would lift the part that is the same in every step of a loop over layers, and
+    store it: an index for every element.
     """
     return _bits_p.bind(*alike(words, *base), block=block, sharding=sharding, maps=())
 
