@@ -30,7 +30,8 @@ class LinenRNN(nn.Module):
         self.rnn = nn.RNN(self.cell, split_rngs={"params": False, **self.split_rngs})
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.rnn(x, initial_carry=start(self.cell, x, linen=True))
+        y: Any = self.rnn(x, initial_carry=start(self.cell, x, linen=True))
+        return y
 
 
 class NNXRNN(nnx.Module):
