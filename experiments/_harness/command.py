@@ -16,7 +16,7 @@ from experiments._harness.processes import Processes, agree, connect, is_first
 from experiments._harness.result import CannotRun, prepare_folder, whole_file, write_result
 from experiments._harness.unfinished import Unfinished, open_unfinished, say_where
 from jaxdrop.training import CheckpointError
-from jaxdrop.training._folder_lock import held, refused_by_any
+from jaxdrop.training._folder_lock import held, refused_together
 from jaxdrop.training._progress_bar import progress_bar
 from jaxdrop.training._typed_json import Unreadable
 
@@ -83,15 +83,14 @@ class _Command:
 
     def unfinished(self, config: Any, folder: Path) -> Unfinished:
         """Open the folder for work in progress; in all processes, or in none."""
-        name, found, refused = self.experiment.name, None, None
-        if is_first():  # the others find what it made
-            try:
-                found = open_unfinished(folder, name, config)
-                say_where(name, found, self.experiment.resume_point(config, found.work))
-            except CannotRun as reason:
-                refused = CheckpointError(str(reason))
-        if refused := refused_by_any(refused, folder):
-            raise refused
+        name, found = self.experiment.name, None
+        with refused_together(folder):
+            if is_first():  # the others find what it made
+                try:
+                    found = open_unfinished(folder, name, config)
+                    say_where(name, found, self.experiment.resume_point(config, found.work))
+                except CannotRun as reason:
+                    raise CheckpointError(str(reason)) from reason
         opened = found or open_unfinished(folder, name, config)
         self.left = lambda: self.how_far(config, opened.work)
         return opened

@@ -1,4 +1,4 @@
-"""Checkpoints of a train state: Orbax's manager, and a sentence for whatever is wrong with one."""
+"""Checkpoints of a train state: Orbax's manager, with a sentence for each thing that fails."""
 
 import os
 import re
@@ -21,10 +21,20 @@ S = TypeVar("S", bound=TrainState)
 
 
 def saved_step(folder: str | Path) -> int | None:
-    """Return the step of the newest whole checkpoint that ``fit`` left in a folder, or None.
+    """Return the step of the newest whole checkpoint that ``fit`` left in a folder.
+
+    Args:
+      folder: as for ``fit``; it does not have to exist.
+
+    Returns:
+      The number of the step, or None if there is no checkpoint.
 
     Raises:
       TypeError, ValueError: for a path that ``fit`` refuses.
+
+    >>> import jaxdrop.training as jt
+    >>> print(jt.saved_step("a-folder-that-is-new"))
+    None
     """
     return max(_whole(run_folder(folder) / "checkpoints"), default=None)
 

@@ -25,7 +25,7 @@ def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
       the same 32 bits, as a pair does in one case of 2**32, stay in their order.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: if an argument is no integer, or out of its range.
 
     >>> import jaxdrop.training as jt
     >>> sorted(jt.epoch_order(0, 3, 5).tolist())
@@ -35,7 +35,7 @@ def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
         if check_count(value, name, "below 2**32", at_least=0) >= 2**32:
             raise ValueError(f"got {name}={value}, expected a whole number below 2**32")
     check_count(rows, "rows", "how many there are")
-    # On a device of this process, whatever mesh surrounds the call.
+    # On a device of this process, even within the mesh of several.
     with jax.default_device(jax.local_devices()[0]):
         key = jax.random.fold_in(jax.random.key(seed), np.uint32(_TAG))
         bits = np.asarray(random_bits(jax.random.fold_in(key, np.uint32(epoch)), (rows,)))

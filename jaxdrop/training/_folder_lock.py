@@ -8,7 +8,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,16 +53,6 @@ def held(folder: Path, what: str, *, together: bool = True) -> Iterator[Callable
       CheckpointError: if it is in use, or cannot be written to; nothing was touched.
     """
     file: IO[bytes] | None = None
-    refused: CheckpointError | None = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not together or jax.process_index() == 0:
-            file = _lock(folder, what)
-    except CheckpointError as error:
-        refused = error
-    except OSError as error:
-        refused = not_writable(folder, error)
-        refused.__cause__ = error
 
     def check() -> None:
         there = folder.is_dir() if file is None or file.closed else still_at(folder / NAME, file)
@@ -73,9 +63,13 @@ def held(folder: Path, what: str, *, together: bool = True) -> Iterator[Callable
             )
 
     try:
-        refused = refused_by_any(refused, folder) if together else refused
-        if refused:
-            raise refused
+        with refused_together(folder) if together else nullcontext():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                if not together or jax.process_index() == 0:
+                    file = _lock(folder, what)
+            except OSError as error:
+                raise not_writable(folder, error) from error
         yield check
     finally:
         if file is not None and not file.closed:  # a forked child has closed its own
@@ -107,7 +101,7 @@ def _lock(folder: Path, what: str) -> IO[bytes] | None:
         if still_at(folder / NAME, file):
             return _signed(file, what)
         file.close()  # who had it deleted it in between
-    _go_without(folder, "the lock file is another one whenever it is looked at")
+    _go_without(folder, "the lock file keeps being replaced")
     return None
 
 
@@ -151,15 +145,26 @@ def _sentence(folder: Path, file: IO[bytes]) -> str:
     )
 
 
-def refused_by_any(refused: CheckpointError | None, folder: Path) -> CheckpointError | None:
-    """Return a refusal in all processes if one has it: none may wait for one that has left."""
-    if jax.process_count() == 1:
-        return refused
-    from jax.experimental import multihost_utils
+@contextmanager
+def refused_together(folder: Path) -> Iterator[None]:
+    """Raise a CheckpointError of the context in all processes: none may wait for one that has left.
 
-    if np.any(multihost_utils.process_allgather(np.int32(refused is not None))) and not refused:
-        return CheckpointError(f"{folder} is refused by another process, which says why")
-    return refused
+    Raises:
+      CheckpointError: in a process that had none, that another process refuses the folder.
+    """
+    refused: CheckpointError | None = None
+    try:
+        yield
+    except CheckpointError as error:
+        refused = error
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        anywhere = np.any(multihost_utils.process_allgather(np.int32(refused is not None)))
+        if anywhere and not refused:
+            refused = CheckpointError(f"{folder} is refused by another process, which says why")
+    if refused:
+        raise refused
 
 
 def _forget() -> None:

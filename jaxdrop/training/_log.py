@@ -1,4 +1,4 @@
-"""Metrics as JSON lines, cut back to the checkpoint when a run is resumed; TensorBoard if asked."""
+"""Log: metrics as JSON lines, cut back to the checkpoint when a run is resumed, and TensorBoard."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ from jaxdrop.training._typed_json import Unreadable, as_type, parse_json
 
 
 class Log:
-    """One JSON object per line, each with "step"; the same bytes however the run was cut.
+    """One JSON object per line, each with "step"; the same bytes however often the run was killed.
 
     Args:
       folder: where metrics.jsonl goes, or None to keep the lines in memory only.
@@ -163,7 +163,7 @@ def _step(text: bytes, where: str) -> int:
 
 
 def _set_aside(path: Path, wrong: list[str], lines: int, step: int) -> None:
-    """Copy a damaged file to a name of its own, and say so."""
+    """Copy a damaged file to a new name, and print where."""
     kept = "there is no such file"
     if path.exists():
         number = next(n for n in itertools.count(1) if not _aside(path, n).exists())

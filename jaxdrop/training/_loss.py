@@ -40,13 +40,13 @@ def call_loss(
     """Return the loss, the metrics, and the state's collections as the loss function left them.
 
     Raises:
-      TypeError, ValueError: with the right form, if it returned another one, or left out
-        collections that the model may have changed.
+      TypeError, ValueError: if it returned anything else than loss, (loss, metrics) or (loss,
+        metrics, changed), or left out collections that the model may have changed.
     """
     key = state.step_key()
     bound = state.bind(params, key=key)
     more = {"step": state.step} if with_step else {}
-    # An NNX model carries its own collections, and may hold Linen modules that carry theirs.
+    # An NNX model carries its own collections, and Linen modules in it carry theirs.
     linen = isinstance(bound, Mapping)
     with changeable({*state.collections, "batch_stats"} if linen else set()) as left_open:
         loss, metrics, changed = _parts(loss_fn(bound, batch, key, **more))
@@ -62,9 +62,9 @@ def call_loss(
 
 @contextmanager
 def changeable(names: set[str]) -> Iterator[set[str]]:
-    """Gather which of the collections Linen modules hold, and may change, while this is open.
+    """Yield a set that fills with those of the names that Linen modules hold and may change.
 
-    What jit has traced before is not run again, and not seen.
+    It sees the calls within the context, but not those of functions that jit has traced before.
     """
     found: set[str] = set()
 

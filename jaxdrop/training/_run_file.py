@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxdrop.training._checkpoint_error import CheckpointError, not_writable
-from jaxdrop.training._folder_lock import refused_by_any
+from jaxdrop.training._folder_lock import refused_together
 from jaxdrop.training._identity_file import as_json, claim, differences
 from jaxdrop.training._typed_json import Unreadable
 from jaxdrop.training._typed_keys import is_key
@@ -28,33 +28,23 @@ def open_run(folder: Path, facts: Mapping[str, Any], *, write: bool = True) -> N
       CheckpointError: in all processes, if the folder cannot be written to, is damaged, or is
         another run's. Nothing in it was changed.
     """
-    refused = None
-    try:
-        _open(folder, facts, write)
-    except CheckpointError as error:
-        refused = error
-    refused = refused_by_any(refused, folder)
-    if refused:
-        raise refused
-
-
-def _open(folder: Path, facts: Mapping[str, Any], write: bool) -> None:
-    mine = as_json({"format": FORMAT, **facts})
-    try:
-        stored = claim(folder / "run.json", mine, write=write)
-    except Unreadable as error:
-        raise CheckpointError(
-            f"{error}; nothing was changed. Choose another folder, or delete {folder} to start "
-            "again"
-        ) from error
-    except OSError as error:
-        raise not_writable(folder, error) from error
-    odd = "" if stored is None else differences(stored, mine)
-    if odd:
-        raise CheckpointError(
-            f"the run in {folder} is another one ({odd}); nothing was changed. Use what "
-            "it was started with, or choose another folder"
-        )
+    with refused_together(folder):
+        mine = as_json({"format": FORMAT, **facts})
+        try:
+            stored = claim(folder / "run.json", mine, write=write)
+        except Unreadable as error:
+            raise CheckpointError(
+                f"{error}; nothing was changed. Choose another folder, or delete {folder} to start "
+                "again"
+            ) from error
+        except OSError as error:
+            raise not_writable(folder, error) from error
+        odd = "" if stored is None else differences(stored, mine)
+        if odd:
+            raise CheckpointError(
+                f"the run in {folder} is a different one ({odd}); nothing was changed. Use what "
+                "it was started with, or choose another folder"
+            )
 
 
 def describe_key(key: jax.Array) -> str:

@@ -22,6 +22,11 @@ class Stopped(SystemExit):
 
     Attributes:
       step: the step that was saved.
+
+    >>> import signal, jaxdrop.training as jt
+    >>> stopped = jt.Stopped(signal.SIGTERM, step=7)
+    >>> stopped.code, stopped.step
+    (143, 7)
     """
 
     def __init__(self, number: int, step: int):

@@ -75,7 +75,7 @@ def sweep(
       The tree of results as numpy arrays on the host, with the grid's shape in front.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: if an argument is invalid, or train returns typed keys.
       CheckpointError: if the folder holds another sweep or a damaged chunk, is in use, was deleted
         meanwhile, or cannot be written to. Nothing is overwritten.
 

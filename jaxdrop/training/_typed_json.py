@@ -1,4 +1,4 @@
-"""JSON read as a dataclass: every field is there and of its type, or one sentence says what is not.
+"""JSON read as a dataclass: all fields are there and of their type, or a sentence says what is not.
 
 For all that a later call resumes from: run.json, the lines of metrics.jsonl, sweep.json,
 result.json, and the configs in them.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 T = TypeVar("T")
-DEPTH = 100  # of lists and objects in one another; Python's own limit depends on who calls
+DEPTH = 100  # of nested lists and objects; Python's own limit depends on the caller
 
 
 class Unreadable(ValueError):
@@ -68,14 +68,14 @@ def as_type(value: Any, kind: Any, where: str, field: str = "") -> Any:
 
     Args:
       value: what ``json.loads`` returned.
-      kind: a dataclass, whose fields have to be there, all of them, and no others; int, float (a
-        whole number will do), str, bool, None, Any; Literal, unions; lists, tuples, and dicts with
+      kind: a dataclass, of which all fields must be there and no others; int, float (which also
+        takes a whole number), str, bool, None, Any; Literal, unions; lists, tuples, and dicts with
         str keys, of such types.
       where: the file, for the sentence.
       field: the path in the file to this value.
 
     Raises:
-      Unreadable: if the value is no such thing.
+      Unreadable: if the value is not of that type.
     """
     try:
         return _as(value, kind, field)

@@ -1,6 +1,5 @@
 """What fit refuses before its first step, what it takes in another form, and its last line."""
 
-import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,6 @@ from jaxdrop.training import _hyperparams
 from tests.training import small_run as small
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
-
-
-def test_the_examples_run() -> None:
-    result = doctest.testmod(_hyperparams)
-    assert result.attempted and not result.failed
 
 
 def with_metric(name: Any, value: Any = 1.0) -> Any:

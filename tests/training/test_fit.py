@@ -1,6 +1,5 @@
 """fit: the documented steps and nothing else, whatever the form of the data; cut and resumed."""
 
-import doctest
 import json
 import signal
 import sys
@@ -13,18 +12,12 @@ import pytest
 
 import jaxdrop
 import jaxdrop.training as jt
-from jaxdrop.training import _epoch_order, _fit, _mesh
+from jaxdrop.training import _fit
 from tests.training import small_run as small
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
 BOTH = pytest.mark.parametrize("kind", ["linen", "nnx"])
-
-
-@pytest.mark.parametrize("module", [_fit, _mesh, _epoch_order])
-def test_the_examples_run(module: Any) -> None:
-    result = doctest.testmod(module)
-    assert result.attempted and not result.failed
 
 
 @BOTH

@@ -1,6 +1,5 @@
 """jaxdrop.training: one trace, donated state, and randomness from (key, step) alone."""
 
-import doctest
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +19,6 @@ import jaxdrop.linen
 import jaxdrop.nnx
 import jaxdrop.training as jt
 from jaxdrop import surgery
-from jaxdrop.training import _nnx_state, _state, _step
 from tests.training.conftest import compiled_in
 
 
@@ -96,12 +94,6 @@ BOTH = pytest.mark.parametrize(
 )
 Make = Callable[..., jt.TrainState]
 Loss = Callable[..., Any]
-
-
-@pytest.mark.parametrize("module", [_state, _nnx_state, _step])
-def test_the_examples_run(module: Any) -> None:
-    result = doctest.testmod(module)
-    assert result.attempted and not result.failed
 
 
 @BOTH

@@ -26,7 +26,7 @@ from jaxdrop.training._typed_keys import words_of_keys
 from tests.training import small_run as small
 from tests.training.test_fit import kept, stop_at
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
 
 # Orbax leaves coroutines behind when it fails, as it is made to here; they are collected at once.
 BREAKS_ORBAX = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -126,7 +126,7 @@ def test_fit_runs_in_another_thread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        ({"seed": 1}, r"is another one \(seed: 0 there, 1 here\); nothing was changed"),
+        ({"seed": 1}, r"is a different one \(seed: 0 there, 1 here\); nothing was changed"),
         ({"batch_size": 8}, r"batch_size: 16 there, 8 here"),
         ({"config": {"rate": 0.1}}, r"config.rate: 0.5 there, 0.1 here"),
         ({"config": {}}, r"config.rate: 0.5 there, absent here"),

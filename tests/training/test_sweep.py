@@ -1,6 +1,5 @@
 """The sweep: the bits of a run alone, on any chunk and mesh; resumed; refused in a sentence."""
 
-import doctest
 import functools
 import json
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import pytest
 
 import jaxdrop
 import jaxdrop.training as jt
-from jaxdrop.training import _sweep, _sweep_vectorize
+from jaxdrop.training import _sweep_vectorize
 
 KEYS = jax.random.key_data(jax.random.split(jax.random.key(0), 3))
 X = np.random.RandomState(0).normal(size=(64, 20)).astype(np.float32)
@@ -88,12 +87,6 @@ def same(a: Any, b: Any) -> bool:
 
 def devices(*shape: int) -> jax.sharding.Mesh:
     return jax.make_mesh(shape, ("i", "j")[: len(shape)])
-
-
-@pytest.mark.parametrize("module", [_sweep])
-def test_the_examples_run(module: Any) -> None:
-    result = doctest.testmod(module)
-    assert result.attempted and not result.failed
 
 
 @pytest.mark.parametrize(
