@@ -11,7 +11,9 @@ from jaxdrop.linen._layer import RatedLayer
 class Cutout(RatedLayer, kw_only=True):
     """Set one block of every example to zero.
 
-    Calls ``jaxdrop.cutout``, which states formula, moments, paper and invalid uses.
+    ``y[n, i] = 0`` in a block of ``size`` around a place drawn for each example n, else ``x[n, i]``
+
+    ``jaxdrop.cutout`` states moments, paper and invalid uses.
 
     Attributes:
       rate: probability that an example gets a block.
@@ -23,6 +25,8 @@ class Cutout(RatedLayer, kw_only=True):
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.Cutout(size=4, deterministic=False)
     >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
+    >>> (y == 0).any(axis=(1, 2)).tolist()
+    [True, True]
     """
 
     rate: Any = dataclasses.field(default=1.0, kw_only=False)

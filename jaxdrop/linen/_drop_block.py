@@ -9,7 +9,9 @@ from jaxdrop.linen._layer import RatedLayer
 class DropBlock(RatedLayer, kw_only=True):
     """Drop blocks of neighbouring elements of feature maps.
 
-    Calls ``jaxdrop.drop_block``, which states formula, moments, paper and invalid uses.
+    ``y = where(no block over i, x[i] / (1 - rate), 0)``, a position under a block with P = rate
+
+    ``jaxdrop.drop_block`` states moments, paper and invalid uses.
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
@@ -19,8 +21,10 @@ class DropBlock(RatedLayer, kw_only=True):
       share_channels: one mask for all maps of an example.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer = jaxdrop.linen.DropBlock(0.5, deterministic=False)
-    >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
+    >>> layer = jaxdrop.linen.DropBlock(0.3, block_size=3, deterministic=False)
+    >>> y = layer.apply({}, jnp.ones((1, 10, 1)), rng=jax.random.key(3))
+    >>> [int(v > 0) for v in y.ravel()]
+    [1, 1, 1, 1, 1, 1, 0, 0, 0, 1]
     """
 
     block_size: int | Sequence[int] = 7

@@ -33,11 +33,12 @@ class DropConnectDense(DropoutLayer, nn.Module):
     Reference:
       Wan et al., Regularization of Neural Networks using DropConnect, 2013.
 
-    >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer, x = jaxdrop.linen.DropConnectDense(3, 0.5, deterministic=False), jnp.ones((2, 4))
-    >>> variables = layer.init(jax.random.key(0), x)
-    >>> layer.apply(variables, x, rngs={"dropout": jax.random.key(1)}).shape
-    (2, 3)
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
+    >>> ones, x = nn.initializers.ones, jnp.ones((2, 4))
+    >>> layer = jaxdrop.linen.DropConnectDense(3, 0.5, kernel_init=ones, deterministic=False)
+    >>> key = jax.random.key(0)
+    >>> layer.init_with_output(key, x, rng=key)[0].tolist()  # sums of four that are 0 or 2
+    [[6.0, 6.0, 0.0], [6.0, 6.0, 0.0]]
     """
 
     features: int

@@ -7,7 +7,9 @@ from jaxdrop.linen._layer import RatedLayer
 class DropPath(RatedLayer, kw_only=True):
     """Drop a residual branch for some examples: stochastic depth.
 
-    Calls ``jaxdrop.drop_path``, which states formula, moments, paper and invalid uses.
+    ``y[n] = x[n] * m[n] / (1 - rate)``, ``P(m[n] = 0) = rate``
+
+    ``jaxdrop.drop_path`` states moments, paper and invalid uses.
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
@@ -15,7 +17,9 @@ class DropPath(RatedLayer, kw_only=True):
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.DropPath(0.5, deterministic=False)
-    >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
+    >>> y = layer.apply({}, jnp.ones((4, 9, 3)), rng=jax.random.key(0))
+    >>> [sorted(set(example.ravel().tolist())) for example in y]
+    [[2.0], [2.0], [0.0], [0.0]]
     """
 
     batch_axis: int | None = 0

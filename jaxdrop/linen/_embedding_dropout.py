@@ -12,14 +12,19 @@ from jaxdrop.linen._layer import RatedLayer
 class EmbeddingDropout(RatedLayer, kw_only=True):
     """Drop whole words of an embedding table.
 
-    Calls ``jaxdrop.embedding_dropout``, which states formula, moments, paper and invalid uses.
+    ``y = (table * m[:, None] / (1 - rate))[ids]``, ``P(m[word] = 0) = rate``
+
+    ``jaxdrop.embedding_dropout`` states moments, paper and invalid uses.
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.EmbeddingDropout(0.5, deterministic=False)
-    >>> y = layer.apply({}, jnp.ones((2, 9)), rngs={"dropout": jax.random.key(0)})
+    >>> x, ids = jnp.ones((5, 4)), jnp.array([3, 1, 3])
+    >>> y = layer.apply({}, x, ids=ids, rngs={"dropout": jax.random.key(0)})
+    >>> bool((y[0] == y[2]).all())
+    True
     """
 
     _function = staticmethod(embedding_dropout)

@@ -7,7 +7,9 @@ from jaxdrop.linen._layer import RatedLayer
 class FeatureAlphaDropout(RatedLayer, kw_only=True):
     """Drop whole feature maps to SELU's saturation.
 
-    Calls ``jaxdrop.feature_alpha_dropout``, which states formula, moments, paper and invalid uses.
+    ``y = a * where(m[n, c], x, s) + b``, ``P(m = 0) = rate``, s, a and b the constants of SELU
+
+    ``jaxdrop.feature_alpha_dropout`` states moments, paper and invalid uses.
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
@@ -17,6 +19,8 @@ class FeatureAlphaDropout(RatedLayer, kw_only=True):
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.FeatureAlphaDropout(0.5, deterministic=False)
     >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
+    >>> bool((y == y[:, :1]).all()), len(set(y.ravel().tolist()))
+    (True, 2)
     """
 
     batch_axis: int | None = 0

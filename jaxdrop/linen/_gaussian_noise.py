@@ -14,7 +14,9 @@ from jaxdrop.linen._layer import DropoutLayer
 class GaussianNoise(DropoutLayer, nn.Module):
     """Add normal noise.
 
-    Calls ``jaxdrop.gaussian_noise``, which states formula, moments, paper and invalid uses.
+    ``y = x + stddev * z``, z standard normal
+
+    ``jaxdrop.gaussian_noise`` states moments, paper and invalid uses.
 
     Attributes:
       stddev: standard deviation of the noise, 0 or more.
@@ -22,7 +24,9 @@ class GaussianNoise(DropoutLayer, nn.Module):
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.GaussianNoise(stddev=0.1, deterministic=False)
-    >>> y = layer.apply({}, jnp.ones((2, 9)), rngs={"dropout": jax.random.key(0)})
+    >>> y = layer.apply({}, jnp.ones(100_000), rngs={"dropout": jax.random.key(0)})
+    >>> f"{y.mean():.2f} {y.std():.2f}"
+    '1.00 0.10'
     """
 
     stddev: Any

@@ -39,9 +39,12 @@ class LayerDrop(DropoutLayer, nn.Module):
     >>> attention, x = nn.MultiHeadDotProductAttention(2), jnp.ones((2, 3, 4))
     >>> model, mask = jaxdrop.linen.LayerDrop(attention, 0.5), jnp.ones((2, 1, 3, 3), bool)
     >>> variables = model.init(jax.random.key(0), x, mask=mask, deterministic=True)
-    >>> rngs = {"dropout": jax.random.key(1)}
-    >>> model.apply(variables, x, mask=mask, deterministic=False, rngs=rngs).shape
-    (2, 3, 4)
+    >>> def is_skipped(seed):
+    ...     key = jax.random.key(seed)
+    ...     y = model.apply(variables, x, mask=mask, deterministic=False, rng=key)
+    ...     return bool((y == x).all())
+    >>> [is_skipped(seed) for seed in range(4)]
+    [False, True, False, False]
     """
 
     layer: nn.Module

@@ -7,7 +7,9 @@ from jaxdrop.linen._layer import RatedLayer
 class LockedDropout(RatedLayer, kw_only=True):
     """Drop the same features at every time step.
 
-    Calls ``jaxdrop.locked_dropout``, which states formula, moments, paper and invalid uses.
+    ``y[n, t, f] = x[n, t, f] * m[n, f] / (1 - rate)``, ``P(m[n, f] = 0) = rate``
+
+    ``jaxdrop.locked_dropout`` states moments, paper and invalid uses.
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
@@ -16,7 +18,9 @@ class LockedDropout(RatedLayer, kw_only=True):
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.LockedDropout(0.5, deterministic=False)
-    >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
+    >>> y = layer.apply({}, jnp.ones((2, 7, 4)), rngs={"dropout": jax.random.key(0)})
+    >>> bool((y == y[:, :1]).all()), sorted(set(y.ravel().tolist()))
+    (True, [0.0, 2.0])
     """
 
     time_axis: int | None = None

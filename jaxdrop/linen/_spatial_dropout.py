@@ -7,7 +7,9 @@ from jaxdrop.linen._layer import RatedLayer
 class SpatialDropout(RatedLayer, kw_only=True):
     """Drop whole feature maps.
 
-    Calls ``jaxdrop.spatial_dropout``, which states formula, moments, paper and invalid uses.
+    ``y[n, ..., c] = x[n, ..., c] * m[n, c] / (1 - rate)``, ``P(m[n, c] = 0) = rate``
+
+    ``jaxdrop.spatial_dropout`` states moments, paper and invalid uses.
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
@@ -17,6 +19,8 @@ class SpatialDropout(RatedLayer, kw_only=True):
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.SpatialDropout(0.5, deterministic=False)
     >>> y = layer.apply({}, jnp.ones((2, 9, 3)), rngs={"dropout": jax.random.key(0)})
+    >>> bool((y == y[:, :1]).all()), sorted(set(y.ravel().tolist()))
+    (True, [0.0, 2.0])
     """
 
     batch_axis: int | None = 0

@@ -17,6 +17,8 @@ from jaxdrop.linen._variational import VariationalLayer
 class VariationalConv(VariationalLayer):
     """A convolution of Gaussian weights that learns which ones are noise: ``variational_conv``.
 
+    ``y = conv(x, m) + sqrt(conv(x**2, exp(log_sigma2))) e + bias``, e standard normal
+
     Attributes:
       features: number of output channels.
       kernel_size: the window, one integer per spatial dimension; of one dimension, an integer.
@@ -27,10 +29,13 @@ class VariationalConv(VariationalLayer):
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
 
-    >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer = jaxdrop.linen.VariationalConv(3, (3, 3), deterministic=False)
-    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 8, 8, 1)))[0].shape
-    (2, 8, 8, 3)
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer, x = jaxdrop.linen.VariationalConv(3, (3, 3)), jnp.ones((2, 8, 8, 1))
+    >>> params = layer.init(jax.random.key(0), x, True)["params"]
+    >>> y = layer.apply({"params": params}, x, False, jax.random.key(1))
+    >>> mean = nn.Conv(3, (3, 3)).apply({"params": {k: params[k] for k in ("kernel", "bias")}}, x)
+    >>> bool((y == mean).any()), bool(jnp.allclose(y, mean, atol=0.2))  # log_sigma2 starts at -10
+    (False, True)
     """
 
     features: int

@@ -30,11 +30,13 @@ class VariationalDense(VariationalLayer):
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
 
-    >>> import jax, jax.numpy as jnp, jaxdrop.linen
-    >>> layer, x = jaxdrop.linen.VariationalDense(3, deterministic=False), jnp.ones((2, 4))
-    >>> variables = layer.init(jax.random.key(0), x)
-    >>> layer.apply(variables, x, rngs={"dropout": jax.random.key(1)}).shape
-    (2, 3)
+    >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
+    >>> layer, x = jaxdrop.linen.VariationalDense(3), jnp.ones((2, 4))
+    >>> params = layer.init(jax.random.key(0), x, True)["params"]
+    >>> y = layer.apply({"params": params}, x, False, jax.random.key(1))
+    >>> mean = nn.Dense(3).apply({"params": {k: params[k] for k in ("kernel", "bias")}}, x)
+    >>> bool((y == mean).any()), bool(jnp.allclose(y, mean, atol=0.2))  # log_sigma2 starts at -10
+    (False, True)
     """
 
     features: int

@@ -9,7 +9,9 @@ from jaxdrop.linen._layer import RatedLayer
 class WordDropout(RatedLayer, kw_only=True):
     """Replace tokens at random by the unknown word.
 
-    Calls ``jaxdrop.word_dropout``, which states formula, moments, paper and invalid uses.
+    ``y[i] = tokens[i] if m[i] else unknown``, ``P(m[i] = 0) = rate``
+
+    ``jaxdrop.word_dropout`` states moments, paper and invalid uses.
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
@@ -18,7 +20,9 @@ class WordDropout(RatedLayer, kw_only=True):
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.WordDropout(0.5, unknown=0, deterministic=False)
-    >>> y = layer.apply({}, jnp.arange(6), rngs={"dropout": jax.random.key(0)})
+    >>> y = layer.apply({}, jnp.arange(1, 7), rng=jax.random.key(0))
+    >>> y.tolist()
+    [1, 2, 0, 0, 5, 0]
     """
 
     unknown: int

@@ -13,6 +13,8 @@ from jaxdrop.linen._cell import CellWrapper
 class Zoneout(CellWrapper):
     """Let units of an RNN cell's state keep their previous value at random: ``zoneout``.
 
+    ``h[t] = where(m, cell(h[t - 1], x), h[t - 1])``, ``P(m = 0) = rate``
+
     ``nn.RNN(Zoneout(nn.LSTMCell(64), (0.5, 0.05), deterministic=False),
     split_rngs={"params": False, "zoneout": True})``
 
@@ -33,11 +35,12 @@ class Zoneout(CellWrapper):
       Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
-    >>> cell = jaxdrop.linen.Zoneout(nn.LSTMCell(4), (0.5, 0.05), deterministic=False)
-    >>> rnn = nn.RNN(cell, split_rngs={"params": False, "zoneout": True})
-    >>> variables = rnn.init(jax.random.key(0), jnp.ones((2, 5, 3)))
-    >>> rnn.apply(variables, jnp.ones((2, 5, 3)), rngs={"zoneout": jax.random.key(1)}).shape
-    (2, 5, 4)
+    >>> cell = jaxdrop.linen.Zoneout(nn.LSTMCell(4), (0.5, 0.5), deterministic=False)
+    >>> rnn, x = nn.RNN(cell, split_rngs={"params": False, "zoneout": True}), jnp.ones((2, 5, 3))
+    >>> rngs = {"params": jax.random.key(0), "zoneout": jax.random.key(1)}
+    >>> y, _ = rnn.init_with_output(rngs, x)
+    >>> y.shape, bool((y[:, 1:] == y[:, :-1]).any())  # some units kept their value
+    ((2, 5, 4), True)
     """
 
     rate: Any = 0.1

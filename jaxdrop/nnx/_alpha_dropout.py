@@ -12,7 +12,9 @@ from jaxdrop.nnx._stream import Streams
 class AlphaDropout(RatedLayer):
     """Drop to SELU's saturation, keeping mean 0 and variance 1.
 
-    Calls ``jaxdrop.alpha_dropout``, which states formula, moments, paper and invalid uses.
+    ``y = a * where(m, x, s) + b``, ``P(m = 0) = rate``, s, a and b the constants of SELU
+
+    ``jaxdrop.alpha_dropout`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
@@ -20,8 +22,10 @@ class AlphaDropout(RatedLayer):
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.AlphaDropout(0.5, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.ones((2, 9)))
+    >>> layer = jaxdrop.nnx.AlphaDropout(0.2, rngs=nnx.Rngs(0))
+    >>> y = layer(jnp.tile(jnp.array([-1.0, 1.0]), 50_000))
+    >>> f"{abs(y.mean()):.1f} {y.std():.1f}"
+    '0.0 1.0'
     """
 
     _function = staticmethod(alpha_dropout)

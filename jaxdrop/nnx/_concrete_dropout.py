@@ -17,6 +17,9 @@ from jaxdrop.nnx._layer import DropoutLayer
 class ConcreteDropout(DropoutLayer, nnx.Module):
     """Dropout whose rate is the parameter ``logit``, through a sigmoid: ``concrete_dropout``.
 
+    ``y = x (1 - z) / (1 - rate)``, ``z = sigmoid((logit + log(u / (1 - u))) / temperature)``, u
+    uniform on (0, 1)
+
     Add ``concrete_regularizer(layer.rate, kernel, ...)`` to the loss, with the kernel of the layer
     that comes next; without it the rate falls to 0.
 

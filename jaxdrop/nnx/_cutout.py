@@ -12,7 +12,9 @@ from jaxdrop.nnx._stream import Streams
 class Cutout(RatedLayer):
     """Set one block of every example to zero.
 
-    Calls ``jaxdrop.cutout``, which states formula, moments, paper and invalid uses.
+    ``y[n, i] = 0`` in a block of ``size`` around a place drawn for each example n, else ``x[n, i]``
+
+    ``jaxdrop.cutout`` states moments, paper and invalid uses.
 
     Args:
       rate: probability that an example gets a block.
@@ -25,6 +27,8 @@ class Cutout(RatedLayer):
     >>> from flax import nnx
     >>> layer = jaxdrop.nnx.Cutout(size=4, rngs=nnx.Rngs(0))
     >>> y = layer(jnp.ones((2, 9, 3)))
+    >>> (y == 0).any(axis=(1, 2)).tolist()
+    [True, True]
     """
 
     _function = staticmethod(cutout)

@@ -12,7 +12,9 @@ from jaxdrop.nnx._stream import Streams
 class DropBlock(RatedLayer):
     """Drop blocks of neighbouring elements of feature maps.
 
-    Calls ``jaxdrop.drop_block``, which states formula, moments, paper and invalid uses.
+    ``y = where(no block over i, x[i] / (1 - rate), 0)``, a position under a block with P = rate
+
+    ``jaxdrop.drop_block`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
@@ -21,10 +23,11 @@ class DropBlock(RatedLayer):
       channel_axis: the dimension of the maps; None if there is only one.
       share_channels: one mask for all maps of an example.
 
-    >>> import jax.numpy as jnp, jaxdrop.nnx
-    >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.DropBlock(0.5, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.ones((2, 9, 3)))
+    >>> import jax, jax.numpy as jnp, jaxdrop.nnx
+    >>> layer = jaxdrop.nnx.DropBlock(0.3, block_size=3)
+    >>> y = layer(jnp.ones((1, 10, 1)), rngs=jax.random.key(3))
+    >>> [int(v > 0) for v in y.ravel()]
+    [1, 1, 1, 1, 1, 1, 0, 0, 0, 1]
     """
 
     _function = staticmethod(drop_block)

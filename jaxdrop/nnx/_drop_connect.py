@@ -35,11 +35,12 @@ class DropConnectLinear(DropoutLayer, nnx.Module):
     Reference:
       Wan et al., Regularization of Neural Networks using DropConnect, 2013.
 
-    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> import jax, jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.DropConnectLinear(4, 3, 0.5, rngs=nnx.Rngs(0))
-    >>> layer(jnp.ones((2, 4))).shape
-    (2, 3)
+    >>> ones, rngs = nnx.initializers.ones, nnx.Rngs(0)
+    >>> layer = jaxdrop.nnx.DropConnectLinear(4, 3, 0.5, kernel_init=ones, rngs=rngs)
+    >>> layer(jnp.ones((2, 4)), rngs=jax.random.key(0)).tolist()  # sums of four that are 0 or 2
+    [[6.0, 6.0, 0.0], [6.0, 6.0, 0.0]]
     """
 
     def __init__(

@@ -11,16 +11,19 @@ from jaxdrop.nnx._stream import Streams
 class DropPath(RatedLayer):
     """Drop a residual branch for some examples: stochastic depth.
 
-    Calls ``jaxdrop.drop_path``, which states formula, moments, paper and invalid uses.
+    ``y[n] = x[n] * m[n] / (1 - rate)``, ``P(m[n] = 0) = rate``
+
+    ``jaxdrop.drop_path`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
       batch_axis: the dimension of the examples; None for one decision for all.
 
-    >>> import jax.numpy as jnp, jaxdrop.nnx
-    >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.DropPath(0.5, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.ones((2, 9, 3)))
+    >>> import jax, jax.numpy as jnp, jaxdrop.nnx
+    >>> layer = jaxdrop.nnx.DropPath(0.5)
+    >>> y = layer(jnp.ones((4, 9, 3)), rngs=jax.random.key(0))
+    >>> [sorted(set(example.ravel().tolist())) for example in y]
+    [[2.0], [2.0], [0.0], [0.0]]
     """
 
     _function = staticmethod(drop_path)

@@ -12,7 +12,9 @@ from jaxdrop.nnx._stream import Streams
 class EmbeddingDropout(RatedLayer):
     """Drop whole words of an embedding table.
 
-    Calls ``jaxdrop.embedding_dropout``, which states formula, moments, paper and invalid uses.
+    ``y = (table * m[:, None] / (1 - rate))[ids]``, ``P(m[word] = 0) = rate``
+
+    ``jaxdrop.embedding_dropout`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
@@ -20,7 +22,9 @@ class EmbeddingDropout(RatedLayer):
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
     >>> layer = jaxdrop.nnx.EmbeddingDropout(0.5, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.ones((2, 9)))
+    >>> y = layer(jnp.ones((5, 4)), ids=jnp.array([3, 1, 3]))
+    >>> bool((y[0] == y[2]).all())
+    True
     """
 
     _function = staticmethod(embedding_dropout)

@@ -11,7 +11,9 @@ from jaxdrop.nnx._stream import Streams
 class FeatureAlphaDropout(RatedLayer):
     """Drop whole feature maps to SELU's saturation.
 
-    Calls ``jaxdrop.feature_alpha_dropout``, which states formula, moments, paper and invalid uses.
+    ``y = a * where(m[n, c], x, s) + b``, ``P(m = 0) = rate``, s, a and b the constants of SELU
+
+    ``jaxdrop.feature_alpha_dropout`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
@@ -22,6 +24,8 @@ class FeatureAlphaDropout(RatedLayer):
     >>> from flax import nnx
     >>> layer = jaxdrop.nnx.FeatureAlphaDropout(0.5, rngs=nnx.Rngs(0))
     >>> y = layer(jnp.ones((2, 9, 3)))
+    >>> bool((y == y[:, :1]).all()), len(set(y.ravel().tolist()))
+    (True, 2)
     """
 
     _function = staticmethod(feature_alpha_dropout)

@@ -37,13 +37,16 @@ class LayerDrop(DropoutLayer, nnx.Module):
     Reference:
       Fan et al., Reducing Transformer Depth on Demand with Structured Dropout, 2020.
 
-    >>> import jax.numpy as jnp, jaxdrop.nnx
+    >>> import jax, jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
-    >>> rngs = nnx.Rngs(0)
+    >>> rngs, x = nnx.Rngs(0), jnp.ones((2, 3, 4))
     >>> attention = nnx.MultiHeadAttention(2, 4, decode=False, rngs=rngs)
     >>> model = jaxdrop.nnx.LayerDrop(attention, 0.5, rngs=rngs)
-    >>> model(jnp.ones((2, 3, 4)), mask=jnp.ones((2, 1, 3, 3), bool)).shape
-    (2, 3, 4)
+    >>> mask = jnp.ones((2, 1, 3, 3), bool)
+    >>> def is_skipped(seed):
+    ...     return bool((model(x, mask=mask, rngs=jax.random.key(seed)) == x).all())
+    >>> [is_skipped(seed) for seed in range(4)]
+    [False, True, False, False]
     """
 
     def __init__(

@@ -11,7 +11,9 @@ from jaxdrop.nnx._stream import Streams
 class LockedDropout(RatedLayer):
     """Drop the same features at every time step.
 
-    Calls ``jaxdrop.locked_dropout``, which states formula, moments, paper and invalid uses.
+    ``y[n, t, f] = x[n, t, f] * m[n, f] / (1 - rate)``, ``P(m[n, f] = 0) = rate``
+
+    ``jaxdrop.locked_dropout`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
@@ -21,7 +23,9 @@ class LockedDropout(RatedLayer):
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
     >>> layer = jaxdrop.nnx.LockedDropout(0.5, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.ones((2, 9, 3)))
+    >>> y = layer(jnp.ones((2, 7, 4)))
+    >>> bool((y == y[:, :1]).all()), sorted(set(y.ravel().tolist()))
+    (True, [0.0, 2.0])
     """
 
     _function = staticmethod(locked_dropout)

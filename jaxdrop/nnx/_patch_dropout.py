@@ -11,7 +11,9 @@ from jaxdrop.nnx._stream import Streams
 class PatchDropout(RatedLayer):
     """Keep a random subset of the tokens of every example.
 
-    Calls ``jaxdrop.patch_dropout``, which states formula, moments, paper and invalid uses.
+    ``y = x[n, kept[n]]``, the prefix and a random ``1 - rate`` of the other tokens kept
+
+    ``jaxdrop.patch_dropout`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
@@ -20,7 +22,9 @@ class PatchDropout(RatedLayer):
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
     >>> layer = jaxdrop.nnx.PatchDropout(0.5, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.ones((2, 9, 3)))
+    >>> y = layer(jnp.arange(9.0).reshape(1, 9, 1))
+    >>> y.shape, float(y[0, 0, 0])
+    ((1, 5, 1), 0.0)
     """
 
     _function = staticmethod(patch_dropout)

@@ -24,6 +24,8 @@ from jaxdrop.nnx._stream import single
 class RecurrentDropout(CellWrapper):
     """Give an RNN cell input and recurrent dropout, with masks that stay the same over time.
 
+    ``h[t] = cell(h[t - 1] m / (1 - rate), x[t] n / (1 - input_rate))``, ``P(m = 0) = rate``
+
     ``nnx.RNN(RecurrentDropout(nnx.LSTMCell(3, 64, rngs=rngs), 0.25, input_rate=0.25, rngs=rngs))``
 
     A step reads the stream's next key without advancing it, so that all steps of a sequence have
@@ -58,10 +60,12 @@ class RecurrentDropout(CellWrapper):
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
-    >>> rngs = nnx.Rngs(0)
-    >>> cell = jaxdrop.nnx.RecurrentDropout(nnx.GRUCell(3, 4, rngs=rngs), 0.25, rngs=rngs)
-    >>> nnx.RNN(cell, rngs=rngs)(jnp.ones((2, 5, 3))).shape
-    (2, 5, 4)
+    >>> rngs, x = nnx.Rngs(0), jnp.ones((2, 5, 3))
+    >>> gru = nnx.GRUCell(3, 4, rngs=rngs)
+    >>> rnn = nnx.RNN(jaxdrop.nnx.RecurrentDropout(gru, 0.25, rngs=rngs), rngs=rngs)
+    >>> y, bare = rnn(x), nnx.RNN(gru, rngs=rngs)(x)
+    >>> y.shape == bare.shape, bool((y == bare).all())
+    (True, False)
     """
 
     def __init__(

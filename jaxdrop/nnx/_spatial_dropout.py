@@ -11,7 +11,9 @@ from jaxdrop.nnx._stream import Streams
 class SpatialDropout(RatedLayer):
     """Drop whole feature maps.
 
-    Calls ``jaxdrop.spatial_dropout``, which states formula, moments, paper and invalid uses.
+    ``y[n, ..., c] = x[n, ..., c] * m[n, c] / (1 - rate)``, ``P(m[n, c] = 0) = rate``
+
+    ``jaxdrop.spatial_dropout`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
@@ -22,6 +24,8 @@ class SpatialDropout(RatedLayer):
     >>> from flax import nnx
     >>> layer = jaxdrop.nnx.SpatialDropout(0.5, rngs=nnx.Rngs(0))
     >>> y = layer(jnp.ones((2, 9, 3)))
+    >>> bool((y == y[:, :1]).all()), sorted(set(y.ravel().tolist()))
+    (True, [0.0, 2.0])
     """
 
     _function = staticmethod(spatial_dropout)

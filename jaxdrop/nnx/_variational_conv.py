@@ -17,6 +17,8 @@ from jaxdrop.nnx._variational import VariationalLayer
 class VariationalConv(VariationalLayer):
     """A convolution of Gaussian weights that learns which ones are noise: ``variational_conv``.
 
+    ``y = conv(x, m) + sqrt(conv(x**2, exp(log_sigma2))) e + bias``, e standard normal
+
     Args:
       in_features, out_features: numbers of channels.
       kernel_size: the window, one integer per spatial dimension; of one dimension, an integer.
@@ -30,8 +32,10 @@ class VariationalConv(VariationalLayer):
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
     >>> layer = jaxdrop.nnx.VariationalConv(1, 3, (3, 3), rngs=nnx.Rngs(0))
-    >>> layer(jnp.ones((2, 8, 8, 1))).shape
-    (2, 8, 8, 3)
+    >>> x = jnp.ones((2, 8, 8, 1))
+    >>> y, mean = layer(x), layer(x, deterministic=True)
+    >>> bool((y == mean).any()), bool(jnp.allclose(y, mean, atol=0.2))  # log_sigma2 starts at -10
+    (False, True)
     """
 
     def __init__(

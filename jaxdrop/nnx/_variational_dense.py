@@ -34,8 +34,10 @@ class VariationalLinear(VariationalLayer):
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
-    >>> jaxdrop.nnx.VariationalLinear(4, 3, rngs=nnx.Rngs(0))(jnp.ones((2, 4))).shape
-    (2, 3)
+    >>> layer, x = jaxdrop.nnx.VariationalLinear(4, 3, rngs=nnx.Rngs(0)), jnp.ones((2, 4))
+    >>> y, mean = layer(x), x @ layer.kernel[...] + layer.bias[...][None]
+    >>> bool((y == mean).any()), bool(jnp.allclose(y, mean, atol=0.2))  # log_sigma2 starts at -10
+    (False, True)
     """
 
     def __init__(

@@ -12,17 +12,20 @@ from jaxdrop.nnx._stream import Streams
 class WordDropout(RatedLayer):
     """Replace tokens at random by the unknown word.
 
-    Calls ``jaxdrop.word_dropout``, which states formula, moments, paper and invalid uses.
+    ``y[i] = tokens[i] if m[i] else unknown``, ``P(m[i] = 0) = rate``
+
+    ``jaxdrop.word_dropout`` states moments, paper and invalid uses.
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
       unknown: the token that takes the place of a dropped one.
       protected: tokens that are never replaced.
 
-    >>> import jax.numpy as jnp, jaxdrop.nnx
-    >>> from flax import nnx
-    >>> layer = jaxdrop.nnx.WordDropout(0.5, unknown=0, rngs=nnx.Rngs(0))
-    >>> y = layer(jnp.arange(6))
+    >>> import jax, jax.numpy as jnp, jaxdrop.nnx
+    >>> layer = jaxdrop.nnx.WordDropout(0.5, unknown=0)
+    >>> y = layer(jnp.arange(1, 7), rngs=jax.random.key(0))
+    >>> y.tolist()
+    [1, 2, 0, 0, 5, 0]
     """
 
     _function = staticmethod(word_dropout)

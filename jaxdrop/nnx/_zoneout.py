@@ -13,6 +13,8 @@ from jaxdrop.nnx._rate import keep_rate, read_rate
 class Zoneout(CellWrapper):
     """Let units of an RNN cell's state keep their previous value at random: ``zoneout``.
 
+    ``h[t] = where(m, cell(h[t - 1], x), h[t - 1])``, ``P(m = 0) = rate``
+
     ``nnx.RNN(Zoneout(nnx.LSTMCell(3, 64, rngs=rngs), (0.5, 0.05), rngs=rngs))``
 
     Every step takes a key from the stream, which ``nnx.RNN`` carries along; so leave the stream out
@@ -34,9 +36,10 @@ class Zoneout(CellWrapper):
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
     >>> rngs = nnx.Rngs(0)
-    >>> cell = jaxdrop.nnx.Zoneout(nnx.LSTMCell(3, 4, rngs=rngs), (0.5, 0.05), rngs=rngs)
-    >>> nnx.RNN(cell, rngs=rngs)(jnp.ones((2, 5, 3))).shape
-    (2, 5, 4)
+    >>> cell = jaxdrop.nnx.Zoneout(nnx.LSTMCell(3, 4, rngs=rngs), (0.5, 0.5), rngs=rngs)
+    >>> y = nnx.RNN(cell, rngs=rngs)(jnp.ones((2, 5, 3)))
+    >>> y.shape, bool((y[:, 1:] == y[:, :-1]).any())  # some units kept their value
+    ((2, 5, 4), True)
     """
 
     def __init__(
