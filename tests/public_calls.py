@@ -7,7 +7,7 @@ public name that is neither here nor in ``NO_CALLS`` fails the table's test.
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -28,9 +28,10 @@ import jaxdrop.training
 import jaxdrop.variational
 from scripts.members._rnn import LinenRNN
 from tests.flax.layers import LAYERS as LAYERS
-from tests.flax.test_modules import nnx_class
 from tests.functional.over_members import RATE
 from tests.functional.over_members import members as members
+
+Kinds = Mapping[str, str | None]
 
 
 class Call(NamedTuple):
@@ -47,7 +48,7 @@ class Call(NamedTuple):
     run: Callable[..., Any]
     valid: dict[str, Any]
     names: tuple[str, ...]
-    kinds: dict[str, str | None] = {}
+    kinds: Kinds = {}
 
 
 KEY = jax.random.key(3)
@@ -125,17 +126,17 @@ class Net(nn.Module):
         return nn.Dropout(0.5, deterministic=False)(nn.Dense(2)(x))
 
 
-def _scores(*names: str) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
+def _scores(*names: str) -> dict[str, tuple[dict[str, Any], Kinds]]:
     return {name: ({"probabilities": P[0], "labels": LABELS}, {}) for name in names}
 
 
-def _samples(*names: str) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
+def _samples(*names: str) -> dict[str, tuple[dict[str, Any], Kinds]]:
     return {name: ({"probabilities": P}, {}) for name in names}
 
 
 # name -> (valid arguments, kinds of its own)
 MC_CALL = {"apply_fn": dropped, "key": KEY, "x": X, "num_samples": 2}
-FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
+FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
     jaxdrop: {
         "random_bits": ({"key": KEY, "shape": (2, 3)}, {}),
         "keep_mask": ({"key": KEY, "shape": (2, 3), "rate": RATE}, {}),
@@ -304,7 +305,7 @@ FLAXES = {"parent", "name", "rng_collection", "dtype", "param_dtype", "kernel_in
 """Arguments that a layer hands on to flax, or has from it."""
 
 
-def kinds_of(name: str) -> dict[str, str | None]:
+def kinds_of(name: str) -> Kinds:
     return {"inputs": "floats", **LAYERS[name].bad_input}
 
 
@@ -328,7 +329,8 @@ def of_linen(name: str) -> Call:
 
 def of_nnx(name: str) -> Call:
     """Arguments of the constructor, and the input of a call."""
-    layer, kind = LAYERS[name], nnx_class(name.split(",")[0])
+    layer = LAYERS[name]
+    kind = layer.nnx_class
     signature = inspect.signature(kind.__init__)
     names = [n for n in signature.parameters if n not in FLAXES | {"self"}]
 

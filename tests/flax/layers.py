@@ -15,3 +15,8 @@ MODULES: dict[str, tuple[Any, jax.Array, dict[str, Any]]] = {
     for layer in record.layers
     if layer.options is not None
 }
+
+
+def nnx_class(name: str) -> Any:
+    """The NNX twin of a Linen layer, by the Linen name."""
+    return LAYERS[name].nnx_class

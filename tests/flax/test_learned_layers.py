@@ -10,7 +10,7 @@ from flax import nnx
 import jaxdrop
 import jaxdrop.linen
 import jaxdrop.nnx
-from tests.flax.test_modules import nnx_class
+from tests.flax.layers import nnx_class
 
 KEY = jax.random.key(5)
 X = jnp.linspace(-1, 1, 24).reshape(6, 4)

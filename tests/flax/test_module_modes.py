@@ -13,8 +13,8 @@ from flax import nnx
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
 from scripts.members._layer import MAPS as X
-from tests.flax.layers import MODULES
-from tests.flax.test_modules import every, nnx_class
+from tests.flax.layers import MODULES, nnx_class
+from tests.flax.test_modules import every
 
 KEY = jax.random.key(12)
 ROWS = X[:, 0]

@@ -15,18 +15,13 @@ import jaxdrop.linen
 import jaxdrop.nnx
 from scripts.members._layer import MAPS as X
 from scripts.members._layer import TABLE
-from tests.flax.layers import MODULES
+from tests.flax.layers import MODULES, nnx_class
 
 every = pytest.mark.parametrize("name", MODULES)
 
 
 def key() -> jax.Array:
     return jax.random.key(11)
-
-
-def nnx_class(name: str) -> Any:
-    """The NNX twin of a Linen layer, by the Linen name: what flax calls Dense is Linear there."""
-    return getattr(jaxdrop.nnx, name.replace("Dense", "Linear"))
 
 
 @every
@@ -117,8 +112,10 @@ def test_every_linen_module_has_its_nnx_twin() -> None:
         return {n for n, c in vars(package).items() if inspect.isclass(c) and issubclass(c, base)}
 
     ours = names(jaxdrop.linen, nn.Module)
-    twins = {nnx_class(name).__name__ for name in ours}
+    # What flax calls Dense is Linear in NNX.
+    twins = {name.replace("Dense", "Linear") for name in ours}
     assert set(MODULES) < ours and twins == names(jaxdrop.nnx, nnx.Module)
+    assert all(nnx_class(name).__name__ == name.replace("Dense", "Linear") for name in ours)
 
 
 def test_both_libraries_take_the_same_by_position() -> None:

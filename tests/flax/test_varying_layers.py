@@ -14,8 +14,7 @@ import jaxdrop.linen
 import jaxdrop.nnx
 from scripts.members._layer import ROWS, SEQUENCES
 from tests.core.test_varying import by_itself, check, is_float
-from tests.flax.layers import LAYERS
-from tests.flax.test_modules import nnx_class
+from tests.flax.layers import LAYERS, nnx_class
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]  # large programs
 
