@@ -1,6 +1,7 @@
 """Layer: how a member's layer is made in Linen and in NNX, and an x for it."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,8 +26,8 @@ class Layer:
 
     Attributes:
       name: of the class in jaxdrop.linen.
-      linen: ``linen() -> module`` in training.
-      nnx: ``nnx(rngs) -> module`` in training.
+      linen: ``linen() -> module`` in training; of a layer with a rate, ``linen(rate=0.5)``.
+      nnx: ``nnx(rngs) -> module`` in training; of a layer with a rate, ``nnx(rngs, rate=0.5)``.
       x: an example input.
       nnx_name: of the class in jaxdrop.nnx, where it is another one.
       label: what tells it from other ways to make the layer.
@@ -37,8 +38,8 @@ class Layer:
     """
 
     name: str
-    linen: Callable[[], nn.Module]
-    nnx: Callable[[nnx.Rngs], nnx.Module]
+    linen: Callable[..., nn.Module]
+    nnx: Callable[..., nnx.Module]
     x: jax.Array
     nnx_name: str = ""
     label: str = ""
@@ -48,6 +49,10 @@ class Layer:
     @property
     def id(self) -> str:
         return f"{self.name}, {self.label}" if self.label else self.name
+
+    @property
+    def has_rate(self) -> bool:
+        return "rate" in inspect.signature(self.nnx).parameters
 
     @property
     def linen_class(self) -> Any:
@@ -62,24 +67,9 @@ def rated(name: str, x: jax.Array, bad_input: Any = None, **options: Any) -> Lay
     """A layer that is made with a rate and options, and does what the member's function does."""
     return Layer(
         name,
-        lambda: getattr(jaxdrop.linen, name)(0.5, deterministic=False, **options),
-        lambda rngs: getattr(jaxdrop.nnx, name)(0.5, rngs=rngs, **options),
+        lambda rate=0.5: getattr(jaxdrop.linen, name)(rate, deterministic=False, **options),
+        lambda rngs, rate=0.5: getattr(jaxdrop.nnx, name)(rate, rngs=rngs, **options),
         x,
         options=options,
         bad_input=bad_input or {},
-    )
-
-
-def with_features(
-    name: str, nnx_name: str, rate: tuple[float, ...] = (), label: str = "", **options: Any
-) -> Layer:
-    """A layer of 4 inputs and 3 outputs."""
-    return Layer(
-        name,
-        lambda: getattr(jaxdrop.linen, name)(3, *rate, deterministic=False, **options),
-        lambda rngs: getattr(jaxdrop.nnx, nnx_name)(4, 3, *rate, rngs=rngs, **options),
-        ROWS,
-        nnx_name=nnx_name,
-        label=label,
-        bad_input={"inputs": "features"},
     )

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 
 import jaxdrop
+import jaxdrop.linen
+import jaxdrop.nnx
 from scripts.members._case import INVERTED, Case
-from scripts.members._layer import with_features
+from scripts.members._layer import ROWS, Layer
 from scripts.members._panel import DRAWN_RATE, N, Panel, square
 from scripts.members._record import Record
 from scripts.members._timed import TIMED_RATE, Timed, plain
@@ -26,6 +28,19 @@ def draw_dense(key: jax.Array) -> jax.Array:
 
 def dense(**options: Any) -> Callable[..., jax.Array]:
     return lambda key, x, w: jaxdrop.drop_connect_dense(key, x, TIMED_RATE, kernel=w, **options)
+
+
+def layer(label: str = "", **options: Any) -> Layer:
+    """A layer of 4 inputs and 3 outputs."""
+    return Layer(
+        "DropConnectDense",
+        lambda rate=0.4: jaxdrop.linen.DropConnectDense(3, rate, deterministic=False, **options),
+        lambda rngs, rate=0.4: jaxdrop.nnx.DropConnectLinear(4, 3, rate, rngs=rngs, **options),
+        ROWS,
+        nnx_name="DropConnectLinear",
+        label=label,
+        bad_input={"inputs": "features"},
+    )
 
 
 RECORD = Record(
@@ -59,15 +74,8 @@ RECORD = Record(
         ),
     ),
     layers=(
-        with_features("DropConnectDense", "DropConnectLinear", (0.4,)),
-        with_features(
-            "DropConnectDense",
-            "DropConnectLinear",
-            (0.4,),
-            "per example",
-            per_example=True,
-            chunk=1,
-        ),
+        layer(),
+        layer("per example", per_example=True, chunk=1),
     ),
     panels=(
         Panel("drop_connect", "inputs", "units", square(jaxdrop.drop_connect)),

@@ -23,8 +23,8 @@ RECORD = Record(
     layers=(
         Layer(
             "Dropout",
-            lambda: jaxdrop.linen.Dropout(0.4, deterministic=False),
-            lambda rngs: jaxdrop.nnx.Dropout(0.4, rngs=rngs),
+            lambda rate=0.4: jaxdrop.linen.Dropout(rate, deterministic=False),
+            lambda rngs, rate=0.4: jaxdrop.nnx.Dropout(rate, rngs=rngs),
             ROWS,
             bad_input={"deterministic": "flax's mode"},  # which takes numbers for it, too
         ),

@@ -53,8 +53,10 @@ RECORD = Record(
     layers=(
         Layer(
             "LayerDrop",
-            lambda: jaxdrop.linen.LayerDrop(nn.Dense(4), 0.5, deterministic=False),
-            lambda rngs: jaxdrop.nnx.LayerDrop(nnx.Linear(4, 4, rngs=rngs), 0.5, rngs=rngs),
+            lambda rate=0.5: jaxdrop.linen.LayerDrop(nn.Dense(4), rate, deterministic=False),
+            lambda rngs, rate=0.5: jaxdrop.nnx.LayerDrop(
+                nnx.Linear(4, 4, rngs=rngs), rate, rngs=rngs
+            ),
             ROWS,
             bad_input={"inputs": "numbers"},
         ),

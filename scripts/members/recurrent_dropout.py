@@ -18,14 +18,14 @@ from scripts.members._rnn import NNXRNN, LinenRNN
 
 
 def layer(cell: str, label: str = "", **options: Any) -> Layer:
-    def linen() -> nn.Module:
+    def linen(rate: Any = 0.5) -> nn.Module:
         bare = getattr(nn, cell)(4)
-        wrapped = jaxdrop.linen.RecurrentDropout(bare, 0.5, deterministic=False, **options)
+        wrapped = jaxdrop.linen.RecurrentDropout(bare, rate, deterministic=False, **options)
         return LinenRNN(wrapped, {"dropout": False})
 
-    def by_nnx(rngs: nnx.Rngs) -> nnx.Module:
+    def by_nnx(rngs: nnx.Rngs, rate: Any = 0.5) -> nnx.Module:
         bare = getattr(nnx, cell)(4, 4, rngs=rngs)
-        return NNXRNN(jaxdrop.nnx.RecurrentDropout(bare, 0.5, rngs=rngs, **options), rngs)
+        return NNXRNN(jaxdrop.nnx.RecurrentDropout(bare, rate, rngs=rngs, **options), rngs)
 
     # A RNN of flax cuts the inputs, and a scan of its own hides what a rate of jax holds.
     kinds = {"inputs": None, "rate": "host rate", "input_rate": "host rate"}

@@ -11,7 +11,7 @@ import jaxdrop
 import jaxdrop.linen
 import jaxdrop.nnx
 from scripts.members._case import Case, Normal
-from scripts.members._layer import SEQUENCES, Layer, with_features
+from scripts.members._layer import ROWS, SEQUENCES, Layer
 from scripts.members._panel import N, Panel
 from scripts.members._record import Record
 from scripts.members._timed import Timed
@@ -82,7 +82,14 @@ RECORD = Record(
         ),
     ),
     layers=(
-        with_features("VariationalDense", "VariationalLinear", init_log_sigma2=-1.0),
+        Layer(
+            "VariationalDense",
+            lambda: jaxdrop.linen.VariationalDense(3, deterministic=False, init_log_sigma2=-1.0),
+            lambda rngs: jaxdrop.nnx.VariationalLinear(4, 3, init_log_sigma2=-1.0, rngs=rngs),
+            ROWS,
+            nnx_name="VariationalLinear",
+            bad_input={"inputs": "features"},
+        ),
         Layer(
             "VariationalConv",
             lambda: jaxdrop.linen.VariationalConv(

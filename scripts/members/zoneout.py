@@ -53,12 +53,12 @@ RECORD = Record(
     layers=(
         Layer(
             "Zoneout",
-            lambda: LinenRNN(
-                jaxdrop.linen.Zoneout(nn.LSTMCell(4), (0.5, 0.2), deterministic=False),
+            lambda rate=(0.5, 0.2): LinenRNN(
+                jaxdrop.linen.Zoneout(nn.LSTMCell(4), rate, deterministic=False),
                 {"zoneout": True},
             ),
-            lambda rngs: NNXRNN(
-                jaxdrop.nnx.Zoneout(nnx.LSTMCell(4, 4, rngs=rngs), (0.5, 0.2), rngs=rngs), rngs
+            lambda rngs, rate=(0.5, 0.2): NNXRNN(
+                jaxdrop.nnx.Zoneout(nnx.LSTMCell(4, 4, rngs=rngs), rate, rngs=rngs), rngs
             ),
             SEQUENCES,
             # A RNN of flax cuts the inputs, and a scan of its own hides what a rate of jax holds.

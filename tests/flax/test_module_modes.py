@@ -1,5 +1,6 @@
 """Arguments of the modules: what is a mode, where no key is needed, rates that are variables."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from flax import nnx
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
 from scripts.members._layer import MAPS as X
-from tests.flax.layers import MODULES, nnx_class
+from tests.flax.layers import LAYERS, MODULES, nnx_class
 from tests.flax.test_modules import every
 
 KEY = jax.random.key(12)
@@ -242,8 +243,9 @@ def test_gaussian_noise_has_a_stddev_and_no_bound_of_one() -> None:
 
 # name -> rate -> an NNX call with a key
 WITH_RATES: dict[str, Callable[[Any], Any]] = {
-    name: (lambda rate, n=name: getattr(N, n)(rate, **MODULES[n][2])(MODULES[n][1], rngs=KEY))
-    for name in MODULES
+    layer.name: (lambda rate, layer=layer: layer.nnx(seed(), rate)(layer.x))
+    for layer in LAYERS.values()
+    if layer.has_rate
 } | {
     "Dropout": lambda rate: N.Dropout(rate)(ROWS, rngs=KEY),
     "DropConnectDense": lambda rate: N.DropConnectLinear(4, 3, rate, rngs=seed())(ROWS, rngs=KEY),
@@ -267,11 +269,11 @@ def test_a_rate_may_be_a_variable(name: str) -> None:
 
 
 def test_every_nnx_module_with_a_rate_is_among_those_tried() -> None:
-    with_rate = {n for n, c in vars(N).items() if isinstance(c, type) and issubclass(c, nnx.Module)}
-    learned = {"ConcreteDropout", "VariationalConv", "VariationalDense", "VariationalDropout"}
-    assert with_rate <= {
-        nnx_class(name).__name__ for name in {*WITH_RATES, *learned} - {"Zoneout of two"}
-    }
+    modules = {c for c in vars(N).values() if isinstance(c, type) and issubclass(c, nnx.Module)}
+    with_rate = {m for m in modules if {"rate", "stddev"} & {*inspect.signature(m).parameters}}
+    assert with_rate == {nnx_class(name) for name in WITH_RATES.keys() - {"Zoneout of two"}}
+    learned = {"ConcreteDropout", "VariationalConv", "VariationalLinear", "VariationalDropout"}
+    assert learned <= {m.__name__ for m in modules - with_rate}
 
 
 def test_a_zoneout_of_variables_keeps_them_in_its_state() -> None:
