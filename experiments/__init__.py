@@ -1,1 +1,1 @@
-"""One file per question asked of dropout. ``scripts/run`` lists them."""
+"""One file or folder per question asked of dropout. ``scripts/run`` lists them."""

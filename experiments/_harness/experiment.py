@@ -9,14 +9,14 @@ A public file or folder of experiments/ is an experiment. It has
     show(result, console)       prints a result
     draw(result, figure)        draws it
 
-and, where there is need for one,
+and may have
 
-    resume_point(config, folder)   says how far a run came; without it, runs of sweeps are counted
+    resume_point(config, folder)   says how far a run came; by default, runs of sweeps are counted
     readme_line(result)            returns the experiment's line of the table, a Summary
     more_files(result)             returns {name: text} of files beside result.json
     PROCESSES = True               run shares its work with other processes, see ``processes``
 
-A run that takes no folder is quick: what was stopped begins again.
+A run that takes no folder is short, and starts again when it was stopped.
 """
 
 import dataclasses

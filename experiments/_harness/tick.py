@@ -1,4 +1,4 @@
-"""How a run says that it got on: ``tick()`` after a step, ``tick(n)`` after n."""
+"""How a run reports its progress: ``tick()`` after a step, ``tick(n)`` after n steps."""
 
 from collections.abc import Callable
 
@@ -6,4 +6,4 @@ Tick = Callable[..., None]
 
 
 def silent(n: int = 1) -> None:
-    """Tell nobody."""
+    """Report nothing."""

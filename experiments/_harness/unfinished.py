@@ -1,9 +1,9 @@
-"""The part of an experiment that is kept while it is not finished, so that the next call goes on.
+"""The part of an experiment that is kept until it is finished, so that the next call resumes it.
 
 An experiment can be resumed if its ``run`` takes a folder:
 
     def run(config, tick, folder) -> {"numbers": ..., "digests": ...}:
-        '''Go on from what is in folder, which exists; ``tick(n)`` reports n steps found there.'''
+        '''Resume from what is in folder, which exists; ``tick(n)`` reports n steps found there.'''
 
     def resume_point(config, folder) -> str | None:
         '''Say how far the run in this folder came, as in "chunk 3 of 8"; None if nowhere yet.'''
