@@ -36,7 +36,6 @@ from experiments._harness.tick import Tick
 
 PARTS = ("Config", "check", "ticks", "run", "show", "draw")
 MORE_PARTS = ("resume_point", "readme_line", "more_files", "PROCESSES")
-Result = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +47,19 @@ class Experiment:
     Config: Any
     check: Callable[[Any], None]
     ticks: Callable[[Any], int]
-    run: Callable[..., Result]
-    show: Callable[[Result, Console], None]
-    draw: Callable[[Result, Any], None]
+    run: Callable[..., dict[str, Any]]
+    show: Callable[[dict[str, Any], Console], None]
+    draw: Callable[[dict[str, Any], Any], None]
     resume_point: Callable[[Any, Path], str | None]
-    readme_line: Callable[[Result], Summary] | None = None
-    more_files: Callable[[Result], dict[str, str]] | None = None
+    readme_line: Callable[[dict[str, Any]], Summary] | None = None
+    more_files: Callable[[dict[str, Any]], dict[str, str]] | None = None
     PROCESSES: bool = False
 
     @property
     def resumable(self) -> bool:
         return "folder" in inspect.signature(self.run).parameters
 
-    def outcome(self, config: Any, tick: Tick, folder: Path) -> Result:
+    def outcome(self, config: Any, tick: Tick, folder: Path) -> dict[str, Any]:
         """Run it, from what is in the folder if it can be resumed."""
         return self.run(config, tick, folder) if self.resumable else self.run(config, tick)
 
