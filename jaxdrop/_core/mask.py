@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from jaxdrop._core.annotations import RateLike
 from jaxdrop._core.bits import word_bits
 from jaxdrop._core.broadcast import shared_shape, spread, with_rank
 from jaxdrop._core.checks import check_choice, check_dims, check_shape
@@ -43,7 +44,7 @@ class MaskParams(NamedTuple):
 def keep_mask(
     key: AnyKey | None,
     shape: Sequence[int],
-    rate: Any,
+    rate: RateLike,
     *,
     broadcast_dims: Sequence[int] = (),
     bits: Bits = "fast",
@@ -70,8 +71,9 @@ def keep_mask(
       ValueError: as ``dropout``, and for index_offset or global_shape with bits="key".
 
     >>> import jax, jaxdrop
-    >>> jaxdrop.keep_mask(jax.random.key(0), (2, 4), 0.5, broadcast_dims=(0,)).shape
-    (2, 4)
+    >>> mask = jaxdrop.keep_mask(jax.random.key(0), (2, 100), 0.5, broadcast_dims=(0,))
+    >>> bool((mask[0] == mask[1]).all()), 30 < mask[0].sum() < 70
+    (True, Array(True, dtype=bool))
     """
     shape = check_shape(shape)
     block, base = mask_layout(shape, broadcast_dims, bits, index_offset, global_shape)

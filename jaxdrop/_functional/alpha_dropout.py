@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.broadcast import broadcast_like, shared_shape
 from jaxdrop._core.checks import check_dims, check_real_input
 from jaxdrop._core.keep_where import keep_where
@@ -27,11 +28,11 @@ NO_COMPLEX = "since SELU has no complex form"
 
 def alpha_dropout(
     key: AnyKey | None,
-    x: Float[Array, "..."],
-    rate: Any,
+    x: Float[AnyArray, "..."],
+    rate: RateLike,
     *,
     broadcast_dims: Sequence[int] = (),
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Float[Array, "..."]:
     """Set elements to SELU's negative saturation, then restore mean 0 and variance 1.
 
@@ -73,7 +74,7 @@ def alpha_dropout(
 
 
 def drop_to_saturation(
-    key: Any, x: jax.Array, rate: Any, shared: set[int], deterministic: Any, caller: str
+    key: Any, x: jax.Array, rate: RateLike, shared: set[int], deterministic: Any, caller: str
 ) -> jax.Array:
     checked = check_rate(rate)
     check_rate_shape(checked, shared_shape(x.shape, shared))

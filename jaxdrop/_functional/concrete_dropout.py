@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.bits import random_bits
 from jaxdrop._core.broadcast import broadcast_like, shared_shape, with_rank
 from jaxdrop._core.checks import (
@@ -29,12 +30,12 @@ _MOST = 1 - 2.0**-24  # the float32 below 1
 
 def concrete_dropout(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
     temperature: float = 0.1,
     broadcast_dims: Sequence[int] = (),
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Drop elements by a smooth mask, so that a gradient reaches the rate.
 
@@ -109,8 +110,8 @@ def _smooth(
 
 
 def concrete_regularizer(
-    rate: Any,
-    kernel: Inexact[Array, "..."],
+    rate: RateLike,
+    kernel: Inexact[AnyArray, "..."],
     *,
     inputs: int,
     weight_factor: float,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.axes import check_layout, check_sides
 from jaxdrop._core.bits import random_bits
 from jaxdrop._core.broadcast import broadcast_like
@@ -22,13 +23,13 @@ from jaxdrop._core.rate import check_rate
 
 def cutout(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any = 1.0,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike = 1.0,
     *,
     size: int | Sequence[int],
     batch_axis: int | None = 0,
     channel_axis: int | None = -1,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Set one block of every example to zero, all channels alike.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.axes import check_layout, check_sides
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_broadcast, check_input, check_switch
@@ -22,14 +23,14 @@ from jaxdrop._core.scale import product_dtype, scaled
 
 def drop_block(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
     block_size: int | Sequence[int] = 7,
     batch_axis: int | None = 0,
     channel_axis: int | None = -1,
     share_channels: bool = False,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Drop blocks of neighbouring elements in 1-D, 2-D, 3-D or larger feature maps.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.broadcast import named_sharding
 from jaxdrop._core.checks import check_count, check_input, check_switch
 from jaxdrop._core.index import Limbs, add, block_layout, check_offsets, times
@@ -26,10 +27,10 @@ CHUNK = 1
 
 def drop_connect(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Drop the connections of a weight array and scale those that are kept.
 
@@ -67,14 +68,14 @@ def drop_connect(
 
 def drop_connect_dense(
     key: AnyKey | None,
-    x: Inexact[Array, "*batch inputs"],
-    rate: Any,
-    kernel: Inexact[Array, "inputs outputs"],
+    x: Inexact[AnyArray, "*batch inputs"],
+    rate: RateLike,
+    kernel: Inexact[AnyArray, "inputs outputs"],
     *,
     per_example: bool = False,
     chunk: int = CHUNK,
     index_offset: Sequence[Any] = (),
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "*batch outputs"]:
     """Multiply by a kernel whose connections are dropped, for the batch or for each example.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.axes import check_axis
 from jaxdrop._core.checks import check_input, check_integer
 from jaxdrop._core.key import AnyKey
@@ -14,11 +15,11 @@ from jaxdrop._functional.dropout import dropout
 
 def drop_path(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
     batch_axis: int | None = 0,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Drop a residual branch for some examples: stochastic depth.
 
@@ -57,7 +58,7 @@ def drop_path(
     return dropout(key, x, rate, broadcast_dims=shared, deterministic=test_mode)
 
 
-def drop_path_rates(depth: int, max_rate: Any, *, first: Any = 0.0) -> tuple[Any, ...]:
+def drop_path_rates(depth: int, max_rate: RateLike, *, first: RateLike = 0.0) -> tuple[Any, ...]:
     """Spread rates linearly over the layers of a network, first to last.
 
     ``rates[l] = first + (max_rate - first) * l / (depth - 1)``

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.experimental.jet import JetTracer
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.broadcast import with_rank
 from jaxdrop._core.checks import check_choice, check_deterministic, check_input
 from jaxdrop._core.index import Block, Limbs
@@ -29,11 +30,11 @@ ScaleAt = Literal["train", "test"]
 
 def dropout(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
     broadcast_dims: Sequence[int] = (),
-    deterministic: Any = False,
+    deterministic: Flag = False,
     scale_at: ScaleAt = "train",
     bits: Bits = "fast",
     index_offset: Sequence[Any] = (),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Integer
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import array_of, check_input, known_values
 from jaxdrop._core.keep_where import keep_where
@@ -21,11 +22,11 @@ from jaxdrop._functional.dropout import dropout
 
 def embedding_dropout(
     key: AnyKey | None,
-    table: Inexact[Array, "words features"],
-    rate: Any,
-    ids: Integer[Array, "..."] | None = None,
+    table: Inexact[AnyArray, "words features"],
+    rate: RateLike,
+    ids: Integer[AnyArray, "..."] | None = None,
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Drop whole words: every occurrence of a dropped word in the batch is zero.
 

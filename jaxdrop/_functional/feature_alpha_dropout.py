@@ -1,9 +1,8 @@
 """feature_alpha_dropout: alpha dropout of whole feature maps."""
 
-from typing import Any
-
 from jaxtyping import Array, Float
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.axes import check_layout
 from jaxdrop._core.checks import check_real_input
 from jaxdrop._core.key import AnyKey
@@ -12,12 +11,12 @@ from jaxdrop._functional.alpha_dropout import NO_COMPLEX, drop_to_saturation
 
 def feature_alpha_dropout(
     key: AnyKey | None,
-    x: Float[Array, "..."],
-    rate: Any,
+    x: Float[AnyArray, "..."],
+    rate: RateLike,
     *,
     batch_axis: int | None = 0,
     channel_axis: int = -1,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Float[Array, "..."]:
     """Set whole feature maps to SELU's negative saturation: ``alpha_dropout`` for convolutions.
 

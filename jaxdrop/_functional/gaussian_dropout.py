@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
@@ -19,10 +20,10 @@ from jaxdrop._core.scale import scaled
 
 def gaussian_dropout(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Multiply by normal noise of mean 1 that has the variance of dropout's mask.
 

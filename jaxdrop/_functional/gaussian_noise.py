@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxdrop._core.annotations import AnyArray, Flag
 from jaxdrop._core.checks import check_broadcast, check_real_input, check_real_values
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mode import choose, resolve_noise
@@ -16,10 +17,10 @@ from jaxdrop._core.noise import scaled_noise
 
 def gaussian_noise(
     key: AnyKey | None,
-    x: Float[Array, "..."],
+    x: Float[AnyArray, "..."],
     stddev: Any,
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Float[Array, "..."]:
     """Add normal noise.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.checks import check_function, check_input
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import keep_mask
@@ -17,11 +18,11 @@ from jaxdrop._core.varying import alike, varies_over
 
 def layer_drop(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     layer: Callable[[jax.Array], jax.Array],
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Skip a layer at random, saving its computation.
 
@@ -53,9 +54,9 @@ def layer_drop(
       Fan et al., Reducing Transformer Depth on Demand with Structured Dropout, 2020.
 
     >>> import jax, jax.numpy as jnp, jaxdrop
-    >>> y = jaxdrop.layer_drop(jax.random.key(0), jnp.ones(3), 0.5, lambda h: h + jnp.tanh(h))
-    >>> y.shape
-    (3,)
+    >>> keys = map(jax.random.key, range(4))
+    >>> [float(jaxdrop.layer_drop(key, jnp.ones(()), 0.5, lambda h: h + h)) for key in keys]
+    [2.0, 1.0, 2.0, 2.0]
     """
     x, run = decide(key, x, rate, deterministic)
     check_function(layer, "layer", "layer_drop takes a function from x to an array like it")
@@ -75,7 +76,7 @@ def _skip(h: jax.Array) -> jax.Array:
     return h
 
 
-def decide(key: Any, x: Any, rate: Any, deterministic: Any) -> tuple[jax.Array, Any]:
+def decide(key: Any, x: Any, rate: RateLike, deterministic: Any) -> tuple[jax.Array, Any]:
     """Return x, checked, and whether the layer is run: a bool where it is known, else a scalar."""
     x = check_input(x, "layer_drop", integers=True)
     checked = check_rate(rate)

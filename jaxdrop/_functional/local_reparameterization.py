@@ -1,11 +1,11 @@
 """local_reparameterization: ``variational_dense`` for any product of inputs and weights."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag
 from jaxdrop._core.checks import check_function
 from jaxdrop._core.key import AnyKey
 from jaxdrop._functional.variational_dense import check_weights, sample
@@ -14,12 +14,12 @@ from jaxdrop._functional.variational_kl import PRUNE_AT
 
 def local_reparameterization(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    kernel: Inexact[Array, "..."],
-    log_sigma2: Inexact[Array, "..."],
+    x: Inexact[AnyArray, "..."],
+    kernel: Inexact[AnyArray, "..."],
+    log_sigma2: Inexact[AnyArray, "..."],
     linear: Callable[[jax.Array, jax.Array], jax.Array],
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
     threshold: float = PRUNE_AT,
 ) -> Inexact[Array, "..."]:
     """``variational_dense`` for any bilinear ``linear(x, kernel)``, such as a convolution.

@@ -1,9 +1,8 @@
 """locked_dropout: one mask for all time steps."""
 
-from typing import Any
-
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.axes import check_axis
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
@@ -14,11 +13,11 @@ from jaxdrop._functional.dropout import dropout
 
 def locked_dropout(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
     time_axis: int | None = None,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Drop the same features at every time step of a sequence.
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop._core.bits import random_bits
 from jaxdrop._core.checks import check_input, check_integer, check_shape
 from jaxdrop._core.key import AnyKey
@@ -15,7 +16,7 @@ from jaxdrop._core.varying import alike
 
 def patch_dropout(
     key: AnyKey | None,
-    x: Inexact[Array, "batch tokens features"],
+    x: Inexact[AnyArray, "batch tokens features"],
     rate: float,
     *,
     prefix: int = 1,
@@ -88,8 +89,8 @@ def patch_indices(
       TypeError, ValueError: as ``patch_dropout``.
 
     >>> import jax, jaxdrop
-    >>> jaxdrop.patch_indices(jax.random.key(0), (2, 9), 0.0).shape
-    (2, 9)
+    >>> jaxdrop.patch_indices(jax.random.key(0), (2, 9), 0.5).tolist()
+    [[0, 3, 4, 6, 8], [0, 1, 4, 7, 8]]
     """
     if not isinstance(deterministic, (bool, np.bool_)):
         raise TypeError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from jaxdrop._core.annotations import Flag, RateLike
 from jaxdrop._core.checks import check_function, check_input, check_sequence
 from jaxdrop._core.key import AnyKey, Words, check_key, key_words, typed
 from jaxdrop._core.mode import resolve, resolve_key
@@ -22,9 +23,9 @@ Cell = Callable[[Any, Any], tuple[Any, Any]]
 def recurrent_dropout(
     key: AnyKey | None,
     carry: Any,
-    rate: Any,
+    rate: RateLike,
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Any:
     """Drop units of the hidden state that a recurrent cell is about to read.
 
@@ -72,10 +73,10 @@ def recurrent_dropout(
 def recurrent_cell(
     key: AnyKey | None,
     cell: Cell,
-    rate: Any,
+    rate: RateLike,
     *,
-    input_rate: Any = 0.0,
-    deterministic: Any = False,
+    input_rate: RateLike = 0.0,
+    deterministic: Flag = False,
 ) -> Cell:
     """Give a function ``cell(carry, x) -> (carry, y)`` input and recurrent dropout.
 
@@ -102,12 +103,11 @@ def recurrent_cell(
 
     >>> import jax, jax.numpy as jnp, jaxdrop
     >>> def cell(h, x):
-    ...     h = jnp.tanh(x + 0.5 * h)
-    ...     return h, h
-    >>> dropped = jaxdrop.recurrent_cell(jax.random.key(0), cell, 0.25, input_rate=0.25)
-    >>> last, every = jax.lax.scan(dropped, jnp.zeros(4), jnp.ones((7, 4)))
-    >>> every.shape
-    (7, 4)
+    ...     return jnp.tanh(x + 0.5 * h), x
+    >>> dropped = jaxdrop.recurrent_cell(jax.random.key(0), cell, 0.25, input_rate=0.5)
+    >>> last, inputs = jax.lax.scan(dropped, jnp.zeros(8), jnp.ones((7, 8)))
+    >>> bool((inputs == inputs[:1]).all()), sorted(set(inputs.ravel().tolist()))
+    (True, [0.0, 2.0])
     """
     check_function(cell, "cell", "recurrent_cell takes a function (carry, x) -> (carry, y)")
     rates = check_rate(rate), check_rate(input_rate, "input_rate")
@@ -144,7 +144,7 @@ def check_layers(recurrent_layers: Any) -> frozenset[str]:
 
 
 def zoneout_carry(
-    key: Any, carry: Any, y: Any, rate: Any, *, previous: Any, deterministic: Any
+    key: Any, carry: Any, y: Any, rate: RateLike, *, previous: Any, deterministic: Any
 ) -> tuple[Any, Any]:
     """Apply zoneout to every entry of a cell's carry; an output that is an entry stays so."""
     entries, old = (carry, previous) if isinstance(carry, tuple) else ((carry,), (previous,))

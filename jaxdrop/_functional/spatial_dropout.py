@@ -1,9 +1,8 @@
 """spatial_dropout: whole feature maps at once."""
 
-from typing import Any
-
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.axes import check_layout
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
@@ -14,12 +13,12 @@ from jaxdrop._functional.dropout import dropout
 
 def spatial_dropout(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
     batch_axis: int | None = 0,
     channel_axis: int = -1,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Drop whole feature maps, since neighbours in a map know each other's values.
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag
 from jaxdrop._core.axes import check_sides
 from jaxdrop._core.checks import check_count, check_integer, check_sequence
 from jaxdrop._core.key import AnyKey
@@ -16,15 +17,15 @@ from jaxdrop._functional.variational_kl import PRUNE_AT
 
 def variational_conv(
     key: AnyKey | None,
-    x: Inexact[Array, "batch *spatial inputs"],
-    kernel: Inexact[Array, "*window inputs outputs"],
-    log_sigma2: Inexact[Array, "*window inputs outputs"],
+    x: Inexact[AnyArray, "batch *spatial inputs"],
+    kernel: Inexact[AnyArray, "*window inputs outputs"],
+    log_sigma2: Inexact[AnyArray, "*window inputs outputs"],
     *,
     strides: int | Sequence[int] = 1,
     padding: str | Sequence[tuple[int, int]] = "SAME",
     kernel_dilation: int | Sequence[int] = 1,
     feature_group_count: int = 1,
-    deterministic: Any = False,
+    deterministic: Flag = False,
     threshold: float = PRUNE_AT,
 ) -> Inexact[Array, "batch *spatial_out outputs"]:
     """Convolve with a kernel of independent Gaussian weights, by sampling the outputs.
@@ -49,9 +50,11 @@ def variational_conv(
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
 
     >>> import jax, jax.numpy as jnp, jaxdrop
-    >>> x, m = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
-    >>> jaxdrop.variational_conv(jax.random.key(0), x, m, jnp.full_like(m, -10.0)).shape
-    (2, 8, 8, 4)
+    >>> x, m = jnp.ones((20_000, 3, 3)), jnp.ones((3, 3, 1))  # a window of 9 weights
+    >>> key, variances = jax.random.key(0), jnp.full_like(m, jnp.log(4.0))
+    >>> y = jaxdrop.variational_conv(key, x, m, variances, padding="VALID")
+    >>> f"{y.mean():.0f} {y.std():.0f}"
+    '9 6'
     """
     x, kernel, log_sigma2 = check_weights(x, kernel, log_sigma2, "variational_conv")
     rank, groups = x.ndim - 2, check_groups(feature_group_count)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_deterministic, check_real_input
 from jaxdrop._core.key import AnyKey, check_key
@@ -21,11 +22,11 @@ from jaxdrop._functional.variational_kl import PRUNE_AT, check_threshold, prune
 
 def variational_dense(
     key: AnyKey | None,
-    x: Inexact[Array, "*batch inputs"],
-    kernel: Inexact[Array, "inputs outputs"],
-    log_sigma2: Inexact[Array, "inputs outputs"],
+    x: Inexact[AnyArray, "*batch inputs"],
+    kernel: Inexact[AnyArray, "inputs outputs"],
+    log_sigma2: Inexact[AnyArray, "inputs outputs"],
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
     threshold: float = PRUNE_AT,
 ) -> Inexact[Array, "*batch outputs"]:
     """Multiply by a kernel of independent Gaussian weights, by sampling the outputs.
@@ -58,9 +59,10 @@ def variational_dense(
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
 
     >>> import jax, jax.numpy as jnp, jaxdrop
-    >>> x, m, s = jnp.ones((4, 3)), jnp.ones((3, 2)), jnp.full((3, 2), -10.0)
-    >>> jaxdrop.variational_dense(jax.random.key(0), x, m, s).shape
-    (4, 2)
+    >>> x, m = jnp.ones((20_000, 9)), jnp.ones((9, 1))
+    >>> y = jaxdrop.variational_dense(jax.random.key(0), x, m, jnp.full_like(m, jnp.log(4.0)))
+    >>> f"{y.mean():.0f} {y.std():.0f}"
+    '9 6'
     """
     x, kernel, log_sigma2 = check_weights(x, kernel, log_sigma2, "variational_dense")
     if kernel.ndim != 2 or x.shape[-1:] != kernel.shape[:1]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag
 from jaxdrop._core.broadcast import with_rank
 from jaxdrop._core.checks import (
     check_broadcast,
@@ -22,10 +23,10 @@ from jaxdrop._functional.gaussian_dropout import multiply_noise
 
 def variational_dropout(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
+    x: Inexact[AnyArray, "..."],
     log_alpha: Any,
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Multiply by Gaussian noise whose variance is learned.
 

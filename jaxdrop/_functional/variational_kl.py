@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop._core.checks import check_choice, check_number, check_real_input
 from jaxdrop._core.noise import noise_dtype
 
@@ -18,7 +19,7 @@ PRUNE_AT = 3.0  # of log alpha: the binary dropout rate alpha / (1 + alpha) is a
 
 
 def log_alpha(
-    kernel: Inexact[Array, "..."], log_sigma2: Inexact[Array, "..."]
+    kernel: Inexact[AnyArray, "..."], log_sigma2: Inexact[AnyArray, "..."]
 ) -> Float[Array, "..."]:
     """Compute ``log(sigma**2 / m**2)`` of every weight, clipped to [-8, 8] as the authors do.
 
@@ -45,7 +46,7 @@ def log_alpha(
 
 
 def kl_divergence(
-    log_alpha: Inexact[Array, "..."], prior: Literal["molchanov", "kingma"] = "molchanov"
+    log_alpha: Inexact[AnyArray, "..."], prior: Literal["molchanov", "kingma"] = "molchanov"
 ) -> Float[Array, ""]:
     """Sum the divergence from the log-uniform prior over all entries, in nats.
 
@@ -79,8 +80,8 @@ def kl_divergence(
 
 
 def prune(
-    kernel: Inexact[Array, "..."],
-    log_sigma2: Inexact[Array, "..."],
+    kernel: Inexact[AnyArray, "..."],
+    log_sigma2: Inexact[AnyArray, "..."],
     *,
     threshold: float = PRUNE_AT,
 ) -> Inexact[Array, "..."]:
@@ -96,8 +97,8 @@ def prune(
 
 
 def pruned(
-    kernel: Inexact[Array, "..."],
-    log_sigma2: Inexact[Array, "..."],
+    kernel: Inexact[AnyArray, "..."],
+    log_sigma2: Inexact[AnyArray, "..."],
     *,
     threshold: float = PRUNE_AT,
 ) -> Bool[Array, "..."]:

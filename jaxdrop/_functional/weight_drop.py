@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from jaxdrop._core.annotations import Flag, RateLike
 from jaxdrop._core.checks import check_function, check_input, check_sequence
 from jaxdrop._core.key import AnyKey, typed
 from jaxdrop._core.mode import resolve_key
@@ -35,10 +36,10 @@ def is_recurrent_kernel(path: tuple[str, ...]) -> bool:
 def weight_drop(
     key: AnyKey | None,
     params: Any,
-    rate: Any,
+    rate: RateLike,
     *,
     where: Callable[[tuple[str, ...]], bool] = is_recurrent_kernel,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Any:
     """Drop weights of the recurrent matrices of a parameter tree, once for a whole sequence.
 
@@ -71,8 +72,11 @@ def weight_drop(
     >>> model, x = nn.RNN(nn.LSTMCell(4)), jnp.ones((2, 5, 3))
     >>> params = model.init(jax.random.key(0), x)["params"]
     >>> dropped = jaxdrop.weight_drop(jax.random.key(1), params, 0.5)
-    >>> model.apply({"params": dropped}, x).shape
-    (2, 5, 4)
+    >>> bool((model.apply({"params": dropped}, x) == model.apply({"params": params}, x)).all())
+    False
+    >>> same = jax.tree.map(lambda a, b: bool((a == b).all()), params, dropped)["cell"]
+    >>> same["hf"], same["if"]
+    ({'bias': True, 'kernel': False}, {'kernel': True})
     """
     check_function(where, "where", "weight_drop takes a function of a parameter's path")
     leaves, structure = jax.tree_util.tree_flatten_with_path(params)

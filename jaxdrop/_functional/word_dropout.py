@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer
 
+from jaxdrop._core.annotations import Flag, RateLike
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_integer, check_sequence
 from jaxdrop._core.keep_where import keep_where
@@ -20,11 +21,11 @@ from jaxdrop._functional.embedding_dropout import check_ids
 def word_dropout(
     key: AnyKey | None,
     tokens: Integer[Array, "..."],
-    rate: Any,
+    rate: RateLike,
     *,
     unknown: int,
     protected: Sequence[int] = (),
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Integer[Array, "..."]:
     """Replace tokens at random by the unknown word.
 

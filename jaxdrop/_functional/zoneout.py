@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.broadcast import broadcast_like, shared_shape, with_rank
 from jaxdrop._core.checks import check_dims, check_input
 from jaxdrop._core.keep_where import keep_where
@@ -20,12 +21,12 @@ from jaxdrop._core.scale import product_dtype
 
 def zoneout(
     key: AnyKey | None,
-    x: Inexact[Array, "..."],
-    rate: Any,
+    x: Inexact[AnyArray, "..."],
+    rate: RateLike,
     *,
-    previous: Inexact[Array, "..."],
+    previous: Inexact[AnyArray, "..."],
     broadcast_dims: Sequence[int] = (),
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
     """Keep the previous state of some units, and take the new state of the others.
 
