@@ -54,7 +54,8 @@ class Case:
       unbiased: E[y] = x for every x.
       test_time: ``test_time(x) -> y`` in test mode, and at rate 0.
       expectation: test mode computes E[y] at the asked rate instead.
-      rate_one: ``rate_one(x) -> y`` at rate 1; None where a test of the member's own states it.
+      rate_one: ``rate_one(x) -> y`` at rate 1, without a key; None where something is drawn at
+        rate 1, too, or there is no rate, so that a test of the member's own states it.
       probability: the rate lies in [0, 1]; else it is 0 or more.
       diagonal: y[i] depends on x[i] alone.
       lean: nothing of x's size is kept for the backward pass.

@@ -16,6 +16,14 @@ MODULES: dict[str, tuple[Any, jax.Array, dict[str, Any]]] = {
     if layer.options is not None
 }
 
+# Names of layers that need a key at rate 1, too.
+DRAWN_AT_ONE = {
+    layer.name
+    for record in RECORDS
+    for layer in record.layers
+    if any(case.rate_one is None for case in record.cases)
+}
+
 
 def nnx_class(name: str) -> Any:
     """The NNX twin of a Linen layer, by the Linen name."""

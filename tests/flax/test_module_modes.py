@@ -14,7 +14,7 @@ from flax import nnx
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
 from scripts.members._layer import MAPS as X
-from tests.flax.layers import LAYERS, MODULES, nnx_class
+from tests.flax.layers import DRAWN_AT_ONE, LAYERS, MODULES, nnx_class
 from tests.flax.test_modules import every
 
 KEY = jax.random.key(12)
@@ -124,7 +124,7 @@ ONES = [1, 1.0, 1 + 1e-13, np.float32(1), np.ones(()), jnp.float32(1), jnp.int32
 @every
 def test_no_key_is_needed_at_any_kind_of_one(name: str) -> None:
     function, x, options = MODULES[name]
-    if name in ("Cutout", "GaussianNoise", "PatchDropout"):  # which draw at 1, too
+    if name in DRAWN_AT_ONE:
         with pytest.raises(Exception, match="(?i)needs (a key|PRNG)"):
             members(name, 1.0, False)
         return
@@ -270,7 +270,8 @@ def test_a_rate_may_be_a_variable(name: str) -> None:
 
 def test_every_nnx_module_with_a_rate_is_among_those_tried() -> None:
     modules = {c for c in vars(N).values() if isinstance(c, type) and issubclass(c, nnx.Module)}
-    with_rate = {m for m in modules if {"rate", "stddev"} & {*inspect.signature(m).parameters}}
+    taken = {m: {*inspect.signature(m.__init__).parameters} for m in modules}
+    with_rate = {m for m in modules if taken[m] & {"rate", "stddev"}}
     assert with_rate == {nnx_class(name) for name in WITH_RATES.keys() - {"Zoneout of two"}}
     learned = {"ConcreteDropout", "VariationalConv", "VariationalLinear", "VariationalDropout"}
     assert learned <= {m.__name__ for m in modules - with_rate}
