@@ -10,7 +10,7 @@ import numpy as np
 from jaxdrop._core.checks import check_broadcast, check_number, check_real_values
 
 _TWO32 = 4294967296.0
-_ROUNDING = 1e-12  # 0.3 - 0.1 * 3 is -5.6e-17, and meant as 0
+ROUNDING = 1e-12  # 0.3 - 0.1 * 3 is -5.6e-17, and meant as 0
 
 
 class Rate(NamedTuple):
@@ -40,7 +40,7 @@ def check_rate(rate: Any, name: str = "rate") -> Rate:
     host = check_real_values(rate, name, expected)
     if host is None:
         return Rate(jnp.clip(_as_float(jnp.asarray(jax.lax.stop_gradient(rate))), 0.0, 1.0))
-    bad = host[~((host >= -_ROUNDING) & (host <= 1 + _ROUNDING))]
+    bad = host[~((host >= -ROUNDING) & (host <= 1 + ROUNDING))]
     if bad.size:
         raise ValueError(f"got {name}={float(bad.flat[0])!r}; {expected}")
     host = np.clip(host, 0.0, 1.0)

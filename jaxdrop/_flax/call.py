@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxdrop._core.checks import check_deterministic, check_input, is_real
 from jaxdrop._core.key import is_deleted, is_typed
+from jaxdrop._core.rate import ROUNDING
 from jaxdrop._functional.cutout import cutout
 from jaxdrop._functional.gaussian_noise import gaussian_noise
 from jaxdrop._functional.patch_dropout import patch_dropout
@@ -99,11 +100,13 @@ def _is_known_scalar(value: Any) -> bool:
     return known and value.ndim == 0 and not is_deleted(value)
 
 
-# A rate beyond 0 or 1 needs no key either: by rounding it stands for 0 or 1, else it is refused.
 def _is_zero(rate: Any) -> bool:
-    return all(map(_is_zero, rate)) if isinstance(rate, tuple) else _is_number(rate) and rate <= 0
+    if isinstance(rate, tuple):
+        return all(map(_is_zero, rate))
+    return _is_number(rate) and -ROUNDING <= rate <= 0
 
 
+# A rate out of range needs no key either: the function refuses it.
 def _is_sure(rate: Any) -> bool:
     if isinstance(rate, tuple):
         return all(map(_is_sure, rate))

@@ -148,6 +148,14 @@ def test_layers_around_layers_need_no_key_at_any_kind_of_one(calls: Any, name: s
         np.testing.assert_array_equal(first, ROWS)
 
 
+@pytest.mark.parametrize("calls", [LINEN, NNX], ids=["linen", "nnx"])
+@pytest.mark.parametrize("name", LINEN)
+def test_a_rate_out_of_range_is_told_before_a_missing_key(calls: Any, name: str) -> None:
+    for rate in (-0.5, 1.5):
+        with pytest.raises(ValueError, match=f"^got rate={rate}; expected 0 <= rate <= 1"):
+            calls[name](rate, False)
+
+
 def test_dropout_needs_no_key_at_any_kind_of_one() -> None:
     for one in ONES:
         assert (L.Dropout(one, deterministic=False).apply({}, X) == 0).all()
