@@ -5,8 +5,6 @@ from typing import Any
 from flax import linen as nn
 from flax import nnx
 
-import jaxdrop.linen
-import jaxdrop.nnx
 from jaxdrop._flax.stochastic_layer import StochasticLayer
 from jaxdrop.linen._dropout import FlaxDropout as FlaxLinenDropout
 from jaxdrop.nnx._dropout import FlaxDropout as FlaxNNXDropout
@@ -14,7 +12,6 @@ from jaxdrop.nnx._rate import read_rate
 from jaxdrop.surgery._attention import fast_attention
 
 DROPOUTS = (FlaxLinenDropout, FlaxNNXDropout, StochasticLayer)
-NOISE = (jaxdrop.linen.GaussianNoise, jaxdrop.nnx.GaussianNoise)
 ATTENTION = (nnx.MultiHeadAttention, nn.MultiHeadDotProductAttention)
 
 
@@ -42,7 +39,8 @@ def rate_name(module: Any) -> str:
     """Return the attribute that holds the module's rate."""
     if is_attention(module):
         return "dropout_rate"
-    return "stddev" if isinstance(module, NOISE) else "rate"
+    by_stddev = isinstance(module, StochasticLayer) and hasattr(module, "stddev")
+    return "stddev" if by_stddev else "rate"
 
 
 def rate_of(module: Any) -> Any:
