@@ -7,17 +7,17 @@ from typing import Any
 import jax
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
-from jaxtyping import Array, Key, UInt32
+from jaxtyping import Array, UInt32
 
 from jaxdrop._core.checks import check_shape
 from jaxdrop._core.index import Block, Limbs, block_layout, high_index, weyl_index
-from jaxdrop._core.key import check_key, key_words
+from jaxdrop._core.key import AnyKey, check_key, key_words
 from jaxdrop._core.mix import WEYL, rounds
 from jaxdrop._core.varying import alike
 
 
 def random_bits(
-    key: Key[Array, ""] | UInt32[Array, " words"],
+    key: AnyKey,
     shape: Sequence[int],
     *,
     index_offset: Sequence[Any] = (),

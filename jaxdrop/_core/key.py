@@ -7,7 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
-AnyKey = Key[Array, ""] | UInt32[Array, " words"]
+
+class Words(NamedTuple):
+    """A key that has been turned into the generator's words: plain integers from here on.
+
+    They are derived outside of ``jax.checkpoint``: inside, the backward pass would use the key a
+    second time, and compute its threefry a second time.
+    """
+
+    array: jax.Array
+
+
+AnyKey = Key[Array, ""] | UInt32[Array, " words"] | Words
+"""A typed key or a legacy one; between our own functions, its words."""
 
 # Counters far from 0, 1, 2, ..., which jax.random.split and fold_in use on the same key.
 _TAG = 0x6A64726F  # "jdro"
@@ -64,7 +76,7 @@ def is_deleted(array: Any) -> bool:
     return known and array.is_deleted()
 
 
-def typed(key: Any) -> Any:
+def typed(key: Any) -> jax.Array:
     """Return a legacy key as a typed one, from which ``jax.random`` derives others in any setting.
 
     It is one of jax's default implementation where that has as many words, else threefry's or rbg's
@@ -78,16 +90,6 @@ def typed(key: Any) -> Any:
         return jax.random.wrap_key_data(key, impl=_LEGACY[key.shape[0]])
 
 
-class Words(NamedTuple):
-    """A key that has been turned into the generator's words: plain integers from here on.
-
-    They are derived outside of ``jax.checkpoint``: inside, the backward pass would use the key a
-    second time, and compute its threefry a second time.
-    """
-
-    array: jax.Array
-
-
 def key_words(key: Any) -> jax.Array:
     """Derive the four uint32 words of the generator from a key of any implementation.
 
@@ -95,9 +97,7 @@ def key_words(key: Any) -> jax.Array:
     in one bit have nothing in common.
     """
     if isinstance(key, Words):
-        # Behind the barrier the draw of the backward pass looks unlike the forward one to XLA,
-        # which would otherwise compute it once and keep it.
-        return jax.lax.optimization_barrier(key.array)
+        return key.array
     return data_words(key_data(key))
 
 

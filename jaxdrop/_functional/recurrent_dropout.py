@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -144,7 +144,13 @@ def check_layers(recurrent_layers: Any) -> frozenset[str]:
 
 
 def zoneout_carry(
-    key: Any, carry: Any, y: Any, rate: RateLike, *, previous: Any, deterministic: Any
+    key: Any,
+    carry: Any,
+    y: Any,
+    rate: RateLike | Sequence[RateLike],
+    *,
+    previous: Any,
+    deterministic: Any,
 ) -> tuple[Any, Any]:
     """Apply zoneout to every entry of a cell's carry; an output that is an entry stays so."""
     entries, old = (carry, previous) if isinstance(carry, tuple) else ((carry,), (previous,))

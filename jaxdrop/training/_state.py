@@ -38,6 +38,7 @@ class TrainState(train_state.TrainState):
     (0, ['params'])
     """
 
+    params: PyTree  # flax says FrozenDict
     dropout_key: jax.Array
     collections: Any
 
