@@ -10,7 +10,7 @@ COLUMNS = ("killed", "kills", *WHERE, "rounds", "saved work lost", "digests that
 
 
 def counts(report: dict[str, Any]) -> list[list[Any]]:
-    """Return a row for each subject and one for all of them, as COLUMNS has it."""
+    """Return a row for each subject and one for all of them, in the order of COLUMNS."""
     rows = []
     for name, part in report["subjects"].items():
         kills = part["kills"]

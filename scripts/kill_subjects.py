@@ -34,10 +34,10 @@ class Subject:
     last: str = ""
     """What is half written just before it ends, if anything."""
     finished: Callable[[Path], bool] = lambda folder: False
-    """Whether nothing is left to go on with, although the program may not have ended by itself."""
+    """Whether nothing is left to resume, although the program may not have ended by itself."""
 
     def start(self, folder: Path) -> "subprocess.Popen[str]":
-        """Start it, or let it go on, in a folder."""
+        """Start it, or resume it, in a folder."""
         return subprocess.Popen(
             [sys.executable, *(a.replace("FOLDER", str(folder)) for a in self.arguments)],
             cwd=ROOT,
@@ -111,38 +111,40 @@ def _sha256(content: bytes) -> str:
 
 SUBJECTS = {
     "fit": Subject(
-        "fit",
-        "310 steps of an NNX network with dropout and batch norm through `jaxdrop.training.fit`, a "
-        "checkpoint every 10 steps",
-        "steps",
-        ("-m", "scripts.kill_worker", "fit", "FOLDER"),
-        (".", "checkpoints"),
-        r"\d+",
-        _checkpoints,
-        _final,
+        name="fit",
+        title="310 steps of an NNX network with dropout and batch norm through "
+        "`jaxdrop.training.fit`, a checkpoint every 10 steps",
+        unit="steps",
+        arguments=("-m", "scripts.kill_worker", "fit", "FOLDER"),
+        places=(".", "checkpoints"),
+        file=r"\d+",
+        saved=_checkpoints,
+        outcome=_final,
     ),
     "sweep": Subject(
-        "sweep",
-        "30 runs through `jaxdrop.training.sweep`, a chunk of 8 MB after each",
-        "runs",
-        ("-m", "scripts.kill_worker", "sweep", "FOLDER"),
-        (".",),
-        r"chunk-\d+\.msgpack",
-        lambda folder: len(list(folder.glob("chunk-*.msgpack"))),
-        _final,
+        name="sweep",
+        title="30 runs through `jaxdrop.training.sweep`, a chunk of 8 MB after each",
+        unit="runs",
+        arguments=("-m", "scripts.kill_worker", "sweep", "FOLDER"),
+        places=(".",),
+        file=r"chunk-\d+\.msgpack",
+        saved=lambda folder: len(list(folder.glob("chunk-*.msgpack"))),
+        outcome=_final,
     ),
     "experiment": Subject(
-        "experiment",
-        "`scripts/run uci --data boston --epoch-factor 1 --samples 100`, 80 parts, then "
+        name="experiment",
+        title="`scripts/run uci --data boston --epoch-factor 1 --samples 100`, 80 parts, then "
         "result.json and figure.png",
-        "parts",
-        ("-m", "experiments", "uci", "--data", "boston", "--epoch-factor", "1",
-         "--samples", "100", "--out", "FOLDER"),
-        (".", "unfinished", "unfinished/work"),
-        r".*\.(tree|numbers)|result\.json",
-        _parts,
-        _result,
-        ".figure.png.partial",
-        lambda folder: (folder / "figure.png").exists() and not (folder / "unfinished").exists(),
+        unit="parts",
+        arguments=("-m", "experiments", "uci", "--data", "boston", "--epoch-factor", "1",
+                   "--samples", "100", "--out", "FOLDER"),
+        places=(".", "unfinished", "unfinished/work"),
+        file=r".*\.(tree|numbers)|result\.json",
+        saved=_parts,
+        outcome=_result,
+        last=".figure.png.partial",
+        finished=lambda folder: (
+            (folder / "figure.png").exists() and not (folder / "unfinished").exists()
+        ),
     ),
 }  # fmt: skip

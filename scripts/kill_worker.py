@@ -2,7 +2,7 @@
 
     python -m scripts.kill_worker fit|sweep FOLDER
 
-When one comes to its end it writes FOLDER/final.json: a digest of every array that came out.
+At its end it writes FOLDER/final.json: a digest of every array that came out.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from flax import nnx
 import jaxdrop
 import jaxdrop.nnx
 import jaxdrop.training as jt
+from jaxdrop.training._typed_keys import words_of_keys
 
 ROWS, BATCH, UNITS = 1000, 16, 256
 EPOCHS, SAVE_EVERY = 5, 10
@@ -89,15 +90,9 @@ def sweep(folder: Path) -> jax.Array:
 
 def digests(state: Any) -> dict[str, str]:
     """Return the sha256 of each array by its path."""
-    plain = jax.tree.map(
-        lambda a: (
-            jax.random.key_data(a) if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) else a
-        ),
-        state,
-    )
     return {
         jax.tree_util.keystr(path): hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(plain)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(words_of_keys(state))
     }
 
 

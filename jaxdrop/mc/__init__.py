@@ -1,4 +1,4 @@
-"""MC dropout: a trained network as a sampler, its uncertainty, and what that is worth."""
+"""MC dropout: a trained network as a sampler, its uncertainty, and how good that is."""
 
 from jaxdrop.mc._calibration import Reliability as Reliability
 from jaxdrop.mc._calibration import debiased_calibration_error as debiased_calibration_error

@@ -1,4 +1,4 @@
-"""Whether a classifier that is 80% sure is right 80% of the time."""
+"""Calibration: whether a classifier that is 80% sure is right 80% of the time."""
 
 from typing import Any, NamedTuple
 
@@ -6,22 +6,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop._core.checks import check_count
 from jaxdrop.mc._probabilities import check_labels, check_probabilities
 
-Probabilities = Float[Array, "batch classes"]
+Probabilities = Float[AnyArray, "batch classes"]
 
 
 class Reliability(NamedTuple):
     """A reliability diagram: for each bin of confidence, from 0 to 1."""
 
-    count: Any
-    confidence: Any  # mean confidence; NaN where the bin is empty
-    accuracy: Any  # share that is right; NaN where the bin is empty
+    count: Any  # int32 array; a tuple has a method of this name
+    confidence: Float[Array, " bins"]  # mean confidence; NaN where the bin is empty
+    accuracy: Float[Array, " bins"]  # share that is right; NaN where the bin is empty
 
 
 def reliability(
-    probabilities: Probabilities, labels: Int[Array, " batch"], *, bins: int = 15
+    probabilities: Probabilities, labels: Int[AnyArray, " batch"], *, bins: int = 15
 ) -> Reliability:
     """Sort predictions by confidence into bins of equal width; compare confidence and accuracy.
 
@@ -37,7 +38,8 @@ def reliability(
       call it outside of jit, which stops at the NaN of an empty bin.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: if a row is not of probabilities, labels are not one class number for
+        each, or bins is below 1.
 
     Reference:
       Guo et al., On Calibration of Modern Neural Networks, 2017.
@@ -69,14 +71,14 @@ def _bars(probabilities: Any, labels: Any, bins: int) -> Reliability:
 
 
 def expected_calibration_error(
-    probabilities: Probabilities, labels: Int[Array, " batch"], *, bins: int = 15
+    probabilities: Probabilities, labels: Int[AnyArray, " batch"], *, bins: int = 15
 ) -> Float[Array, ""]:
     """Compute the mean gap between confidence and accuracy, weighted by the bins' counts.
 
     ``sum_i n_i / n |accuracy_i - confidence_i|``
 
-    Of a perfectly calibrated classifier it is above 0 too, by about ``sqrt(bins / n)`` times a
-    constant: compare numbers of the same n and bins only, or use ``debiased_calibration_error``.
+    Even for a perfectly calibrated classifier it is above 0, by about ``sqrt(bins / n)`` times a
+    constant: compare only numbers of the same n and bins, or use ``debiased_calibration_error``.
 
     Args:
       probabilities, labels, bins: as in ``reliability``.
@@ -85,7 +87,7 @@ def expected_calibration_error(
       From 0 to 1.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: as ``reliability``.
 
     Reference:
       Naeini, Cooper & Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian Binning,
@@ -103,14 +105,16 @@ def expected_calibration_error(
 
 
 def debiased_calibration_error(
-    probabilities: Probabilities, labels: Int[Array, " batch"], *, bins: int = 15
+    probabilities: Probabilities, labels: Int[AnyArray, " batch"], *, bins: int = 15
 ) -> Float[Array, ""]:
-    """Compute the root mean squared gap, less what chance alone puts into it.
+    """Compute the root mean squared gap between confidence and accuracy, corrected for chance.
 
     ``sqrt(max(0, sum_i n_i / n ((a_i - c_i)**2 - a_i (1 - a_i) / (n_i - 1))))``, a accuracy, c
     confidence; bins of fewer than two examples count as 0
 
-    The sum under the root is unbiased for the squared gaps of the bins' means.
+    The second term is the sampling variance of the accuracy, so the sum under the root is unbiased
+    for the squared gaps of the bins' means. It is a root mean square and not comparable with
+    ``expected_calibration_error``, which is a mean of absolute gaps.
 
     Args:
       probabilities, labels, bins: as in ``reliability``.
@@ -119,7 +123,7 @@ def debiased_calibration_error(
       From 0 to 1; at 0 its gradient is 0.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: as ``reliability``.
 
     Reference:
       Kumar, Liang & Ma, Verified Uncertainty Calibration, 2019, section 5.

@@ -1,4 +1,4 @@
-"""How uncertain a classifier is, and how much of that more data would take away.
+"""Entropies of a classifier's samples: how uncertain it is, and how much of that more data removes.
 
 All in float32 at least, whatever the dtype of the probabilities.
 """
@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop.mc._probabilities import check_probabilities
 
-Samples = Float[Array, "samples batch classes"]
+Samples = Float[AnyArray, "samples batch classes"]
 
 
 def predictive_entropy(probabilities: Samples) -> Float[Array, " batch"]:
-    """Compute the entropy of the mean prediction: all uncertainty there is.
+    """Compute the entropy of the mean prediction: the total uncertainty.
 
     ``H[sum_t p_t / T]``, ``H[p] = -sum_c p_c log p_c``
 
@@ -27,7 +28,7 @@ def predictive_entropy(probabilities: Samples) -> Float[Array, " batch"]:
       formula, is 0.
 
     Raises:
-      ValueError: if it is not an array of probabilities.
+      TypeError, ValueError: if it is not an array of probabilities of three dimensions or more.
 
     Reference:
       Gal, Uncertainty in Deep Learning, 2016, section 3.3.1.
@@ -42,7 +43,7 @@ def predictive_entropy(probabilities: Samples) -> Float[Array, " batch"]:
 
 
 def expected_entropy(probabilities: Samples) -> Float[Array, " batch"]:
-    """Compute the mean entropy of a sample: the noise in the labels, which more data leaves.
+    """Compute the mean entropy of a sample: the label noise, which more data does not remove.
 
     ``sum_t H[p_t] / T``
 
@@ -65,7 +66,7 @@ def expected_entropy(probabilities: Samples) -> Float[Array, " batch"]:
 
 
 def mutual_information(probabilities: Samples) -> Float[Array, " batch"]:
-    """Compute what a label would tell about the weights: BALD, the epistemic part.
+    """Compute how much a label would tell about the weights: BALD, the epistemic uncertainty.
 
     ``predictive_entropy - expected_entropy``
 
@@ -73,7 +74,7 @@ def mutual_information(probabilities: Samples) -> Float[Array, " batch"]:
       probabilities: as in ``predictive_entropy``.
 
     Returns:
-      Nats, from 0 (by rounding, a hair below) to log(min(samples, classes)).
+      Nats, from 0 (rounding may give a little less) to log(min(samples, classes)).
 
     Reference:
       Houlsby et al., Bayesian Active Learning for Classification and Preference Learning, 2011.
@@ -89,7 +90,7 @@ def mutual_information(probabilities: Samples) -> Float[Array, " batch"]:
 
 
 def variation_ratio(probabilities: Samples) -> Float[Array, " batch"]:
-    """Compute the share of samples that vote for another class than most do.
+    """Compute the share of samples that do not vote for the most frequent class.
 
     ``1 - max_c #{t: argmax p_t = c} / T``
 
@@ -137,6 +138,6 @@ def max_probability(probabilities: Samples) -> Float[Array, " batch"]:
 
 
 def _entropy(p: Any) -> jax.Array:
-    # Below the normal numbers a processor may take p for 0, and 0 log 0 for no number.
+    # A processor may treat a subnormal p as 0, and 0 log 0 as NaN.
     nothing = jnp.abs(p) < jnp.finfo(p.dtype).tiny
     return -jnp.where(nothing, 0, p * jnp.log(jnp.where(nothing, 1, p))).sum(-1)

@@ -1,25 +1,28 @@
-"""mc_moments: mean and variance over samples that are never kept, for T too large to store."""
+"""mc_moments: mean and variance over samples that are not kept, for T too large to store."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
+from flax import nnx
 from jaxtyping import PyTree
 
 from jaxdrop._core.key import AnyKey
-from jaxdrop.mc._sampling_plan import Plan, divided, gathered, in_chunks, one_draw, prepare
+from jaxdrop.mc._sampling_plan import Chunks, Plan, make_plan, over_devices, unsharded
 
 
 class Moments(NamedTuple):
     """Mean and variance over samples, shaped like one prediction; float32 at least."""
 
-    mean: Any
-    variance: Any
+    mean: PyTree
+    variance: PyTree
 
 
 class _Partial(NamedTuple):
-    """What is known of some of the samples."""
+    """Count, mean and sum of squares of some of the samples."""
 
     count: Any
     mean: Any
@@ -27,7 +30,7 @@ class _Partial(NamedTuple):
 
 
 def mc_moments(
-    apply_fn: Any,
+    apply_fn: Callable[..., Any] | nnx.Module | nn.Module,
     key: AnyKey,
     x: PyTree,
     num_samples: int,
@@ -40,9 +43,9 @@ def mc_moments(
 
     ``mean = sum_t y_t / T``, ``variance = sum_t (y_t - mean)**2 / T``
 
-    Chunks are merged by Chan's update, ``M = M_a + M_b + (mean_b - mean_a)**2 n_a n_b / n``: no
-    difference of large sums, so that a spread far below the mean is not lost. The memory does not
-    depend on T.
+    Chunks are merged by Chan's update, ``M = M_a + M_b + (mean_b - mean_a)**2 n_a n_b / n``, which
+    subtracts no large sums, so a spread far below the mean is not lost. The memory does not depend
+    on T.
 
     Args:
       apply_fn, key, x, num_samples, share_masks, sharding: as in ``mc_predict``.
@@ -51,12 +54,12 @@ def mc_moments(
     Returns:
       ``Moments(mean, variance)``. The variance is that of the samples, without Bessel's
       correction; ``1 / tau`` of observation noise is not in it (see ``regression_moments``).
-      A function that returns a tree, such as the probabilities and their entropy, has the moments
-      of each entry: ``predictive_entropy(mean.probabilities[None]) - mean.entropy`` is the mutual
-      information of a T of any size.
+      For a function that returns a tree, such as the probabilities and their entropy, they are the
+      moments of each entry: ``predictive_entropy(mean.probabilities[None]) - mean.entropy`` is the
+      mutual information for any T.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: as ``mc_predict``.
 
     Reference:
       Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
@@ -69,7 +72,7 @@ def mc_moments(
     >>> round(float(mean[0, 0]), 1), round(float(variance[0, 0]), 1)
     (1.0, 1.0)
     """
-    apply_fn, key, plan = prepare(
+    apply_fn, key, plan = make_plan(
         apply_fn, key, num_samples, chunk_size, share_masks, sharding, "mc_moments"
     )
     return _moments(apply_fn, key, x, plan)
@@ -77,22 +80,20 @@ def mc_moments(
 
 @functools.partial(jax.jit, static_argnames="plan")
 def _moments(apply_fn: Any, key: jax.Array, x: Any, plan: Plan) -> Moments:
-    def work(apply_fn: Any, key: jax.Array, x: Any, first: jax.Array, count: int) -> Any:
-        draw = one_draw(apply_fn, key, x, plan.share_masks)
-        chunk, whole, rest = in_chunks(draw, first, count, plan.chunk_size)
+    def summarise_all(chunks: Chunks) -> Any:
         # The empty set is the start, so that the draw is in the loop and nowhere else.
-        shape = jax.eval_shape(lambda: _summarise(chunk(jnp.uint32(0))))
+        shape = jax.eval_shape(lambda: _summarise(chunks.chunk(jnp.uint32(0))))
         start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype, device=a.sharding), shape)
 
         def one_more(i: jax.Array, known: _Partial) -> _Partial:
-            return _merge(known, _summarise(chunk(i.astype(jnp.uint32))))
+            return _merge(known, _summarise(chunks.chunk(i.astype(jnp.uint32))))
 
-        known = jax.lax.fori_loop(0, whole, one_more, start)
-        if rest is not None:
-            known = _merge(known, _summarise(rest()))
+        known = jax.lax.fori_loop(0, chunks.whole, one_more, start)
+        if chunks.rest is not None:
+            known = _merge(known, _summarise(chunks.rest()))
         return jax.tree.map(lambda a: jnp.expand_dims(a, 0), known)
 
-    parts = gathered(plan, divided(work, plan, (apply_fn, key, x)))
+    parts = unsharded(plan, over_devices(summarise_all, plan, apply_fn, key, x))
 
     def of_device(i: int) -> _Partial:
         return jax.tree.map(lambda a: a[i], parts)

@@ -1,13 +1,15 @@
-"""How well a score tells inputs of another kind from those of training."""
+"""auroc: how well a score tells out-of-distribution inputs from those like the training data."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxdrop._core.checks import array_of, is_real
 
 
-def auroc(inside: Any, outside: Any) -> float:
+def auroc(inside: ArrayLike | Sequence[float], outside: ArrayLike | Sequence[float]) -> float:
     """Compute the area under the ROC curve of a score that should be larger outside.
 
     ``P(outside > inside) + P(outside = inside) / 2``, over all pairs
@@ -22,7 +24,7 @@ def auroc(inside: Any, outside: Any) -> float:
 
     Raises:
       ImportError: if scikit-learn is not installed.
-      ValueError: if there are no scores, or one is no number.
+      TypeError, ValueError: if there are no scores, or one is not a real number.
 
     Reference:
       Hendrycks & Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution Examples,
@@ -38,7 +40,7 @@ def auroc(inside: Any, outside: Any) -> float:
         raise ImportError("auroc is scikit-learn's; type: pip install scikit-learn") from error
     scores = [_scores(inside, "inside"), _scores(outside, "outside")]
     labels = np.repeat([0, 1], [len(s) for s in scores])
-    # Ranks are enough, and finite where a score is infinite, which scikit-learn refuses.
+    # Ranks are enough; scikit-learn refuses infinite scores, whose ranks are finite.
     _, ranks = np.unique(np.concatenate(scores), return_inverse=True)
     return float(roc_auc_score(labels, ranks))
 

@@ -1,18 +1,21 @@
 """mc_predict: T samples of a network that drops, in bounded memory, on any mesh."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
+from flax import nnx
 from jaxtyping import PyTree
 
 from jaxdrop._core.key import AnyKey
-from jaxdrop.mc._sampling_plan import Plan, divided, in_chunks, one_draw, prepare
+from jaxdrop.mc._sampling_plan import Chunks, Plan, make_plan, over_devices
 
 
 def mc_predict(
-    apply_fn: Any,
+    apply_fn: Callable[..., Any] | nnx.Module | nn.Module,
     key: AnyKey,
     x: PyTree,
     num_samples: int,
@@ -29,7 +32,7 @@ def mc_predict(
 
     Args:
       apply_fn: a pure function ``(key, x) -> y``; what ``sampler`` returns; an NNX model; or a
-        bound Linen model. A function is compiled once for as long as the same object is passed, and
+        bound Linen model. A function is compiled once as long as the same object is passed, and
         once more for each surgery context or interceptor of Linen that is active around the call.
       key: a random key.
       x: array, or tree of arrays, with the examples along the first axis. For a model of several
@@ -41,15 +44,16 @@ def mc_predict(
         call: a sample is then one function, as BatchBALD and Thompson sampling need it. Examples
         are computed as batches of one, under vmap.
       sharding: where to compute: ``NamedSharding(mesh, P("samples"))`` divides the samples among
-        the devices along that axis of the mesh. x may be sharded along
-        others; what lies along the samples' axis is brought together first.
+        the devices along that axis of the mesh. x may be sharded along other axes; what is sharded
+        along the samples' axis is gathered first.
 
     Returns:
-      What apply_fn returns, with a leading axis of T samples. A plain array of logits becomes
-      logits; ``jax.nn.softmax`` comes before the metrics of ``jaxdrop.mc``.
+      What apply_fn returns, with a leading axis of T samples. Logits stay logits; the metrics of
+      ``jaxdrop.mc`` take ``jax.nn.softmax`` of them.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: for invalid arguments, or if the devices cannot share num_samples
+        evenly.
 
     Warns:
       UserWarning: if nothing that apply_fn returns depends on the key: all samples are equal.
@@ -66,7 +70,7 @@ def mc_predict(
     >>> mc.mc_predict(model, jax.random.key(0), jnp.ones((4, 3)), 10, chunk_size=5).shape
     (10, 4, 2)
     """
-    apply_fn, key, plan = prepare(
+    apply_fn, key, plan = make_plan(
         apply_fn, key, num_samples, chunk_size, share_masks, sharding, "mc_predict"
     )
     return _predict(apply_fn, key, x, plan)
@@ -74,16 +78,14 @@ def mc_predict(
 
 @functools.partial(jax.jit, static_argnames="plan")
 def _predict(apply_fn: Any, key: jax.Array, x: Any, plan: Plan) -> Any:
-    def work(apply_fn: Any, key: jax.Array, x: Any, first: jax.Array, count: int) -> Any:
-        draw = one_draw(apply_fn, key, x, plan.share_masks)
-        chunk, whole, rest = in_chunks(draw, first, count, plan.chunk_size)
-        if whole == 1:
-            y = chunk(jnp.uint32(0))
+    def stack(chunks: Chunks) -> Any:
+        if chunks.whole == 1:
+            y = chunks.chunk(jnp.uint32(0))
         else:
-            y = jax.lax.map(chunk, jax.lax.iota(jnp.uint32, whole))
+            y = jax.lax.map(chunks.chunk, jax.lax.iota(jnp.uint32, chunks.whole))
             y = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), y)
-        if rest is None:
+        if chunks.rest is None:
             return y
-        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), y, rest())
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), y, chunks.rest())
 
-    return divided(work, plan, (apply_fn, key, x))
+    return over_devices(stack, plan, apply_fn, key, x)

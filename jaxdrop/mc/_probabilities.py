@@ -1,4 +1,4 @@
-"""Checks of probabilities and labels that every classification metric shares, and their dtype."""
+"""Checks of the probabilities and labels of every classification metric, and their dtype."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ TOLERANCE = 1e-2  # of a row's sum; bfloat16 has 8 bits
 
 
 def check_probabilities(probabilities: Any, rank: int) -> jax.Array:
-    """Return the array in float32 at least, or say why it is none of probabilities.
+    """Return the array in float32 at least, or raise a sentence if it is not of probabilities.
 
-    Sums over samples, logarithms and bins' edges need more digits than half precision has. A traced
-    array is taken without a look at its values.
+    Sums over samples, logarithms and bins' edges need more digits than half precision has. The
+    values of a traced array are not checked.
 
     Args:
       probabilities: classes along the last axis.
-      rank: how many dimensions there are at least: 2 for [batch, classes], 3 with samples first.
+      rank: the least number of dimensions: 2 for [batch, classes], 3 with samples first.
     """
     axes = ("[samples, batch, classes]", "[batch, classes]")[rank == 2]
     array = array_of(probabilities, "probabilities", f"expected a floating array {axes}")

@@ -1,4 +1,4 @@
-"""What samples say about a number: predictive mean, variance and log-likelihood."""
+"""Regression: predictive mean, variance and log-likelihood from samples."""
 
 import math
 from typing import Any
@@ -7,12 +7,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop._core.checks import array_of, check_number, is_real
 from jaxdrop.mc._moments import Moments
 from jaxdrop.mc._probabilities import widened
 
 
-def regression_moments(samples: Float[Array, "samples ..."], tau: Any) -> Moments:
+def regression_moments(
+    samples: Float[AnyArray, "samples ..."], tau: float | Float[Array, ""]
+) -> Moments:
     """Compute mean and variance of the predictive distribution.
 
     ``mean = sum_t y_t / T``, ``variance = 1 / tau + sum_t (y_t - mean)**2 / T``
@@ -23,6 +26,9 @@ def regression_moments(samples: Float[Array, "samples ..."], tau: Any) -> Moment
 
     Returns:
       ``Moments(mean, variance)``, each of one prediction's shape, in float32 at least.
+
+    Raises:
+      TypeError, ValueError: if samples is no floating array, or tau is not a number above 0.
 
     Reference:
       Gal & Ghahramani, Dropout as a Bayesian Approximation, 2016, section 4.
@@ -39,7 +45,9 @@ def regression_moments(samples: Float[Array, "samples ..."], tau: Any) -> Moment
 
 
 def regression_log_likelihood(
-    samples: Float[Array, "samples ..."], y: Float[Array, "..."], tau: Any
+    samples: Float[AnyArray, "samples ..."],
+    y: Float[AnyArray, "..."],
+    tau: float | Float[Array, ""],
 ) -> Float[Array, "..."]:
     """Compute the predictive log-likelihood of each observation.
 
@@ -52,11 +60,11 @@ def regression_log_likelihood(
 
     Returns:
       Array like y, in nats, in float32 at least; its mean over rows is the papers' test
-      log-likelihood. By Jensen's inequality an estimate from T samples lies below that from more of
-      them, on average.
+      log-likelihood. By Jensen's inequality an estimate from T samples is, on average, below that
+      from more.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected.
+      TypeError, ValueError: as ``regression_moments``, or if y is not shaped like one prediction.
 
     Reference:
       Gal & Ghahramani, Dropout as a Bayesian Approximation, 2016, section 4.3.
@@ -85,7 +93,7 @@ def regression_log_likelihood(
 
 
 def check_samples(samples: Any, rank: int) -> jax.Array:
-    """Return the samples as an array, or say what is missing."""
+    """Return the samples as an array, or raise if they are not floating, samples first."""
     array = array_of(samples, "samples", "expected a floating array, samples first")
     if array.ndim < rank or not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(

@@ -1,43 +1,45 @@
 """sampler: a trained Flax model as a pure function (key, x) -> y whose dropouts stay on."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
 from flax import nnx
 
-from jaxdrop.mc._call_arguments import arguments, named, takes_any_name
+from jaxdrop.mc._call_arguments import argument_names, call_arguments, takes_any_name
 from jaxdrop.surgery._find_dropouts import find_dropouts
 from jaxdrop.surgery._force_dropout import force_dropout, force_nnx
 
 
-def sampler(model: Any, variables: Any = None, **options: Any) -> Callable[[Any, Any], Any]:
+def sampler(
+    model: nnx.Module | nn.Module, variables: Mapping[str, Any] | None = None, **options: Any
+) -> Callable[[Any, Any], Any]:
     """Turn a model into ``f(key, x)`` that drops, while all else is as at test time.
 
     ``f(key, x)`` is a draw from the approximate posterior predictive of Gal & Ghahramani. Flax's
-    and jaxdrop's dropouts are on, attention's too, whatever constructor and call say of their mode;
-    batch norm uses its running averages and changes nothing. The model itself is not touched.
+    and jaxdrop's dropouts are on, attention's too, whatever mode constructor and call set; batch
+    norm uses its running averages and does not update them. The model itself is not changed.
 
-    Of several inputs, x is a tuple, for a model whose call needs more than one argument, or a dict
-    with names of its arguments. An NNX model whose call takes ``rngs`` gets them, made of the key;
-    so does one whose call takes ``**kwargs``, if a dropout has no stream of its own.
+    For several inputs, x is a tuple, if the model's call needs more than one argument, or a dict
+    with the names of its arguments. An NNX model whose call takes ``rngs`` gets them, made of the
+    key; so does one whose call takes ``**kwargs``, if a dropout has no stream of its own.
 
-    ``mc_predict`` and ``mc_moments`` look up what they compiled by the interceptors of Linen that
-    are active, such as ``surgery.replaced``. Your own ``jax.jit(f)`` does not: what was active when
-    it was traced stays in it.
+    ``mc_predict`` and ``mc_moments`` compile again for other active interceptors of Linen, such as
+    ``surgery.replaced``. Your own ``jax.jit(f)`` does not: what was active when it was traced stays
+    in it.
 
     Args:
       model: an NNX model; a Linen model that is bound; or a Linen model, with its variables.
       variables: what ``model.apply`` takes, for a Linen model.
       options: keyword arguments of the model's call, those of test time, such as ``train=False``.
-        They are part of the program, hence hashable. With ``rngs`` of any value, an NNX model is
-        called with rngs made of the key.
+        They are part of the program, so they must be hashable. If ``rngs`` is among them, whatever
+        its value, an NNX model is called with rngs made of the key.
 
     Returns:
       A function for ``mc_predict`` and ``mc_moments``. The parameters are arguments of what is
-      compiled: a sampler made anew, or with other parameters, costs no compilation. For Linen,
+      compiled: a second sampler, or one with other parameters, costs no compilation. For Linen,
       ``f(key, x) == model.apply(variables, x, <training mode>, rngs={"dropout": key})``, to the bit
       if the mode changes dropouts only.
 
@@ -86,10 +88,10 @@ class _LinenCall:
     options: tuple[tuple[str, Any], ...]
 
     def __call__(self, variables: Any, key: Any, x: Any) -> Any:
-        # Flax falls back on "params" for a dropout whose rng_collection has another name.
+        # Flax falls back on "params" for a dropout whose rng_collection has another name ...
         rngs = {"dropout": key, "params": jax.random.fold_in(key, 0)}
-        rngs["zoneout"] = jax.random.fold_in(key, 1)  # which does not: linen.Zoneout
-        args, kwargs = arguments(self.model, x, dict(self.options))
+        rngs["zoneout"] = jax.random.fold_in(key, 1)  # ... but linen.Zoneout does not
+        args, kwargs = call_arguments(self.model, x, dict(self.options))
         with nn.intercept_methods(force_dropout):
             return self.model.apply(variables, *args, rngs=rngs, **kwargs)
 
@@ -98,7 +100,7 @@ def _nnx_sampler(model: nnx.Module, options: dict[str, Any]) -> Callable[[Any, A
     copy = nnx.merge(*nnx.split(model))
     copy.eval()
     graphdef, state = nnx.split(copy)
-    wants_rngs = "rngs" in options or "rngs" in named(model) or _lacks_rngs(model)
+    wants_rngs = "rngs" in options or "rngs" in argument_names(model) or _lacks_rngs(model)
     rest = {name: value for name, value in options.items() if name != "rngs"}
     call = _NNXCall(graphdef, tuple(sorted(rest.items())), wants_rngs)
     # Plain arrays: a Variable remembers the trace it was made in and refuses others.
@@ -106,7 +108,7 @@ def _nnx_sampler(model: nnx.Module, options: dict[str, Any]) -> Callable[[Any, A
 
 
 def _lacks_rngs(model: nnx.Module) -> bool:
-    """Whether a dropout has no stream, and the call hands on arguments of any name."""
+    """Whether a dropout has no stream, and the call takes arguments of any name."""
     lone = any(getattr(layer, "rngs", model) is None for _, layer in find_dropouts(model))
     return lone and takes_any_name(model)
 
@@ -128,6 +130,6 @@ class _NNXCall:
         options = dict(self.options)
         if self.wants_rngs:
             options["rngs"] = nnx.Rngs(jax.random.fold_in(key, len(tags)))
-        args, kwargs = arguments(model, x, options)
+        args, kwargs = call_arguments(model, x, options)
         with nn.intercept_methods(force_dropout):  # of a Linen module in a bridge
             return model(*args, **kwargs)

@@ -1,5 +1,6 @@
-"""What mc_predict and mc_moments share: checked arguments, one traced draw, and who draws which."""
+"""Plan: what mc_predict and mc_moments compile for, and how samples go to chunks and devices."""
 
+import math
 import warnings
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxdrop._core.checks import check_count, check_switch
 from jaxdrop._core.key import check_key, typed
 from jaxdrop.mc._sampler import sampler
-from jaxdrop.surgery._interceptors import interposed
+from jaxdrop.surgery._interceptors import interceptors_cache_key
 
 
 class Plan(NamedTuple):
@@ -25,10 +26,10 @@ class Plan(NamedTuple):
     chunk_size: int
     share_masks: bool
     sharding: NamedSharding | None
-    interposed: Hashable = ()  # the interceptors of Linen that are traced along
+    interceptors: Hashable = ()  # of Linen, active around the call: they are traced along
 
 
-def prepare(
+def make_plan(
     apply_fn: Any,
     key: Any,
     num_samples: int,
@@ -60,11 +61,54 @@ def prepare(
     if not isinstance(apply_fn, jax.tree_util.Partial):
         apply_fn = jax.tree_util.Partial(apply_fn)
     share = check_switch(share_masks, "share_masks")
-    return apply_fn, key, Plan(total, chunk, share, sharding, interposed())
+    return apply_fn, key, Plan(total, chunk, share, sharding, interceptors_cache_key())
 
 
-def one_draw(apply_fn: Any, key: jax.Array, x: Any, share_masks: bool) -> Callable[[Any], Any]:
-    """Trace the function once; return ``draw(t)``, sample t."""
+class Chunks(NamedTuple):
+    """A range of samples, divided into chunks; what is called with a number computes them."""
+
+    chunk: Callable[[jax.Array], Any]
+    """``chunk(i)``: the samples of whole chunk i, along the first axis."""
+    whole: int
+    """How many whole chunks there are."""
+    rest: Callable[[], Any] | None
+    """``rest()``: the samples that are left over; None if none are."""
+
+
+def over_devices(
+    reduce: Callable[[Chunks], Any], plan: Plan, apply_fn: Any, key: jax.Array, x: Any
+) -> Any:
+    """Call ``reduce(chunks)`` with the range of all samples, on each device with its part of it.
+
+    Returns:
+      What reduce returns; across devices it is put together along the first axis.
+    """
+
+    def work(apply_fn: Any, key: jax.Array, x: Any, first: jax.Array, count: int) -> Any:
+        sample = _trace_sample(apply_fn, key, x, plan.share_masks)
+        return reduce(_in_chunks(sample, first, count, plan.chunk_size))
+
+    if plan.sharding is None:
+        return work(apply_fn, key, x, jnp.zeros((), jnp.uint32), plan.num_samples)
+    count = plan.num_samples // _shards(plan.sharding)
+    names = _axis_names(plan.sharding)
+
+    def mine(apply_fn: Any, key: jax.Array, x: Any) -> Any:
+        first = jax.lax.axis_index(names).astype(jnp.uint32) * np.uint32(count)
+        return work(apply_fn, key, x, first, count)
+
+    return jax.shard_map(
+        mine,
+        mesh=plan.sharding.mesh,
+        in_specs=PartitionSpec(),
+        out_specs=PartitionSpec(plan.sharding.spec[0]),
+        axis_names=set(names),
+        check_vma=False,
+    )(*unsharded(plan, (apply_fn, key, x)))
+
+
+def _trace_sample(apply_fn: Any, key: jax.Array, x: Any, share_masks: bool) -> Callable[[Any], Any]:
+    """Trace the function once; return ``sample(t)``."""
 
     def sample(apply_fn: Any, key: jax.Array, x: Any, t: jax.Array) -> Any:
         key = jax.random.fold_in(key, t)
@@ -90,42 +134,11 @@ def one_draw(apply_fn: Any, key: jax.Array, x: Any, share_masks: bool) -> Callab
     return lambda t: jax.tree.unflatten(tree, run(*given, t))
 
 
-def divided(
-    work: Callable[..., Any],
-    plan: Plan,
-    args: tuple[Any, ...],
-) -> Any:
-    """Call ``work(*args, first, count)`` with the range of samples, on each device with its own.
-
-    Returns:
-      What work returns; across devices it is put together along the first axis.
-    """
-    if plan.sharding is None:
-        return work(*args, jnp.zeros((), jnp.uint32), plan.num_samples)
-    devices = _shards(plan.sharding)
-    count = plan.num_samples // devices
-    axis = plan.sharding.spec[0]
-    names = axis if isinstance(axis, tuple) else (axis,)
-
-    def mine(*args: Any) -> Any:
-        return work(*args, jax.lax.axis_index(names).astype(jnp.uint32) * np.uint32(count), count)
-
-    return jax.shard_map(
-        mine,
-        mesh=plan.sharding.mesh,
-        in_specs=PartitionSpec(),
-        out_specs=PartitionSpec(axis),
-        axis_names=set(names),
-        check_vma=False,
-    )(*gathered(plan, args))
-
-
-def gathered(plan: Plan, tree: Any) -> Any:
-    """Bring together what an explicit mesh says to lie along the samples' axes."""
+def unsharded(plan: Plan, tree: Any) -> Any:
+    """Undo, on an explicit mesh, what is sharded along the samples' axes."""
     if plan.sharding is None:
         return tree
-    mesh, axis = plan.sharding.mesh, plan.sharding.spec[0]
-    names = set(axis if isinstance(axis, tuple) else (axis,))
+    names, mesh = set(_axis_names(plan.sharding)), plan.sharding.mesh
 
     def whole(array: Any) -> Any:
         here = jax.typeof(array).sharding
@@ -143,23 +156,28 @@ def _without(names: set[str], entry: Any) -> Any:
     return tuple(name for name in entry if name not in names) or None
 
 
-def in_chunks(
-    draw: Callable[[jax.Array], Any], first: jax.Array, count: int, chunk: int
-) -> tuple[Callable[[jax.Array], Any], int, Callable[[], Any] | None]:
-    """Return ``(draw chunk i, number of whole chunks, draw what is left)``, None if nothing is."""
-    chunk = min(chunk, count)
-    whole, left = divmod(count, chunk)
+def _in_chunks(
+    sample: Callable[[jax.Array], Any], first: jax.Array, count: int, chunk_size: int
+) -> Chunks:
+    size = min(chunk_size, count)
+    whole, left = divmod(count, size)
 
     def some(start: jax.Array, length: int) -> Any:
-        return jax.vmap(draw)(start + jax.lax.iota(jnp.uint32, length))
+        return jax.vmap(sample)(start + jax.lax.iota(jnp.uint32, length))
 
     def rest() -> Any:
-        return some(first + np.uint32(whole * chunk), left)
+        return some(first + np.uint32(whole * size), left)
 
-    return lambda i: some(first + i * np.uint32(chunk), chunk), whole, rest if left else None
+    return Chunks(lambda i: some(first + i * np.uint32(size), size), whole, rest if left else None)
+
+
+def _axis_names(sharding: NamedSharding) -> tuple[str, ...]:
+    axis = sharding.spec[0]
+    return axis if isinstance(axis, tuple) else (axis,)
 
 
 def _shards(sharding: Any) -> int:
+    """Return how many devices share the samples, or raise if the sharding is not one of samples."""
     if not isinstance(sharding, NamedSharding):
         raise TypeError(
             f"got sharding={sharding!r:.60} of type {type(sharding).__name__}, expected a "
@@ -171,11 +189,7 @@ def _shards(sharding: Any) -> int:
             f"got sharding with {sharding.spec}, expected that of the samples alone, for example "
             "NamedSharding(mesh, PartitionSpec('samples'))"
         )
-    names = axis if isinstance(axis, tuple) else (axis,)
-    count = 1
-    for name in names:
-        count *= sharding.mesh.shape[name]
-    return count
+    return math.prod(sharding.mesh.shape[name] for name in _axis_names(sharding))
 
 
 def _reaches_output(jaxpr: Any, source: Any) -> bool:

@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop.mc._probabilities import check_labels, check_probabilities
 
-Probabilities = Float[Array, "batch classes"]
+Probabilities = Float[AnyArray, "batch classes"]
 
 
 def negative_log_likelihood(
-    probabilities: Probabilities, labels: Int[Array, " batch"]
+    probabilities: Probabilities, labels: Int[AnyArray, " batch"]
 ) -> Float[Array, ""]:
-    """Compute the mean surprise at the labels.
+    """Compute the mean negative log-probability of the labels.
 
     ``-sum_b log p_b[label_b] / B``
 
@@ -21,10 +22,11 @@ def negative_log_likelihood(
       labels: class numbers.
 
     Returns:
-      Nats, from 0; infinite if a label was thought impossible.
+      Nats, from 0; infinite if a label has probability 0.
 
     Raises:
-      ValueError: with what was given and what is expected.
+      TypeError, ValueError: if a row is not of probabilities, or labels are not one class number
+        for each.
 
     Reference:
       Good, Rational Decisions, 1952.
@@ -39,7 +41,7 @@ def negative_log_likelihood(
     return -jnp.log(jnp.take_along_axis(p, labels[..., None], axis=-1)).mean()
 
 
-def brier_score(probabilities: Probabilities, labels: Int[Array, " batch"]) -> Float[Array, ""]:
+def brier_score(probabilities: Probabilities, labels: Int[AnyArray, " batch"]) -> Float[Array, ""]:
     """Compute the mean squared distance from the labels, over all classes.
 
     ``sum_b sum_c (p_bc - [c = label_b])**2 / B``
@@ -51,7 +53,7 @@ def brier_score(probabilities: Probabilities, labels: Int[Array, " batch"]) -> F
       From 0 to 2, Brier's own scale; scikit-learn halves it for two classes.
 
     Raises:
-      ValueError: with what was given and what is expected.
+      TypeError, ValueError: as ``negative_log_likelihood``.
 
     Reference:
       Brier, Verification of Forecasts Expressed in Terms of Probability, 1950.

@@ -15,13 +15,13 @@ class fast_attention:  # noqa: N801  # a function to its users
     """An attention function that draws its dropout mask from a fast key.
 
     Everything else is left to attention_fn: which weights share a decision, scaling, grouped
-    queries, what is sown. Flax multiplies by ``keep / keep_prob`` there, so that a rate of 1 gives
-    NaN; ``set_rates`` refuses it. Those of the same attention_fn are equal, so that nothing is
-    compiled twice, and it is pickled as its attention_fn is.
+    queries, what is sown. Flax multiplies by ``keep / keep_prob`` there, so a rate of 1 gives NaN;
+    ``set_rates`` refuses it. Two of the same attention_fn are equal, so nothing is compiled twice;
+    it can be pickled if attention_fn can.
 
     Args:
-      attention_fn: flax's ``dot_product_attention``, Linen's or NNX's, or one of the same
-        arguments; ``dropout_rng`` by keyword, as flax's modules pass it.
+      attention_fn: flax's ``dot_product_attention``, Linen's or NNX's, or one that takes the
+        same arguments, ``dropout_rng`` by keyword as flax's modules pass it.
     """
 
     attention_fn: Callable[..., Any]

@@ -1,4 +1,4 @@
-"""Which parameters a marked value reaches, read off the program's data flow."""
+"""Which parameters are downstream of a marked value, read off the program's data flow."""
 
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -25,12 +25,12 @@ def mark(tree: Any, number: int) -> Any:
     return jax.tree.map(lambda a: checkpoint_name(a, f"{PREFIX}{number}"), tree)
 
 
-def reached(program: ClosedJaxpr, variables: int) -> dict[int, set[int]]:
-    """Return, for each mark, which of the program's first arguments it meets.
+def variables_downstream(program: ClosedJaxpr, variables: int) -> dict[int, set[int]]:
+    """Return, for each mark, the variables downstream of it, as numbers of the program's arguments.
 
-    A variable lies downstream of a mark if some operation has both as operands: the marked value,
-    or what follows from it, and the variable, or what is made of variables alone. An addition of a
-    residual branch, whose other side was computed from the input, does not count.
+    A variable is downstream of a mark if some operation has two operands: one that is, or depends
+    on, the marked value, and one that is, or is made only of, variables. Adding a residual branch
+    does not count: its other side was computed from the input.
 
     Args:
       program: its first ``variables`` arguments are variables, the others inputs.
@@ -51,13 +51,13 @@ def _walk(jaxpr: Jaxpr, given: list[_Value], found: dict[int, set[int]]) -> list
 
     for eqn in jaxpr.eqns:
         operands = [read(v) for v in eqn.invars]
-        out = _meet(operands)
+        out = _combined(operands)
         outs = [out] * len(eqn.outvars)
-        inner = [_open(p) for value in eqn.params.values() for p in _each(value)]
+        inner = [_inner_program(p) for value in eqn.params.values() for p in _as_sequence(value)]
         bodies = [body for body in inner if body is not None]
         if bodies:
             rounds = 2 if eqn.primitive.name in ("scan", "while") else 1
-            outs = _through(bodies, operands, outs, found, rounds)
+            outs = _walk_inside(bodies, operands, outs, found, rounds)
         else:
             for number in out.marks:
                 for operand in operands:
@@ -72,7 +72,7 @@ def _walk(jaxpr: Jaxpr, given: list[_Value], found: dict[int, set[int]]) -> list
     return [read(v) for v in jaxpr.outvars]
 
 
-def _through(
+def _walk_inside(
     bodies: list[Jaxpr],
     operands: list[_Value],
     outs: list[_Value],
@@ -84,16 +84,16 @@ def _through(
     for _ in range(rounds):
         for body in bodies:
             n = len(body.invars)
-            given = operands[-n:] if n <= len(operands) else [_meet(operands)] * n
+            given = operands[-n:] if n <= len(operands) else [_combined(operands)] * n
             results = _walk(body, given, found)
             if len(results) == len(outs):
-                merged = results if merged is None else list(map(_join, merged, results))
+                merged = results if merged is None else list(map(_of_either, merged, results))
         marks = frozenset[int]().union(*(v.marks for v in merged or outs))
         operands = [v if v.leaves else _Value(v.leaves, v.marks | marks) for v in operands]
     return outs if merged is None else merged
 
 
-def _meet(values: list[_Value]) -> _Value:
+def _combined(values: list[_Value]) -> _Value:
     marks = frozenset().union(*(v.marks for v in values))
     pure = [v.leaves for v in values if v.leaves is not None]
     if len(pure) < len(values) or marks:
@@ -101,16 +101,16 @@ def _meet(values: list[_Value]) -> _Value:
     return _Value(frozenset().union(*pure), marks)
 
 
-def _join(a: _Value, b: _Value) -> _Value:
+def _of_either(a: _Value, b: _Value) -> _Value:
     leaves = None if a.leaves is None or b.leaves is None else a.leaves | b.leaves
     return _Value(leaves, a.marks | b.marks)
 
 
-def _each(value: Any) -> Any:
+def _as_sequence(value: Any) -> Any:
     return value if isinstance(value, (tuple, list)) else (value,)
 
 
-def _open(value: Any) -> Jaxpr | None:
+def _inner_program(value: Any) -> Jaxpr | None:
     if isinstance(value, ClosedJaxpr):
         return value.jaxpr
     return value if isinstance(value, Jaxpr) else None

@@ -1,26 +1,12 @@
 """find_dropouts: the dropouts of an NNX model, with their paths."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from flax import nnx
 
-from jaxdrop._core.checks import check_function
 from jaxdrop.surgery._kinds import is_dropout, kind_of
-from jaxdrop.surgery._where import nothing_chosen
-
-Path = tuple[Any, ...]
-Where = Callable[[Path, Any], bool]
-
-
-def everywhere(path: Path, module: Any) -> bool:
-    """Choose every module."""
-    return True
-
-
-def check_where(where: Any) -> None:
-    """Raise a sentence if this cannot choose modules."""
-    check_function(where, "where", "surgery takes a predicate, a function of (path, module)")
+from jaxdrop.surgery._where import Path, Where, check_where, everywhere, nothing_chosen
 
 
 def find_dropouts(model: nnx.Module, where: Where = everywhere) -> Iterator[tuple[Path, Any]]:

@@ -8,18 +8,25 @@ from typing import Any
 from flax import linen as nn
 from flax import nnx
 
+from jaxdrop.surgery._changed_fields import changed_fields
 from jaxdrop.surgery._find_dropouts import find_dropouts
 from jaxdrop.surgery._kinds import is_dropout
-from jaxdrop.surgery._picklable_subclass import made_class
+from jaxdrop.surgery._picklable_subclass import picklable_subclass, set_class
 
 
 def force_dropout(
     next_fun: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
 ) -> Any:
-    """Call a method as it is, a dropout's ``__call__`` with ``deterministic=False``.
+    """Call a method unchanged, but a dropout's ``__call__`` with ``deterministic=False``.
 
-    For ``nn.intercept_methods``. It goes before what constructor and call say, so that a model can
-    be applied in test mode, with batch norm frozen, and still drop.
+    For ``nn.intercept_methods``. It overrides what constructor and call say, so that a model can be
+    applied in test mode, with batch norm frozen, and still drop.
+
+    Args:
+      next_fun, args, kwargs, context: what ``nn.intercept_methods`` hands to an interceptor.
+
+    Returns:
+      What the method returns.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> from jaxdrop import surgery
@@ -34,21 +41,16 @@ def force_dropout(
         return next_fun(*args, **kwargs)
     call = inspect.signature(context.orig_method).bind(*args, **kwargs)
     call.arguments["deterministic"] = False
-    given = module.deterministic
-    # Flax refuses a mode in both places. A bound module is a copy that lives as long as the call.
-    object.__setattr__(module, "deterministic", None)
-    try:
+    with changed_fields(module, deterministic=None):  # flax refuses a mode in both places
         return next_fun(*call.args, **call.kwargs)
-    finally:
-        object.__setattr__(module, "deterministic", given)
 
 
 def force_nnx(model: nnx.Module) -> None:
-    """Do the same to an NNX model, in place: for one that was merged for the time of a call."""
+    """Do the same to an NNX model, in place: for a copy that was merged for one call."""
     for _, module in list(find_dropouts(model)):
         module.deterministic = False
         kind: Any = type(module)
-        object.__setattr__(module, "__class__", _forced(kind))
+        set_class(module, _forced(kind))
 
 
 @functools.cache
@@ -64,4 +66,4 @@ def _forced(kind: type) -> type:
         given.arguments["deterministic"] = False
         return method(*given.args, **given.kwargs)
 
-    return made_class(_forced, kind, __call__=call)
+    return picklable_subclass(_forced, kind, __call__=call)

@@ -7,13 +7,12 @@ from flax import nnx
 
 from jaxdrop._core.rate import check_rate
 from jaxdrop.nnx import Dropout
-from jaxdrop.surgery._find_dropouts import Where, check_where
-from jaxdrop.surgery._first_argument import change_first
+from jaxdrop.surgery._first_argument import change_first_argument
 from jaxdrop.surgery._kinds import is_layer, kind_of
-from jaxdrop.surgery._layer_stack import stack_of_streams
-from jaxdrop.surgery._picklable_subclass import made_class
+from jaxdrop.surgery._layer_stack import stream_stack_shape
+from jaxdrop.surgery._picklable_subclass import picklable_subclass
 from jaxdrop.surgery._undo import Undo
-from jaxdrop.surgery._where import nothing_chosen
+from jaxdrop.surgery._where import Where, check_where, nothing_chosen
 
 
 def insert(
@@ -21,27 +20,29 @@ def insert(
 ) -> Undo:
     """Put a ``jaxdrop.nnx.Dropout`` before every layer that a predicate chooses.
 
-    The layer's first argument goes through the dropout. The layer stays the object that it is,
-    with its parameters where they were; it gets one more attribute, ``dropout_before``, and a class
-    that calls it. ``model.train()`` and ``model.eval()`` set its mode, as any other's. In a stack
-    that ``nnx.vmap`` made and ``nnx.scan`` runs, every layer gets a stream of keys of its own. Only
-    where the streams of the stack itself were not split, this one is not, and has the fate of
-    theirs: a scan that carries streams (``nnx.Carry``) gives every layer its masks, one that
-    broadcasts them (None) gives all layers the same.
+    ``layer(x, ...)`` becomes ``layer(dropout(x), ...)``
+
+    The layer stays the same object, with its parameters where they were; it gets one more
+    attribute, ``dropout_before``, and a class that calls it. ``model.train()`` and ``model.eval()``
+    set its mode, as any other's. In a stack that ``nnx.vmap`` made and ``nnx.scan`` runs, every
+    layer gets its own stream of keys. If the streams of the stack were not split, this one is not
+    either, and is treated as they are: a scan that carries streams (``nnx.Carry``) gives every
+    layer its own masks, one that broadcasts them (None) gives all layers the same.
 
     Args:
       model: an NNX model.
       where: predicate on path and module, such as ``lambda path, m: isinstance(m, nnx.Linear)``.
         Path is a tuple of attribute names and list indices.
       rate: probability of dropping.
-      rngs: a Rngs or stream; each dropout forks one of its own.
+      rngs: a Rngs or a stream; each dropout forks its own.
       options: those of ``jaxdrop.nnx.Dropout``.
 
     Returns:
       A function that takes the change back.
 
     Raises:
-      ValueError: if the predicate chooses no layer, or the rate is no probability; nothing is
+      TypeError: if the model is no NNX module, or where no function.
+      ValueError: if the predicate chooses no layer, or the rate is no probability. Nothing is
         changed then.
 
     >>> import jax.numpy as jnp
@@ -67,7 +68,7 @@ def insert(
     undo = Undo()
     for path, module in chosen:
         dropout = Dropout(rate, rngs=rngs, **options)
-        stack = stack_of_streams(model, path) if path else ()  # the model is called as it is
+        stack = stream_stack_shape(model, path) if path else ()  # the model is called as it is
         if stack:
             dropout.rngs = dropout.rngs.split(stack)
         undo.set(module, dropout_before=dropout)
@@ -77,11 +78,11 @@ def insert(
 
 @functools.cache
 def _with_dropout_before(kind: type) -> type:
-    """The same class for the same layer, so that equal models stay equal."""
+    """Return the same class for the same layer, so that equal models stay equal."""
 
     @functools.wraps(kind.__call__)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs = change_first(self.dropout_before, kind.__call__, args, kwargs)
+        args, kwargs = change_first_argument(self.dropout_before, kind.__call__, args, kwargs)
         return kind.__call__(self, *args, **kwargs)
 
-    return made_class(_with_dropout_before, kind, __call__=call, __doc__=kind.__doc__)
+    return picklable_subclass(_with_dropout_before, kind, __call__=call, __doc__=kind.__doc__)

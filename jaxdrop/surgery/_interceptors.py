@@ -1,4 +1,4 @@
-"""interposed: Linen's active interceptors, which are part of what is traced inside them."""
+"""Linen's active interceptors, which change what is traced inside them."""
 
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -12,18 +12,18 @@ def interceptors() -> list[Callable[..., Any]] | None:
     return None if stack is None else list(stack)
 
 
-def interposed() -> Hashable:
-    """Return what a compiled program has to be looked up by, besides its arguments."""
+def interceptors_cache_key() -> Hashable:
+    """Return what a compiled program must be looked up by, besides its arguments."""
     active = interceptors()
     if active is None:
-        return object()  # equal to nothing else: each call is traced anew
-    return tuple(f if _hashable(f) else _Same(f) for f in active)
+        return object()  # equal to nothing else: each call is traced again
+    return tuple(f if _hashable(f) else _ByIdentity(f) for f in active)
 
 
 def inner_call(own: Callable[..., Any], function: Callable[..., Any], context: Any) -> Any:
-    """Return a function within the interceptors that are inside of ``own``.
+    """Return a function wrapped in the interceptors that are inside ``own``.
 
-    It is what ``own`` would have been given as next_fun if ``function`` were the method called.
+    It is the next_fun that ``own`` would be given if ``function`` were the method called.
     """
     for interceptor in interceptors() or ():
         if interceptor is own:
@@ -44,14 +44,14 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-class _Same:
-    """Equal to itself alone: stands for an interceptor that cannot be compared."""
+class _ByIdentity:
+    """Stands for an interceptor that cannot be hashed; equal if it is the same object."""
 
     def __init__(self, interceptor: Any):
         self._interceptor = interceptor  # kept, so that its id is not given to another
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._interceptor is other._interceptor
+        return isinstance(other, _ByIdentity) and self._interceptor is other._interceptor
 
     def __hash__(self) -> int:
         return id(self._interceptor)

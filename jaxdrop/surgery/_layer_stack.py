@@ -1,15 +1,15 @@
-"""stack_of: the leading axes that nnx.vmap gave to what a module holds."""
+"""stack_shape: the leading axes that nnx.vmap gave to the variables of a module."""
 
 from typing import Any
 
 from flax import nnx
 
-from jaxdrop.surgery._find_dropouts import Path
+from jaxdrop.surgery._where import Path
 
 Stack = tuple[int, ...]
 _Shapes = list[tuple[Path, Stack]]
 
-# Of flax's layers: the parameter, and how many axes it has in a layer by itself.
+# Of flax's layers: a parameter, and how many axes it has in a single layer.
 _AXES: list[tuple[Any, str, Any]] = [
     (nnx.Linear, "kernel", lambda layer: 2),
     (nnx.LinearGeneral, "kernel", lambda m: len((*m.batch_axis, *m.in_features, *m.out_features))),
@@ -20,23 +20,23 @@ _AXES: list[tuple[Any, str, Any]] = [
 ]
 
 
-def stack_of(model: nnx.Module, path: Path) -> Stack:
+def stack_shape(model: nnx.Module, path: Path) -> Stack:
     """Return the shape of the stack that a module is in, such as (12,) for twelve layers, or ().
 
-    A stack made by ``nnx.vmap`` and run by ``nnx.scan`` or ``nnx.vmap`` has an axis more in every
-    variable. Its shape is seen by the streams of keys, else by flax's layers, within the module or
-    within the nearest one around it that has any. Streams that were not split, beside layers that
-    were, tell nothing.
+    A stack made by ``nnx.vmap`` and run by ``nnx.scan`` or ``nnx.vmap`` has one more axis in every
+    variable. Its shape is read off the streams of keys, else off flax's layers, within the module
+    or within the nearest one around it that has any. Streams that were not split, beside layers
+    that were, say nothing.
     """
     streams, layers = _shapes(model)
     return _unsplit(streams, layers, path) or _nearest(streams, layers, path)
 
 
-def stack_of_streams(model: nnx.Module, path: Path) -> Stack:
-    """Return the shape that a new stream of keys has to have there.
+def stream_stack_shape(model: nnx.Module, path: Path) -> Stack:
+    """Return the shape that a new stream of keys needs there.
 
-    In a stack whose streams were not split, that is () for the new one as well: what carries or
-    broadcasts the others does so with this one.
+    In a stack whose streams were not split it is (), as theirs: what carries or broadcasts the
+    others does the same with this one.
     """
     streams, layers = _shapes(model)
     return () if _unsplit(streams, layers, path) else _nearest(streams, layers, path)
@@ -69,8 +69,8 @@ def _nearest(streams: _Shapes, layers: _Shapes, path: Path) -> Stack:
 def _unsplit(streams: _Shapes, layers: _Shapes, path: Path) -> Stack | None:
     """Return the shape of the stack around the path whose streams were not split, or None.
 
-    It is seen by a module that has layers of flax as attributes, all of them stacked, and streams
-    within, none of them stacked. The model itself does not count: it is what runs its stacks.
+    Such a module has layers of flax as attributes, all of them stacked, and streams within, none of
+    them stacked. The model itself does not count: it is what runs its stacks.
     """
     for length in range(len(path) - 1, 0, -1):
         own = {shape for at, shape in layers if at[:-1] == path[:length]}

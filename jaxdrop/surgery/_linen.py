@@ -1,4 +1,4 @@
-"""replaced and inserted: surgery on a Linen model for the time of a call, by interception."""
+"""replaced and inserted: surgery on a Linen model, within a context, by interception."""
 
 import contextlib
 import dataclasses
@@ -6,33 +6,34 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 from flax import linen as nn
 
 import jaxdrop.linen
 from jaxdrop._core.checks import check_choice, check_deterministic
 from jaxdrop._core.rate import check_rate
-from jaxdrop._flax.dropout import apply_dropout
+from jaxdrop._flax.call import call, mode_from_number
 from jaxdrop._functional.dropout import Bits, dropout
 from jaxdrop.linen._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention
-from jaxdrop.surgery._find_dropouts import Path, Where, check_where, everywhere
-from jaxdrop.surgery._first_argument import change_first
+from jaxdrop.surgery._changed_fields import changed_fields
+from jaxdrop.surgery._first_argument import change_first_argument
 from jaxdrop.surgery._interceptors import inner_call, interceptors
 from jaxdrop.surgery._kinds import is_attention, is_dropout, is_layer, kind_of, rate_name
-from jaxdrop.surgery._where import nothing_chosen
+from jaxdrop.surgery._where import Path, Where, check_where, everywhere, nothing_chosen
 
 
 @contextlib.contextmanager
 def replaced(rate: Any = None, where: Where = everywhere, *, bits: Bits = "fast") -> Iterator[None]:
     """Within the context, flax's Linen dropouts act as jaxdrop's, and may have another rate.
 
-    Nothing of the model changes, neither its source nor its variables; keys are asked for in the
-    same places. The dropout inside ``MultiHeadDotProductAttention`` draws by jaxdrop's generator.
-    Of nested contexts the inner one decides.
+    The model itself does not change, neither its source nor its variables; keys are asked for in
+    the same places. The dropout inside ``MultiHeadDotProductAttention`` draws by jaxdrop's
+    generator. Of nested contexts the inner one decides.
 
-    A function of yours under ``jax.jit`` that was compiled outside the context stays as it was
-    compiled, and one compiled inside stays so outside: open the context inside the function.
-    ``mc_predict`` and ``mc_moments`` see the context.
+    A function of yours under ``jax.jit`` that was compiled outside the context does not see it, and
+    one compiled inside keeps it outside: open the context inside the function. ``mc_predict`` and
+    ``mc_moments`` see the context.
 
     Args:
       rate: probability of dropping, which may be traced except in attention; or a function of
@@ -41,8 +42,8 @@ def replaced(rate: Any = None, where: Where = everywhere, *, bits: Bits = "fast"
       bits: "fast", or "key" for the masks that flax would have drawn.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected; on leaving the context, if
-        modules were called in it and no dropout was chosen.
+      TypeError, ValueError: if rate, where or bits is invalid; on leaving the context, if modules
+        were called in it and no dropout was chosen.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> from jaxdrop import surgery
@@ -62,12 +63,12 @@ def replaced(rate: Any = None, where: Where = everywhere, *, bits: Bits = "fast"
 
 @contextlib.contextmanager
 def inserted(
-    where: Where, rate: Any, *, deterministic: Any, rng_collection: str = "dropout"
+    where: Where, rate: Any, *, deterministic: bool | jax.Array, rng_collection: str = "dropout"
 ) -> Iterator[None]:
     """Within the context, the first argument of every chosen layer goes through dropout.
 
-    Parameters are where they were. The key is the layer's own ``make_rng(rng_collection)``, which
-    moves no other layer's. For functions under ``jax.jit`` see ``replaced``.
+    Parameters stay where they are. The key is the layer's own ``make_rng(rng_collection)``, which
+    changes no other layer's key. For functions under ``jax.jit`` see ``replaced``.
 
     Args:
       where: predicate on path and module; a path is a tuple of names.
@@ -76,8 +77,8 @@ def inserted(
       rng_collection: name of the collection that keys are taken from.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected; on leaving the context, if
-        modules were called in it and no layer was chosen, except in test mode.
+      TypeError, ValueError: if an argument is invalid; on leaving the context, if modules were
+        called in it and no layer was chosen, except in test mode.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> from jaxdrop import surgery
@@ -99,8 +100,8 @@ def inserted(
 
 
 @dataclasses.dataclass
-class _Met:
-    """What an interceptor met: the modules that were called, and whether one was chosen."""
+class _Seen:
+    """What an interceptor saw: the modules that were called, and whether one was chosen."""
 
     called: dict[Path, str] = dataclasses.field(default_factory=dict)
     chosen: bool = False
@@ -120,13 +121,13 @@ class _Met:
 def _intercepting(interceptor: Any, what: str) -> Iterator[None]:
     with nn.intercept_methods(interceptor):
         yield
-    met = interceptor.met
-    if met.called and not met.chosen:
-        raise nothing_chosen(what, "called within the context were", met.called.items())
+    seen = interceptor.seen
+    if seen.called and not seen.chosen:
+        raise nothing_chosen(what, "called within the context were", seen.called.items())
 
 
 def is_replaced(module: Any) -> bool:
-    """Return whether a ``replaced`` that is active makes this module, of flax's, act as ours."""
+    """Return whether this module is flax's and an active ``replaced`` makes it act as ours."""
     active = [f for f in interceptors() or () if isinstance(f, _Replaced)]
     return _is_flaxs(module) and any(f.where(module.path, module) for f in active)
 
@@ -135,17 +136,17 @@ def _is_flaxs(module: Any) -> bool:
     return isinstance(module, FlaxDropout) and not isinstance(module, jaxdrop.linen.Dropout)
 
 
-# Equal ones act alike: what was compiled within one is found again within the other.
+# Equal ones act alike, so what was compiled within one serves the other.
 @dataclasses.dataclass(frozen=True)
 class _Replaced:
     rate: Any
     where: Where
     bits: Bits
-    met: _Met = dataclasses.field(default_factory=_Met, compare=False)
+    seen: _Seen = dataclasses.field(default_factory=_Seen, compare=False)
 
     def __call__(self, next_fun: Callable, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
-        if not self.met.choose(is_dropout, self.where, context):
+        if not self.seen.choose(is_dropout, self.where, context):
             return next_fun(*args, **kwargs)
         changes = {}
         new = self.rate(module.path, module) if callable(self.rate) else self.rate
@@ -156,7 +157,7 @@ class _Replaced:
             changes["attention_fn"] = fast_attention(module.attention_fn)
         if _is_flaxs(module):
             next_fun = inner_call(self, functools.partial(_drop, module, self.bits), context)
-        with _changed(module, changes):
+        with changed_fields(module, **changes):
             return next_fun(*args, **kwargs)
 
 
@@ -166,39 +167,27 @@ class _Inserted:
     where: Where
     mode: Any
     rng_collection: str
-    met: _Met = dataclasses.field(default_factory=_Met, compare=False)
+    seen: _Seen = dataclasses.field(default_factory=_Seen, compare=False)
 
     def __call__(self, next_fun: Callable, args: Any, kwargs: Any, context: Any) -> Any:
         def drop(x: Any) -> Any:
             key = context.module.make_rng(self.rng_collection)
             return dropout(key, x, self.rate, deterministic=self.mode)
 
-        if self.met.choose(is_layer, self.where, context):
-            args, kwargs = change_first(drop, context.orig_method, args, kwargs)
+        if self.seen.choose(is_layer, self.where, context):
+            args, kwargs = change_first_argument(drop, context.orig_method, args, kwargs)
         return next_fun(*args, **kwargs)
 
 
 def _drop(module: Any, bits: Bits, inputs: Any, deterministic: Any = None, rng: Any = None) -> Any:
     """What ``jaxdrop.linen.Dropout`` does, with the key that flax's module would have drawn."""
-    return apply_dropout(
+    return call(
+        dropout,
         functools.partial(module.make_rng, module.rng_collection) if rng is None else lambda: rng,
         inputs,
         module.rate,
-        nn.merge_param("deterministic", module.deterministic, deterministic),
+        mode_from_number(nn.merge_param("deterministic", module.deterministic, deterministic)),
         broadcast_dims=module.broadcast_dims,
         scale_at="train",
         bits=bits,
     )
-
-
-@contextlib.contextmanager
-def _changed(module: Any, changes: dict[str, Any]) -> Iterator[None]:
-    """Give a bound module other fields for a while; it is frozen, and a copy made for the call."""
-    before = {name: getattr(module, name) for name in changes}
-    for name, value in changes.items():
-        object.__setattr__(module, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            object.__setattr__(module, name, value)

@@ -1,6 +1,7 @@
-"""listing and table: where a model drops, how much, and how many of its parameters come after."""
+"""listing and table: where a model drops, how much, and which share of its parameters follows."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +11,13 @@ from flax import nnx
 from flax.core import DenyList
 from rich.table import Table
 
-from jaxdrop.surgery._downstream_params import mark, reached
-from jaxdrop.surgery._find_dropouts import Path, find_dropouts
+from jaxdrop.surgery._changed_fields import changed_fields
+from jaxdrop.surgery._downstream_params import mark, variables_downstream
+from jaxdrop.surgery._find_dropouts import find_dropouts
 from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_of
 from jaxdrop.surgery._linen import is_replaced
+from jaxdrop.surgery._picklable_subclass import picklable_subclass, set_class
+from jaxdrop.surgery._where import Path
 
 _SHOWN = 4
 
@@ -25,21 +29,26 @@ class Row(NamedTuple):
     kind: str
     rate: Any
     share_downstream: float | None
-    """Of the parameters, those that are applied to what this dropout has touched; or None."""
+    """The share of the parameters applied to what this dropout has touched; None if not known."""
 
 
-def listing(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> list[Row]:
+def listing(
+    model: nnx.Module | nn.Module,
+    *inputs: Any,
+    variables: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> list[Row]:
     """List the dropouts of a model, in its own order for NNX and in that of the call for Linen.
 
     ``share_downstream = parameters applied to a value that follows from the dropout / all of them``
 
-    It is read off the data flow of one call, which is traced and not run. A table that
-    the input is looked up in and that is tied to the output layer counts as downstream.
+    It is read off the data flow of one call, which is traced and not run. An embedding table that
+    is tied to the output layer counts as downstream.
 
     Args:
       model: an NNX model, or a Linen model with its variables.
-      inputs: what the model is called with, arrays and flags such as ``train``; an NNX model may go
-        without, then no share is known.
+      inputs: what the model is called with, arrays and flags such as ``train``. Without them an
+        NNX model is listed without shares.
       variables: of a Linen model.
       options: what the model is called with by name, such as ``train=False``.
 
@@ -47,7 +56,8 @@ def listing(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> 
       One ``Row(path, kind, rate, share_downstream)`` for each dropout.
 
     Raises:
-      TypeError: if the model is not one of Flax, or a Linen model comes without variables, inputs.
+      TypeError: if the model is not one of Flax, or a Linen model comes without variables or
+        inputs.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -71,16 +81,28 @@ def listing(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> 
     ]
 
 
-def table(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> Table:
+def table(
+    model: nnx.Module | nn.Module,
+    *inputs: Any,
+    variables: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Table:
     """Return what ``listing`` finds as a rich table; ``rich.print`` shows it.
 
     Args:
       model, inputs, variables, options: as in ``listing``.
 
+    Returns:
+      A ``rich.table.Table`` with a row for each dropout.
+
+    Raises:
+      TypeError: as ``listing`` does.
+
     >>> from flax import nnx
     >>> from jaxdrop import surgery
-    >>> surgery.table(nnx.Sequential(nnx.Dropout(0.5))).row_count
-    1
+    >>> table = surgery.table(nnx.Sequential(nnx.Dropout(0.5), nnx.Dropout(0.1)))
+    >>> [list(column.cells) for column in table.columns][:3]
+    [['layers.0', 'layers.1'], ['flax Dropout', 'flax Dropout'], ['0.5', '0.1']]
     """
     out = Table("path", "kind", title="Dropouts")
     for column in ("rate", "parameters\ndownstream"):
@@ -92,7 +114,7 @@ def table(model: Any, *inputs: Any, variables: Any = None, **options: Any) -> Ta
 
 
 def _shown(rate: Any) -> str:
-    """One number, or each of a stack's and of several entries', or where many of them lie."""
+    """Return one number, each of a few (a stack's, or several entries'), or the range of many."""
     if rate is None:
         return "learned"
     rates = np.concatenate([np.ravel(r) for r in rate]) if isinstance(rate, tuple) else rate
@@ -112,7 +134,7 @@ def _nnx_shares(model: nnx.Module, given: Any) -> list[float | None]:
         else:
             module.surgery_mark = number
             kind: Any = type(module)
-            object.__setattr__(module, "__class__", _marked(kind))
+            set_class(module, _marked(kind))
     graphdef, *states = nnx.split(copy, nnx.Param, ...)
     params, rest = map(nnx.as_pure, states)
 
@@ -134,12 +156,8 @@ def _linen(model: nn.Module, variables: Any, given: Any) -> list[Row]:
         number = list(rows).index(module.path)
         if not is_attention(module):
             return mark(next_fun(*args, **kwargs), number)
-        plain = module.attention_fn
-        object.__setattr__(module, "attention_fn", _marking(plain, number))
-        try:
+        with changed_fields(module, attention_fn=_marking(module.attention_fn, number)):
             return next_fun(*args, **kwargs)
-        finally:
-            object.__setattr__(module, "attention_fn", plain)
 
     def call(params: Any, rest: Any, args: Any, kwargs: Any) -> Any:
         rngs = {name: jax.random.key(i) for i, name in enumerate(("dropout", "params", "zoneout"))}
@@ -168,7 +186,7 @@ def _shares(call: Any, params: Any, rest: Any, given: Any, count: int | None) ->
         return call(params, rest, args, kwargs)
 
     program = jax.make_jaxpr(traced)(params, rest, [leaves[i] for i in places])
-    met = reached(program, known)
+    met = variables_downstream(program, known)
     total = max(sum(sizes), 1)
     numbers = range(len(met) if count is None else count)
     return [sum(n for i, n in enumerate(sizes) if i in met.get(j, ())) / total for j in numbers]
@@ -183,8 +201,8 @@ def _marking(attention_fn: Any, number: int) -> Any:
 
 
 @functools.cache
-def _marked(kind: type) -> type:
+def _marked(kind: Any) -> type:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return mark(kind.__call__(self, *args, **kwargs), self.surgery_mark)
 
-    return type(kind.__name__, (kind,), {"__call__": call})
+    return picklable_subclass(_marked, kind, __call__=call)

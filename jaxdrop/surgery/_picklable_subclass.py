@@ -1,4 +1,4 @@
-"""made_class: a subclass that is made when it is needed, and can be pickled nevertheless."""
+"""picklable_subclass: a subclass made at run time that can be pickled all the same."""
 
 import copyreg
 import functools
@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 
-def made_class(maker: Callable[[type], type], kind: type, **members: Any) -> type:
+def picklable_subclass(maker: Callable[[type], type], kind: type, **members: Any) -> type:
     """Return a subclass of a layer's class, under its name.
 
-    A pickle holds the call that makes it, in place of a name that no module has.
+    A pickle holds the call that makes it: the name is in no module.
 
     Args:
-      maker: a function of a module that makes this class of ``kind``, the same each time.
+      maker: a function at the top of a module that makes this class of ``kind``, the same each
+        time.
       kind: the layer's class.
       members: what differs.
     """
@@ -21,9 +22,15 @@ def made_class(maker: Callable[[type], type], kind: type, **members: Any) -> typ
     return made
 
 
+def set_class(module: Any, kind: type) -> None:
+    """Change the class of an NNX module; all that refers to the module still does."""
+    # Not by setattr, which NNX would take for an attribute of the model.
+    object.__setattr__(module, "__class__", kind)
+
+
 @functools.cache
 def _metaclass(of_kind: type) -> Any:
-    """Pickle asks a class's class how to write it."""
+    """Return a metaclass that tells pickle how to write its classes."""
     made: Any = type(of_kind.__name__, (of_kind,), {})
     copyreg.pickle(made, _reduce)
     return made

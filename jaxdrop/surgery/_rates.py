@@ -1,4 +1,4 @@
-"""set_rates and rates_as_variables: one rate for all dropouts, or a schedule, without a rebuild."""
+"""set_rates and rates_as_variables: one rate for all dropouts, or a schedule, in place."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from jaxdrop._core.rate import check_rate
 from jaxdrop.nnx import Cutout, LayerDrop, PatchDropout
 from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.nnx._rate import DropRate, in_variable
-from jaxdrop.surgery._find_dropouts import Path, Where, choose_dropouts, everywhere
+from jaxdrop.surgery._find_dropouts import choose_dropouts
 from jaxdrop.surgery._kinds import is_attention, kind_of, rate_name
-from jaxdrop.surgery._layer_stack import stack_of
+from jaxdrop.surgery._layer_stack import stack_shape
 from jaxdrop.surgery._undo import Undo
-from jaxdrop.surgery._where import nothing_chosen
+from jaxdrop.surgery._where import Path, Where, everywhere, nothing_chosen
 
 _ONE_NUMBER = (Cutout, LayerDrop)
 
@@ -24,13 +24,13 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
     """Give every dropout of a model a rate.
 
     Inside a jitted step the rate may be traced: ``set_rates(model, schedule(step))``. It is then
-    kept in a variable, as by ``rates_as_variables``. Dropouts of flax's own, attention and
-    ``PatchDropout`` take a number only.
+    kept in a variable, as by ``rates_as_variables``. Flax's own dropouts, attention and
+    ``PatchDropout`` take only a number.
 
     Args:
       model: an NNX model.
       rate: probability of dropping, or a function of (path, module) that returns one, or None to
-        leave that module as it is. In a stack, an array of one for each layer will do, too. Where a
+        leave that module as it is. In a stack it may be an array of one for each layer. Where a
         module has several (zoneout), each becomes this one; of ``GaussianNoise`` it is the stddev.
       where: predicate on path and module.
 
@@ -38,8 +38,8 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
       A function that takes the change back.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected, also if no dropout is
-        chosen; nothing is changed then.
+      TypeError, ValueError: if model, rate or where is invalid, a module cannot hold the rate, or
+        no dropout is chosen. Nothing is changed then.
 
     >>> from flax import nnx
     >>> from jaxdrop import surgery
@@ -68,7 +68,7 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
 
 
 def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
-    """Move the rates into the model's state, so that a new rate compiles nothing anew.
+    """Move the rates into the model's state, so that a new rate needs no compilation.
 
     ``set_rates`` writes into them, between calls of an ``nnx.jit`` function or inside it. In a
     stack that ``nnx.vmap`` made and ``nnx.scan`` runs, there is one for every layer: ``set_rates``
@@ -101,7 +101,7 @@ def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
         _check_held(path, module)
     undo = Undo()
     for path, module in chosen:
-        name, stack = rate_name(module), stack_of(model, path)
+        name, stack = rate_name(module), stack_shape(model, path)
         held = getattr(module, name)
         several = isinstance(held, tuple)
         new = tuple(_in_variable(r, stack) for r in held) if several else _in_variable(held, stack)
@@ -147,7 +147,7 @@ def _fitting(model: nnx.Module, path: Path, module: Any, rate: Any) -> Any:
             )
     if variables:
         return jnp.asarray(rate, jnp.float32)
-    stack = stack_of(model, path) if isinstance(rate, (np.ndarray, jax.Array)) else ()
+    stack = stack_shape(model, path) if isinstance(rate, (np.ndarray, jax.Array)) else ()
     of_one = shape[len(stack) :] if shape[: len(stack)] == stack else shape
     if isinstance(module, _ONE_NUMBER) and of_one:
         raise ValueError(

@@ -9,19 +9,20 @@ from jaxdrop._functional.dropout import Bits
 from jaxdrop.nnx import Dropout
 from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.surgery._attention import fast_attention
-from jaxdrop.surgery._find_dropouts import Where, choose_dropouts, everywhere
+from jaxdrop.surgery._find_dropouts import choose_dropouts
 from jaxdrop.surgery._kinds import is_attention
 from jaxdrop.surgery._undo import Undo
+from jaxdrop.surgery._where import Where, everywhere
 
 
 def replace(model: nnx.Module, where: Where = everywhere, *, bits: Bits = "fast") -> Undo:
     """Turn every ``flax.nnx.Dropout`` of a model into a ``jaxdrop.nnx.Dropout``.
 
-    A module stays the object that it is and only its class changes, so that lists, shared modules
-    and optimizers that refer to it see the change. Rate, mode and stream of keys stay; parameters
-    are not looked at; paths do not move, nor does what is stored at them. The dropout inside a
-    ``MultiHeadAttention`` draws by jaxdrop's generator from then on. Subclasses of
-    ``flax.nnx.Dropout`` other than our own are left alone.
+    A module stays the same object and only its class changes, so lists, shared modules and
+    optimizers that refer to it see the change. Rate, mode and stream of keys stay; parameters,
+    paths and what is stored at them are not touched. The dropout inside a ``MultiHeadAttention``
+    draws by jaxdrop's generator from then on. Subclasses of ``flax.nnx.Dropout`` other than
+    jaxdrop's are left alone.
 
     Args:
       model: an NNX model.
@@ -32,8 +33,8 @@ def replace(model: nnx.Module, where: Where = everywhere, *, bits: Bits = "fast"
       A function that takes the change back.
 
     Raises:
-      TypeError, ValueError: with what was given and what is expected, also if no dropout is
-        chosen; nothing is changed then.
+      TypeError, ValueError: if model, where or bits is invalid, or no dropout is chosen. Nothing
+        is changed then.
 
     >>> from flax import nnx
     >>> from jaxdrop import surgery

@@ -1,4 +1,4 @@
-"""Undo: the way back from a change of a model, kept step by step."""
+"""Undo: takes a change of a model back, step by step."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,13 +6,23 @@ from typing import Any
 
 from flax import nnx
 
+from jaxdrop.surgery._picklable_subclass import set_class
+
 _ABSENT = object()
 
 
 class Undo:
     """Call it to take a change back; a second call does nothing.
 
-    Undo changes in the reverse order of making them, as one would close brackets.
+    Undo several changes in the reverse order of making them, as one closes brackets.
+
+    >>> from flax import nnx
+    >>> from jaxdrop import surgery
+    >>> model = nnx.Sequential(nnx.Dropout(0.5))
+    >>> undo = surgery.set_rates(model, 0.1)
+    >>> undo()
+    >>> model.layers[0].rate
+    0.5
     """
 
     def __init__(self) -> None:
@@ -26,10 +36,9 @@ class Undo:
             _assign(module, name, value)
 
     def become(self, module: Any, kind: type) -> None:
-        """Change the class of a module; whoever refers to the module goes on referring to it."""
-        # Not by setattr, which NNX would take for an attribute of the model.
-        self._steps.append(partial(object.__setattr__, module, "__class__", type(module)))
-        object.__setattr__(module, "__class__", kind)
+        """Change the class of a module and remember what it was."""
+        self._steps.append(partial(set_class, module, type(module)))
+        set_class(module, kind)
 
     def write(self, variable: Any, value: Any) -> None:
         """Write into a variable and remember what it held."""
@@ -50,7 +59,7 @@ def _restore(module: Any, name: str, before: Any) -> None:
 
 
 def _assign(module: Any, name: str, value: Any) -> None:
-    # NNX remembers whether an attribute holds arrays, and has to be told when that changes.
+    # NNX remembers whether an attribute holds arrays, and must be told when that changes.
     entries = value if isinstance(value, tuple) else (value,)
     is_data = any(map(nnx.is_data, entries))
     setattr(module, name, nnx.data(value) if is_data else nnx.static(value))

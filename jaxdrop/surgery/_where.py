@@ -1,9 +1,23 @@
-"""nothing_chosen: the error of every function here whose predicate chooses nothing."""
+"""Where: predicates that choose modules, and the error of one that chooses nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from jaxdrop._core.checks import check_function
+
+Path = tuple[Any, ...]
+Where = Callable[[Path, Any], bool]
 _SHOWN = 12
+
+
+def everywhere(path: Path, module: Any) -> bool:
+    """Choose every module."""
+    return True
+
+
+def check_where(where: Any) -> None:
+    """Raise TypeError if this is not a predicate."""
+    check_function(where, "where", "surgery takes a predicate, a function of (path, module)")
 
 
 def nothing_chosen(what: str, opening: str, there: Iterable[tuple[Any, str]]) -> ValueError:

@@ -2,7 +2,7 @@
 
 Each one raises an AssertionError that says what was observed, what was expected and how unlikely
 that is. The statistical ones take ``false_alarm``, the probability of failing on a correct
-implementation with a random key: with a fixed key a test passes always or fails always. A call
+implementation with a random key; with a fixed key a test always passes or always fails. A call
 that could not fail on any input (too few elements, a rate at which nothing is dropped) raises a
 ValueError instead of passing.
 

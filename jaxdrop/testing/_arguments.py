@@ -1,4 +1,4 @@
-"""Demands on what is handed in: an input to read a mask off, and the key before the input."""
+"""Checks of an assertion's arguments: an input to read a mask off, the key before the input."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop._core.checks import as_array
+from jaxdrop._core.key import is_typed
 
 
 def check_nonzero(x: Any, caller: str) -> jax.Array:
-    """Return x as an array, or raise a sentence if a zero in y would not mean dropped."""
+    """Return x as an array, or raise a sentence if a zero of y = fn(x) might not mean dropped."""
     array = as_array(x, "x", f"{caller} takes a floating array")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"got x of dtype {array.dtype}; {caller} takes a floating array")
@@ -27,7 +28,7 @@ def check_nonzero(x: Any, caller: str) -> jax.Array:
 
 
 def check_key_first(key: Any, x: Any, caller: str) -> None:
-    """Raise a sentence if a key was given in place of x, and something else in place of the key."""
+    """Raise TypeError if key and input were given in each other's place."""
     if _is_key(x) and not _is_key(key):
         raise TypeError(
             f"got the input first and the random key second; {caller} takes (fn, key, x): swap them"
@@ -36,7 +37,7 @@ def check_key_first(key: Any, x: Any, caller: str) -> None:
 
 @contextmanager
 def key_first(fn: Callable[[Any, Any], Any], x: Any, name: str) -> Iterator[None]:
-    """Say that a function takes (x, key), if it raises in here and works when called like that."""
+    """If fn raises within the context, and works as fn(x, key), raise TypeError that says so."""
     try:
         yield
     except Exception as error:
@@ -54,14 +55,20 @@ def works_swapped(fn: Callable[[Any, Any], Any], x: Any, key: Any) -> bool:
 
 
 def swapped(name: str) -> TypeError:
+    """Return the error of a function whose parameters are in the wrong order."""
     return TypeError(
         f"{name} is called with (key, x), and yours works with (x, key): swap its parameters, as "
         "in def fn(key, x)"
     )
 
 
+def first_place(where: np.ndarray) -> tuple[int, ...]:
+    """Return the index of the largest element, the first of equal ones, as Python ints."""
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(where)), where.shape))
+
+
 def _is_key(array: Any) -> bool:
     if not isinstance(array, (jax.Array, np.ndarray)):
         return False
     legacy = array.dtype == np.uint32 and array.shape in ((2,), (4,))
-    return legacy or jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return legacy or is_typed(array)

@@ -1,4 +1,4 @@
-"""Assertion that a model in test mode has no randomness left."""
+"""Assertion that a model in test mode is deterministic."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,24 +7,24 @@ import jax
 import numpy as np
 
 from jaxdrop._core.checks import check_function
-from jaxdrop.testing._arguments import swapped, works_swapped
+from jaxdrop.testing._arguments import first_place, swapped, works_swapped
 
 
 def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> None:
-    """Assert that a model in test mode gives the same bits whatever the key, and without one.
+    """Assert that a model in test mode gives the same bits for every key, and without one.
 
     ``apply_fn(None, x) == apply_fn(key, x)`` for every key
 
-    No law of chance is needed: one bit of one element that differs is a failure.
+    This is exact: one bit of one element that differs is a failure.
 
     Args:
       apply_fn: function of (key, x) that runs the model in test mode; it returns an array or a
-        pytree of arrays. It must give the key to the model wherever the model would take one, and
-        give it none where key is None. Called twice with None and with three keys.
-      x: the input, an array or whatever apply_fn takes.
+        pytree of arrays. It must pass the key to the model wherever the model takes one, and pass
+        none if key is None. It is called twice with None and once with each of three keys.
+      x: the input, an array or anything else that apply_fn takes.
 
     Raises:
-      AssertionError: if a call without a key fails, or an output differs, with where and by how
+      AssertionError: if a call without a key fails, or an output differs; says where and by how
         much.
       ValueError: if apply_fn returns no array.
       TypeError: if apply_fn takes x before the key.
@@ -53,7 +53,7 @@ def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> No
     check_function(apply_fn, "apply_fn", "assert_deterministic_eval takes a function of (key, x)")
     try:
         expected = _leaves(apply_fn(None, x))
-    except Exception as error:  # whatever the model raises, the finding is the same
+    except Exception as error:  # any exception of the model is the same finding
         if works_swapped(apply_fn, x, None):
             raise swapped("apply_fn") from error
         raise AssertionError(
@@ -93,11 +93,11 @@ def _compare(expected: dict[str, np.ndarray], actual: dict[str, np.ndarray], cal
             )
         differ = _bytes(a) != _bytes(b)
         if differ.any():
-            i = np.unravel_index(int(np.argmax(differ.any(-1))), a.shape)
+            i = first_place(differ.any(-1).reshape(a.shape))
             raise AssertionError(
                 f"expected the same bits in test mode, but {call} changed "
                 f"{int(differ.any(-1).sum())} of {a.size} elements of {what}, the first at "
-                f"{tuple(map(int, i))}: {b[i]!r} where the first call without a key gave "
+                f"{i}: {b[i]!r} where the first call without a key gave "
                 f"{a[i]!r}; without randomness the probability of this is 0"
             )
 

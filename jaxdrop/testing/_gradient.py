@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdrop._core.checks import check_function
-from jaxdrop._core.key import check_key
-from jaxdrop.testing._arguments import check_key_first, check_nonzero, key_first
+from jaxdrop._core.key import AnyKey, check_key
+from jaxdrop.testing._arguments import check_key_first, check_nonzero, first_place, key_first
 
 
 def assert_gradient_uses_mask(
-    fn: Callable[[Any, Any], Any], key: Any, x: Float[Array, "..."]
+    fn: Callable[[Any, Any], Any], key: AnyKey, x: Float[Array, "..."]
 ) -> None:
     """Assert that the gradient of an element-wise dropout is its own mask and scale.
 
@@ -27,7 +27,7 @@ def assert_gradient_uses_mask(
 
     Raises:
       AssertionError: with the number of elements where mask or scale differ.
-      ValueError: if fn drops nothing or everything, which any mask would agree with.
+      ValueError: if fn drops nothing or everything, so that any mask would agree.
       TypeError: if x comes before the key, here or in fn.
 
     >>> import jax, jax.numpy as jnp, jaxdrop
@@ -55,22 +55,18 @@ def assert_gradient_uses_mask(
         raise AssertionError(
             f"y drops {int(dropped.sum())} of {x.size} elements and the gradient is 0 at "
             f"{int((gradient == 0).sum())}, but {int(differ.sum())} elements are dropped in one "
-            f"of them only, the first at {_first(differ)}; expected none, and with one mask for "
-            "both the probability of any is 0"
+            f"of them only, the first at {first_place(differ)}; expected none, and with one mask "
+            "for both the probability of any is 0"
         )
     noise = y / np.asarray(x).astype(np.float64)
     # y and the gradient are each rounded once, or twice if the factor itself was.
     limit = 2 * float(jnp.finfo(x.dtype).eps)
     error = np.abs(gradient - noise) / np.where(dropped, 1.0, np.abs(noise))
     if error.max() > limit:
-        i = np.unravel_index(int(np.argmax(error)), x.shape)
+        i = first_place(error)
         raise AssertionError(
-            f"the gradient is {gradient[i]:.6g} at {tuple(map(int, i))} where y / x is "
+            f"the gradient is {gradient[i]:.6g} at {i} where y / x is "
             f"{noise[i]:.6g}, a relative difference of {error[i]:.2g}; expected at most the "
             f"rounding of {x.dtype}, {limit:.2g}, and with one scale for both the probability of "
             "more is 0"
         )
-
-
-def _first(where: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(where)), where.shape))

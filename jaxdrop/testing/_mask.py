@@ -4,22 +4,25 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop._core.checks import array_of
 from jaxdrop._core.rate import check_rate
 from jaxdrop.testing._p_values import binomial_p_value, check_false_alarm, in_words, overlap_p_value
 
 
-def assert_mask_rate(mask: Bool[Array, "..."], rate: float, *, false_alarm: float = 1e-6) -> None:
+def assert_mask_rate(
+    mask: Bool[AnyArray, "..."], rate: float, *, false_alarm: float = 1e-6
+) -> None:
     """Assert that a mask drops each element with probability rate.
 
     ``number kept ~ Binomial(number of elements, 1 - rate)``
 
-    The exact binomial law is applied to the whole mask, to each row and to each column, the
-    leading dimensions of an array of more than two counting as rows. One third of the budget goes
-    to each of the three, shared evenly among rows and among columns. For n elements at the
-    default budget a deviation of ``5.1 * sqrt(rate * (1 - rate) / n)`` in the rate is found.
+    The exact binomial law is applied to the whole mask, to each row and to each column; of an array
+    with more than two dimensions, all but the last count as rows. One third of the budget goes to
+    each of the three, shared evenly among rows and among columns. For n elements at the default
+    budget a deviation of ``5.1 * sqrt(rate * (1 - rate) / n)`` in the rate is found.
 
     Args:
       mask: bool array, True = kept, elements drawn independently: of a mask with broadcast_dims,
@@ -29,7 +32,8 @@ def assert_mask_rate(mask: Bool[Array, "..."], rate: float, *, false_alarm: floa
 
     Raises:
       AssertionError: with the part of the mask that deviates most, and its probability.
-      ValueError: if the mask is too small to deviate at this budget.
+      TypeError: if mask is no bool array, or the rate is not known here.
+      ValueError: if the mask is too small for any count to fail at this budget.
 
     >>> import jax, jaxdrop
     >>> assert_mask_rate(jaxdrop.keep_mask(jax.random.key(0), (128, 64), 0.1), 0.1)
@@ -73,14 +77,14 @@ def assert_mask_rate(mask: Bool[Array, "..."], rate: float, *, false_alarm: floa
 
 
 def assert_independent_masks(
-    a: Bool[Array, "..."], b: Bool[Array, "..."], *, false_alarm: float = 1e-6
+    a: Bool[AnyArray, "..."], b: Bool[AnyArray, "..."], *, false_alarm: float = 1e-6
 ) -> None:
     """Assert that what one mask keeps says nothing about what the other keeps.
 
     ``number kept by both ~ Hypergeometric(size, kept by a, kept by b)``
 
     Given how many elements each mask keeps, the law of the overlap of independent masks is known
-    exactly, whatever their rates. Elements are compared in place: a shifted copy is not found.
+    exactly, at any rates. Elements are compared in place: a shifted copy is not found.
 
     Args:
       a, b: bool arrays of one shape, True = kept, the elements of each drawn independently.

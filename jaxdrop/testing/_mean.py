@@ -1,4 +1,4 @@
-"""Assertion that a random layer leaves the mean of its input alone."""
+"""Assertion that a random layer preserves the mean of its input."""
 
 import math
 from collections.abc import Callable
@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdrop._core.checks import check_count, check_function, check_number, check_sequence
-from jaxdrop._core.key import check_key, typed
-from jaxdrop.testing._arguments import check_key_first, check_nonzero, key_first
+from jaxdrop._core.key import AnyKey, check_key, typed
+from jaxdrop.testing._arguments import check_key_first, check_nonzero, first_place, key_first
 from jaxdrop.testing._p_values import binomial_p_value, check_false_alarm, in_words
 
 
 def assert_mean_preserved(
     fn: Callable[[Any, Any], Any],
-    key: Any,
+    key: AnyKey,
     x: Float[Array, "..."],
     *,
     num_samples: int = 1000,
@@ -26,16 +26,16 @@ def assert_mean_preserved(
 ) -> None:
     """Assert that E[fn(key, x)] = x at every element, the mean being over keys.
 
-    An element that dropout either zeroes or multiplies by c keeps its mean if and only if it is
-    kept with probability 1 / c, so c is read off the samples and
+    If dropout either zeroes an element or multiplies it by c, its mean is preserved if and only if
+    it is kept with probability 1 / c. So c is read off the samples, and
 
     ``number of samples that keep the element ~ Binomial(num_samples, 1 / c)``
 
-    is tested exactly. For other bounded noise give ``support``, and Hoeffding's inequality
-    ``P(|mean - 1| >= t) <= 2 exp(-2 num_samples t**2 / (hi - lo)**2)`` is used in place of it.
-    Either way the budget is shared evenly among the elements, which may depend on one another
-    (shared masks, blocks); samples do not. At a budget of p per element a bias of about
-    ``sqrt(2 log(1 / p) (c - 1) / num_samples)`` of x is found.
+    is tested exactly. For other bounded noise give ``support``; then Hoeffding's inequality
+    ``P(|mean - 1| >= t) <= 2 exp(-2 num_samples t**2 / (hi - lo)**2)`` is used instead. Either way
+    the budget is shared evenly among the elements, which may depend on one another (shared masks,
+    blocks); the samples must not. At a budget of p per element a bias of about
+    ``sqrt(2 log(1 / p) (c - 1) / num_samples)`` times x is found.
 
     Args:
       fn: function of (key, x) that can be jitted and vmapped; its output has the shape of x.
@@ -76,7 +76,7 @@ def assert_mean_preserved(
         p_values = _bounded(noise, mean, eps, support)
     i = int(np.argmin(p_values))
     if p_values[i] <= budget:
-        where = tuple(int(j) for j in np.unravel_index(i, x.shape))
+        where = first_place(-p_values.reshape(x.shape))
         raise AssertionError(
             f"over {num_samples} keys the mean of y / x is {mean[i]:.6g} at {where}, expected 1: "
             f"the probability of a deviation this large is {in_words(p_values[i])}, the limit "

@@ -1,4 +1,4 @@
-"""Exact two-sided p-values of counts, and how they are put into words."""
+"""Exact two-sided p-values of counts, and their wording."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from jaxdrop._core.checks import check_number
 def binomial_p_value(kept: Any, total: Any, keep: Any) -> np.ndarray:
     """Return min(1, 2 min(P(K <= kept), P(K >= kept))) for K ~ Binomial(total, keep).
 
-    P(p-value <= a) <= a for every a, whatever the discreteness.
+    P(p-value <= a) <= a for every a, although K is discrete.
     """
     law = stats.binom(total, keep)
     return np.minimum(1.0, 2 * np.minimum(law.cdf(kept), law.sf(np.asarray(kept) - 1)))
@@ -30,7 +30,8 @@ def overlap_p_value(both: int, kept_a: int, kept_b: int, total: int) -> float:
 
 
 def in_words(p_value: float) -> str:
-    """
+    """Return a p-value as text; one below the floats has a bound.
+
     >>> in_words(0.0), in_words(2.5e-9)
     ('less than 1e-300', '2.5e-09')
     """
@@ -38,5 +39,6 @@ def in_words(p_value: float) -> str:
 
 
 def check_false_alarm(false_alarm: float) -> None:
+    """Raise a sentence if this is no probability of a false alarm."""
     expected = "a probability between 0 and 1"
     check_number(false_alarm, "false_alarm", expected, lambda p: 0 < p < 1, traced=False)

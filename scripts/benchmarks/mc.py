@@ -22,7 +22,7 @@ from rich.table import Table
 
 from jaxdrop import mc, surgery
 from jaxdrop.mc._predict import _predict
-from jaxdrop.mc._sampling_plan import prepare
+from jaxdrop.mc._sampling_plan import make_plan
 
 CASES = ((512, 128), (1024, 128), (1024, 32))  # units, batch
 
@@ -117,7 +117,7 @@ def medians(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, fl
 def memory(model: Net, x: jax.Array, samples: int, chunk_size: int) -> int:
     """Return the bytes of the compiled program's temporaries."""
     key = jax.random.key(0)
-    f, key, plan = prepare(model, key, samples, chunk_size, False, None, "mc_predict")
+    f, key, plan = make_plan(model, key, samples, chunk_size, False, None, "mc_predict")
     return _predict.lower(f, key, x, plan).compile().memory_analysis().temp_size_in_bytes
 
 

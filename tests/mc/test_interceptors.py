@@ -108,7 +108,7 @@ def test_a_traced_rate_and_one_in_an_array() -> None:
 def test_if_flax_does_not_tell_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(nn.module, "_global_interceptor_stack")
     assert _interceptors.interceptors() is None
-    assert _interceptors.interposed() != _interceptors.interposed()
+    assert _interceptors.interceptors_cache_key() != _interceptors.interceptors_cache_key()
 
 
 @pytest.mark.parametrize("forced_first", [True, False])
