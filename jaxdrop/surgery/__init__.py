@@ -1,8 +1,8 @@
-"""Dropout surgery: look at, replace, add and schedule the dropouts of an existing Flax model.
+"""Dropout surgery: list, replace, add and schedule the dropouts of an existing Flax model.
 
 For an NNX model each change is made in place and returns a function that takes it back:
 ``replace``, ``set_rates``, ``rates_as_variables``, ``insert``. For a Linen model a change holds
-within a context: ``replaced``, ``inserted``. ``listing`` and ``table`` look at either.
+within a context: ``replaced``, ``inserted``. ``listing`` and ``table`` take either.
 """
 
 from jaxdrop.nnx._rate import DropRate as DropRate
