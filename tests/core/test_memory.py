@@ -138,20 +138,6 @@ def test_temp_memory_of_the_stack_on_the_cpu(scanned: bool):
     assert temp("jaxdrop") <= 1.02 * temp("none")
 
 
-@pytest.mark.parametrize("name", ["alpha_dropout", "gaussian_dropout", "concrete_dropout"])
-def test_a_scan_over_layers_stores_no_index_of_the_noise(name: str):
-    """Members that draw in a checkpoint: the bits are one operation, so no part of it is lifted."""
-
-    def drop(key: jax.Array, x: jax.Array) -> jax.Array:
-        return getattr(jaxdrop, name)(key, x, stack.RATE)
-
-    arguments = stack.stack_arguments(256, 256, jnp.float32)
-    compiled = jax.jit(stack.stack(drop, scanned=True)).lower(*arguments).compile()
-    plain = stack.compile_stack("none", True, rows=256, width=256, dtype=jnp.float32)
-    temp, without = (c.memory_analysis().temp_size_in_bytes for c in (compiled, plain))
-    assert temp <= 1.02 * without
-
-
 def test_the_check_sees_flax_masks():
     compiled = stack.compile_stack("flax", True, rows=256, width=256, dtype=jnp.float32)
     assert hlo.mask_buffers(compiled.as_text(), 256 * 256)
