@@ -1,13 +1,16 @@
 """Every experiment has its parts under their names; one that is missing or misspelt is told."""
 
+import ast
 import dataclasses
+import importlib
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
-from experiments.__main__ import COMMANDS, find_experiments  # noqa: E402  (after the check)
+from experiments.__main__ import COMMANDS, FOLDER, find_experiments  # noqa: E402  (after the check)
 from experiments._harness.experiment import (  # noqa: E402
     MORE_PARTS,
     PARTS,
@@ -24,6 +27,26 @@ def test_an_experiment_says_its_parts_and_leaves_the_rest_to_the_harness(name: s
     assert dataclasses.is_dataclass(config) and experiment.Config.__dataclass_params__.frozen
     experiment.check(config)
     assert experiment.ticks(config) > 0
+    module = importlib.import_module(f"experiments.{name}")
+    assert not {"main", "__all__"} & set(vars(module))
+
+
+FILES = [path.relative_to(FOLDER) for path in sorted(FOLDER.rglob("*.py"))]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if len(p.parts) > 1 or p.stem[0] != "_"], ids=str
+)
+def test_nothing_imports_an_experiment_but_its_own_folder(path: Path) -> None:
+    own = path.parts[0].removesuffix(".py")
+    for node in ast.walk(ast.parse((FOLDER / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "experiments":
+            names = {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {(node.module or "").removeprefix("experiments.").partition(".")[0]}
+        else:
+            continue
+        assert not names & (set(find_experiments()) - {own})
 
 
 def test_commands_are_no_experiments() -> None:
