@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +14,6 @@ from jaxdrop._core.mode import resolve, resolve_key
 from jaxdrop._core.rate import check_rate
 from jaxdrop._core.renamed import renamed_argument
 from jaxdrop._functional.dropout import dropout
-from jaxdrop._functional.zoneout import zoneout
 
 Cell = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -141,41 +140,6 @@ def check_layers(recurrent_layers: Any) -> frozenset[str]:
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"got recurrent_layers={recurrent_layers!r:.60}, expected {expected}")
     return frozenset(names)
-
-
-def zoneout_carry(
-    key: Any,
-    carry: Any,
-    y: Any,
-    rate: RateLike | Sequence[RateLike],
-    *,
-    previous: Any,
-    deterministic: Any,
-) -> tuple[Any, Any]:
-    """Apply zoneout to every entry of a cell's carry; an output that is an entry stays so."""
-    entries, old = (carry, previous) if isinstance(carry, tuple) else ((carry,), (previous,))
-    rates = rate if isinstance(rate, (tuple, list)) else (rate,) * len(entries)
-    if len(rates) != len(entries):
-        raise ValueError(
-            f"got {len(rates)} rates for a carry of {len(entries)} entries; give one number, or "
-            "one for each entry"
-        )
-    if key is not None:
-        key = typed(check_key(key, "zoneout"))
-    zoned = tuple(
-        zoneout(
-            None if key is None else jax.random.fold_in(key, i),
-            a,
-            r,
-            previous=b,
-            deterministic=deterministic,
-        )
-        for i, (a, b, r) in enumerate(zip(entries, old, rates, strict=True))
-    )
-    for entry, after in zip(entries, zoned, strict=True):
-        if y is entry:
-            y = after
-    return (zoned if isinstance(carry, tuple) else zoned[0]), y
 
 
 def first_call(cell: Any, drop: Callable[[jax.Array], jax.Array]) -> Callable:

@@ -12,7 +12,7 @@ from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.broadcast import broadcast_like, shared_shape, with_rank
 from jaxdrop._core.checks import check_dims, check_input
 from jaxdrop._core.keep_where import keep_where
-from jaxdrop._core.key import AnyKey
+from jaxdrop._core.key import AnyKey, check_key, typed
 from jaxdrop._core.mask import mask_in_jit, mask_params
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape, keep_probability
@@ -84,6 +84,41 @@ def zoneout(
         return previous
     y = _take(key, x, previous, mask_params(checked), tuple(sorted(shared)))
     return y if test_mode is False else choose(test_mode, expected(), y)
+
+
+def zoneout_carry(
+    key: Any,
+    carry: Any,
+    y: Any,
+    rate: RateLike | Sequence[RateLike],
+    *,
+    previous: Any,
+    deterministic: Any,
+) -> tuple[Any, Any]:
+    """Apply zoneout to every entry of a cell's carry; an output that is an entry stays so."""
+    entries, old = (carry, previous) if isinstance(carry, tuple) else ((carry,), (previous,))
+    rates = rate if isinstance(rate, (tuple, list)) else (rate,) * len(entries)
+    if len(rates) != len(entries):
+        raise ValueError(
+            f"got {len(rates)} rates for a carry of {len(entries)} entries; give one number, or "
+            "one for each entry"
+        )
+    if key is not None:
+        key = typed(check_key(key, "zoneout"))
+    zoned = tuple(
+        zoneout(
+            None if key is None else jax.random.fold_in(key, i),
+            a,
+            r,
+            previous=b,
+            deterministic=deterministic,
+        )
+        for i, (a, b, r) in enumerate(zip(entries, old, rates, strict=True))
+    )
+    for entry, after in zip(entries, zoned, strict=True):
+        if y is entry:
+            y = after
+    return (zoned if isinstance(carry, tuple) else zoned[0]), y
 
 
 @functools.partial(jax.jit, static_argnames="shared", inline=True)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxdrop._flax.call import known_mode, known_rate, needs_key
-from jaxdrop._functional.recurrent_dropout import zoneout_carry
+from jaxdrop._functional.zoneout import zoneout_carry
 from jaxdrop.linen._cell import CellWrapper
 
 

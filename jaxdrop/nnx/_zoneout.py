@@ -5,7 +5,7 @@ from typing import Any
 from flax import nnx
 
 from jaxdrop._flax.call import known_mode, known_rate, needs_key
-from jaxdrop._functional.recurrent_dropout import zoneout_carry
+from jaxdrop._functional.zoneout import zoneout_carry
 from jaxdrop.nnx._cell import CellWrapper
 from jaxdrop.nnx._rate import keep_rate, read_rate
 
