@@ -14,7 +14,7 @@ from flax import nnx
 import jaxdrop
 import jaxdrop.nnx
 import jaxdrop.training as jt
-from jaxdrop.training._serialization import is_key
+from jaxdrop.training._typed_keys import is_key
 
 
 @pytest.fixture(autouse=True, scope="module")
