@@ -1,9 +1,8 @@
 """row_dropout: whole rows at once."""
 
-from typing import Any
-
 from jaxtyping import Array, Inexact
 
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mode import resolve
@@ -13,10 +12,10 @@ from jaxdrop._functional.dropout import dropout
 
 def row_dropout(
     key: AnyKey | None,
-    x: Inexact[Array, "... columns"],
-    rate: Any,
+    x: Inexact[AnyArray, "... columns"],
+    rate: RateLike,
     *,
-    deterministic: Any = False,
+    deterministic: Flag = False,
 ) -> Inexact[Array, "... columns"]:
     """Drop whole rows.
 
@@ -30,6 +29,9 @@ def row_dropout(
 
     Returns:
       Array like x with E[y] = x; all elements of a row are kept or dropped together.
+
+    Raises:
+      ValueError: as ``dropout``, and if x has no axes.
 
     Not for: rows without each other's information.
 
