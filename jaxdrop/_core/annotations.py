@@ -1,4 +1,4 @@
-"""Names for what the public functions take."""
+"""Names for the types of what the public functions take."""
 
 import jax
 import numpy as np
@@ -11,4 +11,4 @@ RateLike = ArrayLike
 """A number, or an array that broadcasts against what is dropped; clipped if traced."""
 
 Flag = bool | np.bool_ | Bool[AnyArray, ""]
-"""True, False, or a boolean of no dimensions, which may be traced."""
+"""True, False, or a 0-d boolean array, which may be traced."""

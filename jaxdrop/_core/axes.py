@@ -1,4 +1,4 @@
-"""Axes: which dimension of an array is which, and the sides of a block in the spatial ones."""
+"""Axes: the batch, channel and spatial dimensions of an array, and the sides of a block."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _WAY_OUT = {
 
 
 def check_axis(axis: int | None, ndim: int, name: str, caller: str) -> int | None:
-    """Return the axis counted from the front, None for None, or raise a sentence."""
+    """Return the axis counted from the front, None for None, or raise an error."""
     if axis is None:
         return None
     way_out = _WAY_OUT.get(name, "")
@@ -41,7 +41,7 @@ def check_layout(
 
 
 def check_sides(value: Any, dims: int, name: str, caller: str, at_least: int) -> tuple[int, ...]:
-    """Return the side of a block for each spatial dimension, or raise a sentence."""
+    """Return the side of a block for each spatial dimension, or raise an error."""
     if not dims:
         raise ValueError(
             f"got x without a spatial dimension; {caller} needs one besides batch and channels"

@@ -1,4 +1,4 @@
-"""random_bits: the only place of the library that draws."""
+"""random_bits: the only place in the library that draws random numbers."""
 
 import functools
 from collections.abc import Sequence
@@ -30,18 +30,18 @@ def random_bits(
       shape: shape of the result; its size may exceed 2**32.
       index_offset: position of the first element in the global array, one integer per leading
         dimension. ``(first_row,)`` continues an array from that row on. Exact for arrays of up to
-        2**64 elements. A concrete array of jax is waited for; a traced integer of any dtype is
-        taken as it is, where one that is negative, or beyond the array, draws from elsewhere in the
-        2**64 elements.
+        2**64 elements. A concrete JAX array is waited for; a traced integer of any dtype is not
+        checked, and a negative one, or one beyond the array, draws from elsewhere in the 2**64
+        elements.
       global_shape: shape of the whole array of which the result is a block. Needed when the block
-        does not span the trailing dimensions; otherwise it saves the carry past 2**32.
+        does not span the trailing dimensions; otherwise it only saves the carry past 2**32.
 
     Returns:
       uint32 array: the block of the one array that (key, global_shape) stands for. It is the same
       under jit, vmap and any sharding, on any device.
 
     Raises:
-      TypeError: if key is no random key, or shape or an offset is not made of integers.
+      TypeError: if key is not a random key, or shape or an offset is not made of integers.
       ValueError: if the block does not fit into global_shape at index_offset.
 
     >>> import jax, jaxdrop
@@ -61,9 +61,9 @@ def _random_bits(key: Any, base: Limbs, block: Block) -> jax.Array:
 
 
 def word_bits(words: jax.Array, base: Limbs, block: Block, sharding: Any = None) -> jax.Array:
-    """Draw the block's bits from key words, as one operation of JAX.
+    """Draw the block's bits from key words, as one JAX primitive.
 
-    Of plain code, JAX would lift the part that is the same in every step of a loop over layers, and
+    From plain code, JAX would hoist what is the same in every step out of a loop over layers, and
     store it: an index for every element.
     """
     return _bits_p.bind(*alike(words, *base), block=block, sharding=sharding, maps=())

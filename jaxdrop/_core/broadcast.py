@@ -1,6 +1,7 @@
-"""Shapes: of a mask that is shared along dimensions, and of what has to meet an array.
+"""Shapes of masks that are shared along dimensions, and of what is combined with an array.
 
-An array whose type names a sharding (explicit mesh axes) only meets others of the same sharding.
+An array whose type names a sharding (explicit mesh axes) can only be combined with others of that
+sharding.
 """
 
 from collections.abc import Collection
@@ -16,7 +17,7 @@ def shared_shape(shape: tuple[int, ...], shared: Collection[int]) -> tuple[int, 
 
 
 def with_rank(value: Any, ndim: int) -> Any:
-    """Give an array a rank by leading dimensions of 1; a number, which needs none, stays one."""
+    """Give an array a rank by leading dimensions of 1; a number, which needs none, is unchanged."""
     shape = value.shape if hasattr(value, "shape") else ()
     return value.reshape((1,) * (ndim - len(shape)) + shape) if shape else value
 
@@ -51,5 +52,5 @@ def broadcast_like(value: Any, x: jax.Array) -> jax.Array:
 
 
 def batch_first(a: jax.Array, dim: int | None, size: int) -> jax.Array:
-    """Move a batch of ``vmap`` to the front; what has none (dim is None) is repeated."""
+    """Move the batch of ``vmap`` to the front; an array without one (dim is None) is repeated."""
     return jnp.broadcast_to(a, (size, *a.shape)) if dim is None else jnp.moveaxis(a, dim, 0)

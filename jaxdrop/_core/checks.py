@@ -1,7 +1,7 @@
-"""Checks of arguments that every member of the family shares: input, shape, numbers, switches.
+"""Argument checks that every member of the family shares: input, shape, numbers, switches.
 
-Each raises before any work: a TypeError for what can never be such an argument, a ValueError for a
-value out of range, with one sentence that names what was given and what is expected.
+Each raises before any work: a TypeError for the wrong kind of argument, a ValueError for a value
+out of range, with one sentence that names what was given and what is expected.
 """
 
 import numbers
@@ -23,7 +23,7 @@ _UNFIT = {
 
 
 def check_input(x: Any, caller: str, name: str = "x", *, integers: bool = False) -> jax.Array:
-    """Return x as an array, or raise a sentence if the caller can do nothing with it."""
+    """Return x as an array, or raise an error if the caller cannot use it."""
     takes = f"{caller} takes a floating, complex or integer array"
     if not integers:
         takes = f"{caller} takes a floating or complex array"
@@ -45,7 +45,7 @@ def check_input(x: Any, caller: str, name: str = "x", *, integers: bool = False)
 
 
 def check_real_input(x: Any, caller: str, name: str, why: str) -> jax.Array:
-    """``check_input`` for a caller that can do nothing with complex numbers."""
+    """``check_input`` for a caller that does not take complex numbers."""
     array = check_input(x, caller, name)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(f"got {name} of dtype {array.dtype}; {caller} takes a real array, {why}")
@@ -53,7 +53,7 @@ def check_real_input(x: Any, caller: str, name: str, why: str) -> jax.Array:
 
 
 def array_of(x: Any, name: str, takes: str) -> jax.Array:
-    """``as_array`` for what may also be lists of numbers."""
+    """``as_array``, which here takes lists of numbers as well."""
     if isinstance(x, (list, tuple)):
         try:
             x = np.asarray(x)
@@ -66,7 +66,7 @@ def array_of(x: Any, name: str, takes: str) -> jax.Array:
 
 
 def as_array(x: Any, name: str, takes: str) -> jax.Array:
-    """Return x as an array of jax, or raise a sentence if it is none and cannot become one."""
+    """Return x as a JAX array, or raise an error if it cannot become one."""
     if not isinstance(x, (jax.Array, np.ndarray, np.generic, float, complex)):
         # nnx.Param and other variables; the core does not import flax.
         way_out = f": pass {name}[...]" if hasattr(x, "get_value") else ""
@@ -89,7 +89,7 @@ def as_array(x: Any, name: str, takes: str) -> jax.Array:
 def known_values(array: Any) -> np.ndarray | None:
     """Return the values of an array that is known before tracing, else None.
 
-    Those on a device are waited for and fetched.
+    Values on a device are waited for and fetched.
     """
     if isinstance(array, jax.core.Tracer):
         return None
@@ -101,7 +101,7 @@ def known_values(array: Any) -> np.ndarray | None:
 
 
 def check_integer(value: Any, name: str, expected: str) -> int:
-    """Return a Python int, or raise a sentence if value is no integer."""
+    """Return a Python int, or raise an error if value is not an integer."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -113,7 +113,7 @@ def check_integer(value: Any, name: str, expected: str) -> int:
 
 
 def check_count(value: Any, name: str, meaning: str, at_least: int = 1) -> int:
-    """Return a Python int of ``at_least`` or more, or raise a sentence."""
+    """Return a Python int of ``at_least`` or more, or raise an error."""
     expected = f"a whole number of at least {at_least}, {meaning}"
     number = check_integer(value, name, expected)
     if number < at_least:
@@ -124,10 +124,10 @@ def check_count(value: Any, name: str, meaning: str, at_least: int = 1) -> int:
 def check_number(
     value: Any, name: str, expected: str, valid: Callable[[float], bool], *, traced: bool = True
 ) -> Any:
-    """Return a real number as it is, or raise a sentence if it is none or not valid.
+    """Return a real number unchanged, or raise an error if it is not one or not valid.
 
-    It may be Python's, NumPy's or an array without dimensions; with ``traced`` also one that is
-    known on the device only, whose value is not looked at.
+    It may be a Python or NumPy number or a 0-d array; with ``traced`` also a traced one, whose
+    value is not checked.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         known = traced or not isinstance(value, jax.core.Tracer)
@@ -144,9 +144,9 @@ def check_number(
 
 
 def check_real_values(value: Any, name: str, expected: str) -> np.ndarray | None:
-    """Return a real number's or array's values in float64, None where they are not known yet.
+    """Return the values of a real number or array in float64, or None if they are not known yet.
 
-    Or raise a sentence that ends in ``expected``.
+    For anything else, raise an error that ends in ``expected``.
     """
     array = isinstance(value, (np.ndarray, jax.Array))
     if not array and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
@@ -162,7 +162,7 @@ def check_real_values(value: Any, name: str, expected: str) -> np.ndarray | None
 def _in_float64(host: np.ndarray) -> np.ndarray:
     try:
         return host.astype(np.float64)
-    except OverflowError:  # an integer of Python's, which have no end
+    except OverflowError:  # a Python integer beyond float64
         return np.where(host > 0, np.inf, -np.inf)
 
 
@@ -172,7 +172,7 @@ def is_real(dtype: Any) -> bool:
 
 
 def check_sequence(value: Any, name: str, expected: str) -> tuple[Any, ...]:
-    """Return a tuple, or raise a sentence if value is no sequence; texts, dicts and sets are none.
+    """Return a tuple, or raise an error if value is no sequence, or a string, dict or set.
 
     Bytes would be taken for small integers, a dict for its keys.
     """
@@ -184,7 +184,7 @@ def check_sequence(value: Any, name: str, expected: str) -> tuple[Any, ...]:
 
 
 def check_shape(shape: Any, name: str = "shape") -> tuple[Any, ...]:
-    """Return a shape of Python ints, or raise a sentence.
+    """Return a shape of Python ints, or raise an error.
 
     The symbolic sizes of ``jax.export`` stay as they are.
     """
@@ -199,7 +199,7 @@ def check_shape(shape: Any, name: str = "shape") -> tuple[Any, ...]:
 
 
 def check_dims(broadcast_dims: Any, ndim: int, name: str = "broadcast_dims") -> set[int]:
-    """Return dimensions counted from the front, or raise a sentence."""
+    """Return dimensions counted from the front, or raise an error."""
     example = f"({broadcast_dims},)" if type(broadcast_dims) is int else "(0, 1)"
     expected = f"a sequence of different dimensions, such as {example}"
     given, dims = check_sequence(broadcast_dims, name, expected), set()
@@ -220,14 +220,14 @@ def check_dims(broadcast_dims: Any, ndim: int, name: str = "broadcast_dims") -> 
 
 
 def check_broadcast(shape: tuple[int, ...], target: tuple[int, ...], name: str, where: str) -> None:
-    """Raise a sentence if an array of one shape does not broadcast against another."""
+    """Raise an error if an array of one shape does not broadcast against another."""
     pairs = zip(reversed(shape), reversed(target), strict=False)
     if len(shape) > len(target) or any(n not in (1, m) for n, m in pairs):
         raise ValueError(f"got {name} of shape {shape}, which does not broadcast against {where}")
 
 
 def check_switch(value: Any, name: str) -> bool:
-    """Return a Python bool, or raise a sentence: a text that says no is none, nor is None."""
+    """Return a Python bool, or raise an error, also for None and for strings such as ``"no"``."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise TypeError(
@@ -236,7 +236,7 @@ def check_switch(value: Any, name: str) -> bool:
 
 
 def check_mapping(value: Any, name: str, expected: str) -> Mapping[Any, Any]:
-    """Return the mapping, or raise a sentence if value is none."""
+    """Return the mapping, or raise an error if value is not one."""
     if not isinstance(value, Mapping):
         raise TypeError(
             f"got {name}={value!r:.60} of type {type(value).__name__}, expected {expected}"
@@ -245,13 +245,13 @@ def check_mapping(value: Any, name: str, expected: str) -> Mapping[Any, Any]:
 
 
 def check_function(value: Any, name: str, takes: str) -> None:
-    """Raise a sentence if value cannot be called."""
+    """Raise an error if value cannot be called."""
     if not callable(value):
         raise TypeError(f"got {name}={value!r:.60} of type {type(value).__name__}; {takes}")
 
 
 def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:
-    """Raise a sentence if value is none of the words that may stand there."""
+    """Raise an error if value is not one of the allowed words."""
     if not (isinstance(value, str) and value in choices):
         expected = " or ".join(map(repr, choices))
         raise ValueError(f"got {name}={value!r:.60}, expected {expected}")

@@ -20,7 +20,7 @@ _WORD = 1 << 32
 
 
 class Block(NamedTuple):
-    """Where an array lies inside the global one: what the index of an element follows from."""
+    """Where an array lies inside the global one, from which the index of an element follows."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in elements of the global array
@@ -32,7 +32,7 @@ def block_layout(
 ) -> tuple[Block, Limbs]:
     """Check offset and global shape; return the block and the index of its first element.
 
-    The shape is one that ``check_shape`` returned, or an array's.
+    The shape comes from ``check_shape``, or from an array.
     """
     offsets = check_offsets(index_offset)
     if len(offsets) > len(shape):
@@ -77,7 +77,7 @@ def block_layout(
             f"{count} elements, expected 2**64 at most, which an index can tell apart"
         )
     if symbolic:
-        wide = True  # for all that is known
+        wide = True  # as far as is known
     else:
         wide = count > _WORD or (global_shape is None and bool(traced))
     base: Limbs = (np.uint32(known % _WORD), np.uint32(known // _WORD))
@@ -87,7 +87,7 @@ def block_layout(
 
 
 def check_offsets(index_offset: Any) -> tuple[Any, ...]:
-    """Return each entry as a Python int, or as it is where it is traced; or raise a sentence."""
+    """Return each entry as a Python int, or unchanged if it is traced; or raise an error."""
     expected = "a tuple with one integer per leading dimension, for example (first_row,)"
     entries = check_sequence(index_offset, "index_offset", expected)
     return tuple(_offset(entry, d) for d, entry in enumerate(entries))
@@ -124,7 +124,7 @@ def weyl_index(
 ) -> jax.Array:
     """Return ``start + index * multiplier`` mod 2**32, the multiplier folded into the strides.
 
-    ``start`` is added first: XLA would lift a sum that lacks it out of a loop over layers.
+    ``start`` is added first: XLA would hoist a sum without it out of a loop over layers.
     """
     total = jnp.asarray(base[0]) * np.uint32(multiplier) + start
     for d, stride in enumerate(block.strides):

@@ -1,14 +1,14 @@
-"""keep_where: ``where(mask, x * factor, 0)``, spelled on CPUs so that its loop runs at full speed.
+"""keep_where: ``where(mask, x * factor, 0)``, written so that its loop runs at full speed on CPUs.
 
-Two things in the plain form cost as much as the mask itself there. LLVM's loop loads x under the
-mask, so that no load can start before the bits of its element are mixed; an integer minimum of x's
-bits with all ones or zero is the same function and loads ahead. And XLA rounds a bfloat16 product
-with a branch for NaN; none is needed here, because x's own NaN and the one that a product makes
-have nothing in the low half to carry. ``scripts/bench forms`` measures both.
+On a CPU, two things in the plain form cost as much as the mask itself. LLVM's loop loads x under
+the mask, so that no load can start before the bits of its element are mixed; an integer minimum of
+x's bits with all ones or zero is the same function and loads ahead. And XLA rounds a bfloat16
+product with a branch for NaN; none is needed here, because neither x's own NaN nor one that a
+product makes has anything in the low half to carry. ``scripts/bench forms`` measures both.
 
-Other platforms keep the plain form, but for half precision: there ``small`` stands for the zero.
-Bits have no derivative, hence the primitive; it is linear in x, and its own tangent, transpose and
-batching rule say so.
+Other platforms keep the plain form, except in half precision, where ``small`` takes the place of
+the zero. Bits have no derivative, hence the primitive; it is linear in x, and has its own tangent,
+transpose and batching rule.
 """
 
 from typing import Any
@@ -98,11 +98,11 @@ def _transpose(ct: Any, mask: Any, x: Any, *numbers: Any) -> Any:
 def _batch(args: Any, dims: Any) -> Any:
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     mask, x, *numbers = (
-        # What is one number for all stays one.
+        # A scalar that the whole batch shares stays a scalar.
         a if i > 1 and d is None and not np.ndim(a) else batch_first(a, d, size)
         for i, (a, d) in enumerate(zip(args, dims, strict=True))
     )
-    # One number per batch has x's new rank, as any factor that is no scalar.
+    # A scalar per element of the batch gets x's new rank, as every factor that is not a scalar has.
     numbers = [n.reshape(n.shape + (1,) * (x.ndim - n.ndim)) if n.ndim else n for n in numbers]
     return keep_where(mask, x, *numbers), 0
 

@@ -11,8 +11,8 @@ from jaxtyping import Array, Key, UInt32
 class Words(NamedTuple):
     """A key that has been turned into the generator's words: plain integers from here on.
 
-    They are derived outside of ``jax.checkpoint``: inside, the backward pass would use the key a
-    second time, and compute its threefry a second time.
+    They are derived outside of ``jax.checkpoint``: inside, the backward pass would use the key, and
+    compute its threefry, a second time.
     """
 
     array: jax.Array
@@ -29,7 +29,7 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def check_key(key: Any, caller: str) -> Any:
-    """Return a scalar random key, or raise a sentence that says what was given instead.
+    """Return a scalar random key, or raise an error that says what was given instead.
 
     A legacy key is a uint32 vector of two words (threefry) or four (rbg), whatever jax's default
     implementation is.
@@ -71,7 +71,7 @@ def check_key(key: Any, caller: str) -> Any:
 
 
 def is_deleted(array: Any) -> bool:
-    """Whether the memory of a concrete array is gone: given away to a program, or freed."""
+    """Whether the buffer of a concrete array is gone: donated to a program, or freed."""
     known = isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
     return known and array.is_deleted()
 
@@ -79,8 +79,8 @@ def is_deleted(array: Any) -> bool:
 def typed(key: Any) -> jax.Array:
     """Return a legacy key as a typed one, from which ``jax.random`` derives others in any setting.
 
-    It is one of jax's default implementation where that has as many words, else threefry's or rbg's
-    by its number of words.
+    It gets jax's default implementation if that has as many words, else threefry (two words) or rbg
+    (four).
     """
     if isinstance(key, Words) or is_typed(key):
         return key
@@ -112,7 +112,7 @@ def is_typed(key: Any) -> bool:
 
 @jax.jit  # one function of the program, however many layers call it
 def data_words(data: jax.Array) -> jax.Array:
-    """``key_words`` for raw key data; a zero follows an odd number of words.
+    """``key_words`` for raw key data; an odd number of words is padded with a zero.
 
     ``threefry(data, (_TAG, _TAG + 1, _TAG + 2, _TAG + 3))``, as JAX computes it
     """
@@ -125,7 +125,7 @@ def data_words(data: jax.Array) -> jax.Array:
 
 
 def _joined(k0: jax.Array, k1: jax.Array) -> jax.Array:
-    """Join the halves. On CPUs that keeps XLA from computing the words for every element."""
+    """Join the halves, which on CPUs keeps XLA from computing the words for every element."""
     counter = jax.lax.iota(jnp.uint32, 2) + np.uint32(_TAG)
     return jnp.concatenate(_threefry(k0, k1, counter, counter + np.uint32(2)))
 
@@ -133,8 +133,8 @@ def _joined(k0: jax.Array, k1: jax.Array) -> jax.Array:
 def _lanes(k0: jax.Array, k1: jax.Array) -> jax.Array:
     """Let each of four lanes keep its own half: one vector of code for all four words.
 
-    On GPUs the barrier keeps the counters a buffer, which all layers' kernels read: XLA makes one
-    kernel of those that share an input, of up to eight layers or so.
+    On GPUs the barrier keeps the counters in a buffer that the kernels of all layers read: XLA
+    merges kernels that share an input, those of up to about eight layers into one.
     """
     counter = jax.lax.optimization_barrier(jnp.asarray(_COUNTERS))
     first, second = _threefry(k0, k1, counter, counter + np.uint32(2))
@@ -144,8 +144,8 @@ def _lanes(k0: jax.Array, k1: jax.Array) -> jax.Array:
 def _threefry(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[jax.Array, jax.Array]:
     """The 20-round threefry 2x32 (Salmon et al. 2011) in plain code.
 
-    That of JAX forgets over which mesh axes its key varies, is a loop on CPUs, and its parts become
-    kernels of their own on GPUs.
+    JAX's own forgets over which mesh axes its key varies, is a loop on CPUs, and becomes several
+    kernels on GPUs.
     """
     keys = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
     x0, x1 = x0 + k0, x1 + k1

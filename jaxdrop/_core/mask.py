@@ -1,7 +1,7 @@
 """keep_mask: an element is kept where its random word is not below the rate's threshold.
 
-A rate on the host becomes its threshold here, before tracing and in float64; one that is only known
-on the device does so inside of the loop that uses it, and is the one thing to be saved of it.
+A rate on the host becomes its threshold here, before tracing and in float64. One that is known only
+on the device becomes it inside the loop that uses it, so that only the rate is saved.
 """
 
 import functools
@@ -37,8 +37,8 @@ class MaskParams(NamedTuple):
 
     threshold: Any  # words below are dropped
     drop_all: Any  # where everything is dropped, or None for nowhere
-    scale: Any  # what is kept is multiplied by it, or None
-    keep_prob: Any  # of bits="key", or None
+    scale: Any  # the factor of kept elements, or None
+    keep_prob: Any  # for bits="key", or None
 
 
 def keep_mask(
@@ -93,7 +93,7 @@ def mask_layout(
     index_offset: Sequence[Any] = (),
     global_shape: Sequence[int] | None = None,
 ) -> tuple[Block, Limbs]:
-    """Check what says where a mask lies; return the block that is drawn and its first index."""
+    """Check where a mask lies; return the block that is drawn and its first index."""
     check_choice(bits, "bits", ("fast", "key"))
     offsets = check_offsets(index_offset)
     if bits == "key" and (offsets or global_shape is not None):
@@ -118,7 +118,7 @@ def key_impl(key: Any, bits: str) -> Any:
 
 
 def mask_words(key: Any, impl: Any) -> jax.Array:
-    """Return what of a key enters the loop: the generator's words, or with impl the key's data."""
+    """Return what the loop needs of a key: the generator's words, or with impl the key's data."""
     return key_words(key) if impl is None else key_data(key)
 
 
@@ -127,7 +127,7 @@ def mask_params(rate: Rate | MaskParams, dtype: Any = None, impl: Any = None) ->
 
     Args:
       rate: the rate, checked.
-      dtype: of the array that is scaled; None leaves what is kept as it is.
+      dtype: of the array that is scaled; None leaves kept elements unscaled.
       impl: what ``key_impl`` returned.
     """
     on_device = isinstance(rate, Rate) and isinstance(rate.value, jax.Array)
@@ -135,7 +135,7 @@ def mask_params(rate: Rate | MaskParams, dtype: Any = None, impl: Any = None) ->
 
 
 def params_in_loop(rate: Rate | MaskParams, dtype: Any = None, impl: Any = None) -> MaskParams:
-    """Return the parameters, wherever the rate is: what ``mask_params`` left as it was is next."""
+    """Return the parameters of any rate: those of a device rate are computed here, in the loop."""
     if isinstance(rate, MaskParams):
         return rate
     factor = None if dtype is None else scale(rate, product_dtype(dtype))
@@ -171,9 +171,9 @@ def draw_mask(
 def mask_in_jit(
     key: Any, params: Rate | MaskParams, shape: tuple[int, ...], shared: Collection[int] = ()
 ) -> jax.Array:
-    """``keep_mask`` inside of a compiled function, which a host rate enters as its parameters.
+    """``keep_mask`` inside a compiled function, to which a host rate is passed as its parameters.
 
-    So it is exact, and programs do not differ by it: the cache of ``jax.jit`` grows with shapes,
+    So the rate is exact and no part of the program: the cache of ``jax.jit`` grows with shapes,
     dtypes and static options, and not with rates, keys or calls.
     """
     block, base = block_layout(shared_shape(shape, shared), (), None)

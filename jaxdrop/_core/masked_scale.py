@@ -1,10 +1,10 @@
-"""The masked product as one operation of JAX: linear in x, its mask drawn anew wherever it is used.
+"""The masked product as one JAX primitive: linear in x, its mask drawn again wherever it is used.
 
 ``masked_scale(x, words, params)`` is ``where(mask(words), x * factor, 0)``. Its derivative in x is
-itself, so that differentiation keeps the words and never meets the mask: nothing of it is saved,
-hoisted out of a loop over layers, or part of a checkpoint's policy. What a compiled program may not
-do is to compute the mask once for both passes and keep it; the words of the backward pass therefore
-go through a barrier.
+itself, so differentiation keeps the words and never sees the mask: the mask is not saved, not
+hoisted out of a loop over layers, and no concern of a checkpoint's policy. A compiled program must
+not compute it once for both passes and store it; the words of the backward pass therefore go
+through a barrier.
 """
 
 from typing import Any, NamedTuple, cast
@@ -23,13 +23,13 @@ from jaxdrop._core.varying import alike
 
 
 class Form(NamedTuple):
-    """What is known of a call before tracing."""
+    """What is known about a call before tracing."""
 
     block: Block
     sharding: Any  # of x, with explicit mesh axes
     scaled: bool
     impl: Any  # of the key that bits="key" draws with; None for the fast generator
-    tree: Any  # how base and params, the arguments after the words, are put together
+    tree: Any  # the structure of base and params, the arguments after the words
 
 
 def masked_scale(
@@ -47,9 +47,9 @@ def masked_scale(
     Args:
       x: array.
       words: of the generator; with impl, the data of a key of that implementation.
-      base, block: where the mask's array lies, by ``mask_layout``.
-      params: of the rate, by ``mask_params``.
-      scaled: False leaves what is kept as it is.
+      base, block: where the mask's array lies, from ``mask_layout``.
+      params: of the rate, from ``mask_params``.
+      scaled: False leaves kept elements unscaled.
       impl: for bits="key".
     """
     leaves, tree = jax.tree.flatten((base, params))

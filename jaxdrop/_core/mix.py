@@ -10,8 +10,8 @@ injected before each multiply, and is then added back::
     bits = x3 ^ x3 >> 14 ^ x0
 
 Without the last ``^ x0`` the map would be a permutation of the index, hence too uniform: no value
-would come twice among the outputs of one key. Fed forward it repeats values exactly as often as a
-random function does. Indices of 2**32 and more change two of the key words instead of wrapping.
+would occur twice among the outputs of one key. With it, values repeat exactly as often as those of
+a random function. Indices of 2**32 and more change two of the key words instead of wrapping.
 
 Why this mix and not another, with every measurement: ``docs/generator.md``.
 """

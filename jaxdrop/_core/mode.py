@@ -1,4 +1,4 @@
-"""mode: what every member of the family asks first, namely whether there is anything to draw."""
+"""mode: whether there is anything to draw, which every member of the family asks first."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def resolve(
 
     The test mode is True when nothing is to be drawn (at test time, or a rate that is known to be
     0), False, or a traced bool. In training at rate 1 all is dropped and the key is None, unless
-    the caller ``draws_at_one``, such as a place or a choice of tokens.
+    the caller ``draws_at_one``: a position, for example, or a choice of tokens.
     """
     if not draws_at_one and _drops_all(rate, deterministic):
         return None, False
@@ -25,7 +25,7 @@ def resolve(
 
 
 def resolve_noise(key: Any, never: bool, deterministic: Any, caller: str) -> tuple[Any, Any]:
-    """``resolve`` for noise of another measure than a rate; ``never``: it is known to be none."""
+    """``resolve`` for noise that is not given by a rate; ``never``: it is known to be 0."""
     key, test_mode = _checked(key, never, deterministic, caller)
     return key if test_mode is True else Words(key_words(key)), test_mode
 
@@ -49,5 +49,5 @@ def _checked(key: Any, never: bool, deterministic: Any, caller: str) -> tuple[An
 
 
 def choose(test_mode: Any, at_test: jax.Array, in_training: jax.Array) -> jax.Array:
-    """Return what the mode asks for."""
+    """Return the result of the mode, which may be traced."""
     return in_training if test_mode is False else jnp.where(test_mode, at_test, in_training)

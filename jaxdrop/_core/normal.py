@@ -1,9 +1,9 @@
 """standard_normal: Gaussian noise as a function of key and index, one word per element.
 
-The quantile function is made of what every processor does for many elements at once: bit patterns,
-a few multiply-adds, one square root. The ``erf_inv`` of JAX takes a logarithm and two polynomials
-of which it drops one; it stays for float64, whose accuracy it has. Every operation counts: one more
-in the loop of ``gaussian_dropout``, and LLVM no longer unrolls it on a CPU.
+The quantile function uses only what every processor does for many elements at once: bit patterns,
+a few multiply-adds, one square root. JAX's ``erf_inv`` computes a logarithm and two polynomials and
+discards one of them; it is used for float64, whose accuracy it has. Every operation counts: with
+one more in the loop of ``gaussian_dropout``, LLVM no longer unrolls it on a CPU.
 """
 
 import functools
@@ -37,8 +37,8 @@ def standard_normal(
 ) -> Float[Array, "..."]:
     """Draw standard normal numbers, each a function of the key and of its row-major index alone.
 
-    ``Q(1/2 + u / 2)``: u is the word as a signed integer, divided by 2**31, Q(p) the number that a
-    normal one is below with probability p
+    ``Q(1/2 + u / 2)``: u is the word as a signed integer, divided by 2**31, Q the quantile function
+    of the standard normal distribution
 
     Args:
       key: a random key of any implementation, or a legacy uint32 key.
@@ -59,8 +59,8 @@ def standard_normal(
 def narrow_normal(key: AnyKey, shape: Sequence[int], dtype: Any) -> Float[Array, "..."]:
     """Draw ``standard_normal`` divided by ``narrow_scale(dtype)``, in float32 or float64.
 
-    What multiplies the noise by a number of its own multiplies that number by that first, and
-    saves an operation per element.
+    A caller that multiplies the noise by a number anyway multiplies that number by
+    ``narrow_scale`` first, which saves an operation per element.
     """
     return _of_words(random_bits(key, shape), dtype)
 
@@ -79,11 +79,11 @@ def _of_words(bits: jax.Array, dtype: Any) -> jax.Array:
     u = signed.astype(jnp.float32) * np.float32(_UNIT)
     t = 1 - u * u
     pattern = jax.lax.bitcast_convert_type(t, jnp.uint32)
-    # Below 1 the exponent's bits are some of those of 1, so that this leaves a mantissa in [1, 2).
+    # Below 1 the exponent's bits are a subset of those of 1, so this leaves a mantissa in [1, 2).
     one = np.uint32(0x3F800000)
     mantissa = jax.lax.bitcast_convert_type(pattern | one, jnp.float32)
     # The pattern is a logarithm already, linear between powers of two: 127 + log2 of the power
-    # plus m - 1, times 2**23. What a polynomial has to add is the logarithm's bend.
+    # plus m - 1, times 2**23. The polynomial only has to add the logarithm's bend.
     constant, first, *others = _LOG2
     top = np.uint32(int(one) - round((1 + constant) * _ONE))
     linear = (top - pattern).astype(jnp.int32).astype(jnp.float32)

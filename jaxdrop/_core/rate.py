@@ -30,11 +30,11 @@ class Rate(NamedTuple):
 
 
 def check_rate(rate: Any, name: str = "rate") -> Rate:
-    """Return the rate, or raise a sentence that names the value.
+    """Return the rate, or raise an error that names the value.
 
     A Python number or NumPy array is checked here and stays on the host, where it is exact in
     float64. A JAX array is checked when it is concrete and clipped to [0, 1] when it is traced.
-    What is outside by no more than rounding stands for 0 or 1.
+    A value that is outside by rounding alone counts as 0 or 1.
     """
     expected = f"expected 0 <= {name} <= 1, the probability of dropping an element"
     host = check_real_values(rate, name, expected)
@@ -50,7 +50,7 @@ def check_rate(rate: Any, name: str = "rate") -> Rate:
 
 
 def check_rate_shape(rate: Rate, drawn: tuple[int, ...]) -> None:
-    """Raise a sentence if the rate does not broadcast against the mask that is drawn."""
+    """Raise an error if the rate does not broadcast against the mask that is drawn."""
     where = f"a mask of shape {drawn} (a dimension that shares its decisions counts as 1)"
     check_broadcast(np.shape(rate.value), drawn, "a rate", where)
 
@@ -70,7 +70,7 @@ def _as_float(rate: jax.Array) -> jax.Array:
 def threshold(rate: Rate) -> Any:
     """Return t with P(uniform uint32 < t) = rate, rounded to the nearest multiple of 2**-32.
 
-    A rate of exactly 1 has no such t; ``all_dropped`` tells where.
+    A rate of exactly 1 has no such t; ``all_dropped`` says where that is.
     """
     if isinstance(rate.value, jax.Array):
         below_one = jnp.where(rate.value < 1, rate.value, jnp.zeros_like(rate.value))
@@ -92,7 +92,7 @@ def scale(rate: Rate, dtype: Any) -> Any:
     """Return ``1 / (1 - rate)`` in dtype, 0 where the rate is 1 (nothing is kept there)."""
     if isinstance(rate.value, jax.Array):
         keep = 1 - rate.value
-        none = keep == 0  # a traced NaN goes through, to be seen in the output
+        none = keep == 0  # a traced NaN is passed on, and seen in the output
         return jnp.where(none, 0, 1 / jnp.where(none, 1, keep)).astype(dtype)
     kept = 1.0 - np.asarray(rate.value, np.float64)
     factor = np.divide(1.0, kept, out=np.zeros_like(kept), where=kept > 0)
@@ -100,7 +100,7 @@ def scale(rate: Rate, dtype: Any) -> Any:
 
 
 def keep_probability(rate: Rate, dtype: Any) -> Any:
-    """Return ``1 - rate`` in dtype; None leaves it as precise as the rate is."""
+    """Return ``1 - rate`` in dtype; None keeps the rate's own precision."""
     if isinstance(rate.value, jax.Array):
         return (1 - rate.value) if dtype is None else (1 - rate.value).astype(dtype)
     return np.asarray(1.0 - np.asarray(rate.value, np.float64), dtype)

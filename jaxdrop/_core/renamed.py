@@ -1,4 +1,4 @@
-"""What had another name once: it goes on working, with a warning that tells the new name."""
+"""Former names: they still work, with a warning that gives the new name."""
 
 import functools
 import importlib
@@ -10,7 +10,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def renamed(module: str, name: str, names: Mapping[str, str]) -> Any:
-    """Return what a former name of a module stands for; of any other, raise Python's own error.
+    """Return what a former name of a module stands for; for any other, raise Python's own error.
 
     Args:
       module: the module's ``__name__``, whose ``__getattr__`` calls this.
@@ -25,7 +25,7 @@ def renamed(module: str, name: str, names: Mapping[str, str]) -> Any:
 
 
 def renamed_argument(**names: str) -> Callable[[F], F]:
-    """Let a function take an argument under a former name, too: ``renamed_argument(new="old")``."""
+    """Let a function also take an argument by its former name: ``renamed_argument(new="old")``."""
 
     def decorate(function: F) -> F:
         @functools.wraps(function)

@@ -16,8 +16,8 @@ def product_dtype(dtype: Any) -> Any:
 def scaled(x: jax.Array, factor: Any) -> jax.Array:
     """Return ``x * factor`` in x's dtype.
 
-    A factor that is rounded to x's dtype first would move the mean of the product: that of a
-    bfloat16 array divided by 0.9 by 0.2%.
+    Rounding the factor to x's dtype first would move the mean of the product: by 0.2% for a
+    bfloat16 array divided by 0.9.
     """
     wide = product_dtype(x.dtype)
     return (x.astype(wide) * jnp.asarray(factor, wide)).astype(x.dtype)

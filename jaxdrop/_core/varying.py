@@ -1,7 +1,7 @@
 """Inside ``shard_map``, a type says over which mesh axes a value varies; this keeps it true.
 
-A gradient is summed over the axes over which a parameter does not vary and what it meets does. JAX
-does so where it sees the two meet; at a primitive of ours they have to be made alike first.
+A gradient is summed over the axes along which the data varies and the parameter does not. JAX does
+so where it sees the two combined; before a primitive of ours they have to be made alike.
 """
 
 from typing import Any
@@ -10,9 +10,9 @@ import jax
 
 
 def alike(*values: Any, over: frozenset[Any] = frozenset()) -> list[Any]:
-    """Return the values, each marked to vary over every mesh axis that one of them varies over.
+    """Return the values, each marked as varying over every mesh axis that any of them varies over.
 
-    And over those of ``over``.
+    ``over`` names further axes.
     """
     axes = over.union(*map(varies_over, values))
     return [_marked(value, axes - varies_over(value)) for value in values]
@@ -26,9 +26,9 @@ def varies_over(value: Any) -> frozenset[Any]:
 
 
 def as_varying_as(value: Any, tree: Any) -> Any:
-    """Return the value, marked to vary over every mesh axis that it or an array of a tree does.
+    """Return the value, marked as varying over the mesh axes that it or an array of a tree does.
 
-    For the branches of a conditional, which have to be of one type whichever is taken.
+    For the branches of a conditional, which must have the same type.
     """
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return value
