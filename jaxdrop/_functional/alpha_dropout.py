@@ -1,4 +1,4 @@
-"""alpha_dropout: dropout that keeps mean and variance under SELU."""
+"""alpha_dropout: dropout that preserves mean and variance under SELU."""
 
 import functools
 from collections.abc import Sequence
@@ -48,15 +48,15 @@ def alpha_dropout(
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:
-      Array like x. If x has mean 0 and variance 1, so has y. E[y] = x holds for no fixed x but on
-      that average: given x, E[y] = a (1 - rate) (x - s) + a s + b. Dropped elements are
+      Array like x. If x has mean 0 and variance 1, so has y. E[y] = x holds on that average and not
+      for a fixed x: given x, E[y] = a (1 - rate) (x - s) + a s + b. Dropped elements are
       ``a (1 - rate) s``, not 0; towards rate 1 that tends to 0, and at rate 1 all of y is 0.
 
     Raises:
-      TypeError: if x is complex, or no floating array.
+      TypeError: if x is not a real floating array.
       ValueError: as ``dropout``.
 
-    Not for: networks with ReLU or another activation than SELU, whose activations do not have
+    Not for: networks with ReLU or any activation other than SELU, whose activations do not have
     mean 0 and variance 1.
 
     Reference:

@@ -117,7 +117,7 @@ def concrete_regularizer(
     weight_factor: float,
     entropy_factor: float,
 ) -> Float[Array, ""]:
-    """Compute the prior's term of a layer that reads concrete dropout's output.
+    """Compute the regulariser of a layer that reads concrete dropout's output.
 
     ``weight_factor sum(kernel**2) / (1 - rate) - entropy_factor inputs H(rate)``, with the entropy
     ``H(p) = -p log p - (1 - p) log(1 - p)``
@@ -129,11 +129,11 @@ def concrete_regularizer(
         last dimension for a dense layer, the number of channels if whole channels are dropped.
       weight_factor: l**2 / N, with the prior's length scale l (the authors use 1e-4) and the number
         N of training examples.
-      entropy_factor: 2 / N for a squared error weighted by ``exp(-log_variance)`` without its half,
-        1 / N for a cross-entropy: losses that are means over examples.
+      entropy_factor: 2 / N for a squared error weighted by ``exp(-log_variance)`` without the
+        factor 1/2, 1 / N for a cross-entropy: losses that are means over examples.
 
     Returns:
-      Scalar, to be added to the loss. It is least at a rate near 1/2 for small weights.
+      Scalar, to be added to the loss. With small weights it is smallest at a rate near 1/2.
 
     Raises:
       ValueError: if rate is not one number between 0 and 1, inputs is below 1, or a factor is

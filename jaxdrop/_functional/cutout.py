@@ -31,16 +31,16 @@ def cutout(
     channel_axis: int | None = -1,
     deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
-    """Set one block of every example to zero, all channels alike.
+    """Set one block of every example to zero, the same in all channels.
 
     ``y[n, i] = 0 where c[n] - size // 2 <= i < c[n] - size // 2 + size, else x[n, i]``, the center
     c uniform over the positions
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0. At rate 1, too, the
-        block's place is drawn.
+      key: a random key; may be None when deterministic is True or rate is 0. At rate 1 the block's
+        position is still drawn.
       x: floating, complex or integer examples, usually images (batch, height, width, channels).
-      rate: probability that an example has its block cut out: 1 is the paper's.
+      rate: probability that an example has its block cut out; the paper uses 1.
       size: side of the block, for all spatial dimensions or one for each.
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the channels; None if there is none.
@@ -53,11 +53,11 @@ def cutout(
       ``Var[y] = rate * cover (1 - rate * cover) x**2``.
 
     Raises:
-      ValueError: as ``dropout``, and if rate is not one number, or size is for other dimensions
-        than x has.
+      ValueError: as ``dropout``, and if rate is not one number, or size does not fit the spatial
+        dimensions of x.
 
-    Not for: hidden layers, whose mean it moves; ``drop_block`` keeps it. Zero should be the mean
-    of the input.
+    Not for: hidden layers, whose mean it moves; ``drop_block`` preserves it. Zero should be the
+    mean of the input.
 
     Reference:
       DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout,

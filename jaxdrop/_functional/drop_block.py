@@ -53,17 +53,17 @@ def drop_block(
       Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate).
 
     Raises:
-      ValueError: as ``dropout``, and if x has no such axis or the rate varies along a side of a
-        block.
+      ValueError: as ``dropout``, and if x does not have these axes or the rate varies along a side
+        of a block.
 
     Exact at every position. The paper's ``gamma = rate / n * ...`` counts overlapping blocks twice,
-    so that it drops less than asked, and puts no seeds near the border, which makes the border
+    so that it drops less than asked, and puts no seeds near the border, so that the border is
     rarely dropped; it then rescales each batch by the share that was in fact kept. Here seeds also
     lie outside the map, so that every position is covered by exactly n of them, blocks at the
-    border are cut off by it, and the constant scale ``1 / (1 - rate)`` keeps the mean.
+    border are cut off by it, and the constant scale ``1 / (1 - rate)`` preserves the mean.
 
-    Not for: maps hardly larger than a block, where whole maps are dropped most of the time; use
-    ``spatial_dropout``, which says so.
+    Not for: maps hardly larger than a block, which are mostly dropped as a whole; use
+    ``spatial_dropout``, which does that by design.
 
     Reference:
       Ghiasi et al., DropBlock: A Regularization Method for Convolutional Networks, 2018.
@@ -121,8 +121,8 @@ def _masked(
 def _all_along(keep: jax.Array, d: int, side: int) -> jax.Array:
     """Return the and of every ``side`` neighbours along d.
 
-    By a window, which XLA runs over the finished mask; slices it would fuse with the mask and
-    compute that anew for each of them.
+    This is a window reduction, which XLA runs over the finished mask. Slices it would fuse with the
+    mask, and compute the mask once for each slice.
     """
     window = tuple(side if i == d else 1 for i in range(keep.ndim))
     return jax.lax.reduce_window(keep, True, jax.lax.bitwise_and, window, (1,) * keep.ndim, "VALID")

@@ -34,7 +34,7 @@ def drop_connect(
 ) -> Inexact[Array, "..."]:
     """Drop the connections of a weight array and scale those that are kept.
 
-    ``w' = where(keep, w / (1 - rate), 0)``, each weight on its own
+    ``w' = where(keep, w / (1 - rate), 0)``, each weight independently
 
     Args:
       key: a random key; may be None when deterministic is True or rate is 0 or 1.
@@ -43,14 +43,14 @@ def drop_connect(
       deterministic: True for test time: the weights are returned as they are.
 
     Returns:
-      Array like x. E[w'] = w and Var[w'] = w**2 rate / (1 - rate), so that the layer's output
-      keeps its mean before the non-linearity. One mask serves every example that is multiplied
-      with the returned weights; ``drop_connect_dense`` can draw one mask per example.
+      Array like x. E[w'] = w and Var[w'] = w**2 rate / (1 - rate), so that the mean of the layer's
+      output before the non-linearity is preserved. One mask serves every example that is multiplied
+      by the returned weights; ``drop_connect_dense`` can draw one mask per example.
 
     Not for biases that a layer cannot do without, nor for the scale of a normalisation layer.
 
     Raises:
-      TypeError, ValueError: as ``dropout``.
+      ValueError: if a concrete rate is outside [0, 1], or key is None where a mask is drawn.
 
     Reference:
       Wan et al., Regularization of Neural Networks using DropConnect, 2013. There the test-time
@@ -77,13 +77,13 @@ def drop_connect_dense(
     index_offset: Sequence[Any] = (),
     deterministic: Flag = False,
 ) -> Inexact[Array, "*batch outputs"]:
-    """Multiply by a kernel whose connections are dropped, for the batch or for each example.
+    """Multiply by a kernel whose connections are dropped, once per batch or for each example.
 
     ``y[b] = x[b] @ where(keep[b], kernel / (1 - rate), 0)``
 
     With per_example=True the masks are those of one array of shape (examples, inputs, outputs) that
-    never exists as a whole: ``chunk`` examples at a time are masked and multiplied, in the backward
-    pass again, so the memory beyond x and y is chunk copies of the kernel.
+    never exists as a whole: ``chunk`` examples at a time are masked and multiplied, and again in
+    the backward pass, so the memory beyond x and y is chunk copies of the kernel.
 
     Args:
       key: a random key; may be None when deterministic is True or rate is 0 or 1.
@@ -93,7 +93,7 @@ def drop_connect_dense(
       per_example: False draws one mask for the whole call, and costs one masked kernel. True draws
         one mask per example as in the paper, and costs a mask of the kernel's size per example.
       chunk: with per_example, how many examples are computed at a time. 1 is fastest on CPUs; a
-        device with idle cores and a small kernel may gain by more.
+        device with idle cores and a small kernel may gain from more.
       index_offset: with per_example, ``(first,)``: the position of x's first example in the global
         batch. Needed for microbatches and inside ``shard_map``.
       deterministic: True for test time: ``x @ kernel``.

@@ -1,4 +1,4 @@
-"""drop_path: residual branches, dropped example by example; its rates over a network's depth."""
+"""drop_path: residual branches dropped example by example, and rates that grow with depth."""
 
 from typing import Any
 
@@ -38,10 +38,10 @@ def drop_path(
       dropped together.
 
     Raises:
-      ValueError: as ``dropout``, and if x has no such axis.
+      ValueError: as ``dropout``, and if x does not have that axis.
 
-    Not for: a path without a residual connection around it (the example would be lost), or for
-    saving time: the branch has been computed. ``layer_drop`` skips the computation.
+    Not for: a path without a residual connection around it (the example would be lost), nor to
+    save time, since the branch is computed anyway. ``layer_drop`` skips the computation.
 
     Reference:
       Huang et al., Deep Networks with Stochastic Depth, 2016, which scales at test time instead.
@@ -71,10 +71,10 @@ def drop_path_rates(depth: int, max_rate: RateLike, *, first: RateLike = 0.0) ->
         l-th layer of L survives with probability ``1 - l / L * max_rate``.
 
     Returns:
-      A tuple of depth rates. One layer alone gets ``first``.
+      A tuple of depth rates. A single layer gets ``first``.
 
     Raises:
-      TypeError: if depth is no integer.
+      TypeError: if depth is not an integer.
       ValueError: if depth is negative, or a concrete rate is outside [0, 1].
 
     >>> import jaxdrop

@@ -1,4 +1,4 @@
-"""dropout: draw the mask, keep and scale the rest."""
+"""dropout: draw a mask, zero what it drops, scale what it keeps."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -63,20 +63,20 @@ def dropout(
         so that an old seeded run keeps its masks.
       index_offset: position of x's first element in the global array, one integer per leading
         dimension. Needed inside ``shard_map`` and for microbatches: without it every shard or
-        microbatch that is given the same key has the same mask.
+        microbatch with the same key gets the same mask.
       global_shape: shape of the whole array of which x is a block.
 
     Returns:
       Array like x, in its dtype. With scale_at="train", E[y] = x and
-      Var[y] = x**2 rate / (1 - rate), for all members of the family that drop and scale. A dropped
+      Var[y] = x**2 rate / (1 - rate), as for every member that drops and scales. A dropped
       NaN or infinity is 0, and so is its gradient.
 
     Not for: the input of a batch normalisation, which stores the variance of training, dropout's
-    included; images and the maps of convolutions, where a neighbour tells the value of what was
-    dropped (``spatial_dropout``, ``drop_block``).
+    included; images and the maps of convolutions, where the neighbours of a dropped element predict
+    its value (use ``spatial_dropout`` or ``drop_block``).
 
     Raises:
-      TypeError: if x is not a floating or complex array, or key is no random key.
+      TypeError: if x is not a floating or complex array, or key is not a random key.
       ValueError: if a concrete rate is outside [0, 1], if key is None where a mask is drawn, or if
         x does not fit into global_shape.
 
@@ -109,7 +109,7 @@ def dropout(
     key = check_key(key, "dropout")
     impl, in_training = key_impl(key, bits), scale_at == "train"
     params = mask_params(checked, x.dtype if in_training else None, impl)
-    # jet has no rule for what is done with a key, and looks for one in a compiled function.
+    # jet has no rule for operations on keys, and looks for one inside a compiled function.
     drop = _drop if isinstance(x, JetTracer) else _compiled_drop
     y = drop(key, x, base, params, in_training, block, impl)
     return y if test_mode is False else jnp.where(test_mode, at_test(), y)

@@ -37,9 +37,9 @@ def embedding_dropout(
       table: embedding table, one row per word.
       rate: probability of dropping a word of the vocabulary.
       ids: integer words to look up; None returns the table itself. With ids the rows are dropped
-        as they are read, and no second table is made. Known ones are looked at (an array of jax is
-        waited for) and lie in 0 <= id < words. Under jit they cannot be: an id of ``words`` or more
-        reads the last row, one below 0 counts from the end.
+        as they are read, and no second table is made. Concrete ids are checked (a JAX array is
+        waited for): 0 <= id < words. Under jit they cannot be: an id of ``words`` or more reads the
+        last row, one below 0 counts from the end.
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:
@@ -48,8 +48,8 @@ def embedding_dropout(
 
     Raises:
       TypeError: if ids are not integers.
-      ValueError: as ``dropout``, and if the table has not two dimensions or a known id is none of
-        its rows.
+      ValueError: as ``dropout``, and if the table does not have two dimensions or has no row for a
+        concrete id.
 
     Not for: a table that is also the output layer's weight, unless the dropped copy is used for
     the input alone.
@@ -76,7 +76,7 @@ def embedding_dropout(
         return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
     given, ids = ids, check_ids(ids, "ids", "embedding_dropout")
     words = (table.shape[0], 1)
-    known = known_values(given)  # what is an array of NumPy is known inside of jit, too
+    known = known_values(given)  # a NumPy array is known inside jit, too
     if known is not None and known.size and (known.min() < 0 or known.max() >= table.shape[0]):
         raise ValueError(
             f"got ids from {known.min()} to {known.max()} for a table of {table.shape[0]} words, "
@@ -87,7 +87,7 @@ def embedding_dropout(
         return _rows(table, ids)
     if checked.always and test_mode is False:
         return jnp.zeros_like(_rows(table, ids))
-    # One bool and one factor for each word stand for a table that is never made.
+    # One bool and one factor for each word replace a second table, which is never made.
     factor = jnp.broadcast_to(scale(checked, product_dtype(table.dtype)), words)
     y = _read(key, table, ids, mask_params(checked), factor)
     return y if test_mode is False else choose(test_mode, _rows(table, ids), y)

@@ -34,10 +34,10 @@ def feature_alpha_dropout(
       Array like x, with the moments of ``alpha_dropout``; a map is kept or dropped as a whole.
 
     Raises:
-      TypeError: if x is complex, or no floating array.
-      ValueError: as ``dropout``, and if x has no such axis.
+      TypeError: if x is not a real floating array.
+      ValueError: as ``dropout``, and if x does not have these axes.
 
-    Not for: other activations than SELU, as ``alpha_dropout``.
+    Not for: activations other than SELU, as ``alpha_dropout``.
 
     Reference:
       Klambauer et al., Self-Normalizing Neural Networks, 2017; whole maps as in Tompson et al.,

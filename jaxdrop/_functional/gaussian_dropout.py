@@ -32,17 +32,17 @@ def gaussian_dropout(
     Args:
       key: a random key; may be None when deterministic is True or rate is 0 or 1.
       x: floating or complex array of any shape.
-      rate: the rate of the dropout that it takes the place of, 0 <= rate <= 1; a number, a traced
-        scalar, or an array that broadcasts against x.
+      rate: the rate of the dropout that it replaces, 0 <= rate <= 1; a number, a traced scalar, or
+        an array that broadcasts against x.
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:
-      Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate), to within 1e-5 of itself (the
-      variance of z in float32). At rate 1, where the variance has no bound, y is 0 as in
+      Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate), to a relative 1e-5 (the
+      variance of z in float32). At rate 1, where the variance is infinite, y is 0 as in
       ``dropout``.
 
     Raises:
-      TypeError, ValueError: as ``dropout``.
+      ValueError: if a concrete rate is outside [0, 1], or key is None where noise is drawn.
 
     Not for: sparsity (no element is ever 0), or rates near 1 (half of the factors turn negative).
 

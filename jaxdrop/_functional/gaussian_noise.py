@@ -35,15 +35,15 @@ def gaussian_noise(
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:
-      Array like x with E[y] = x and Var[y] = stddev**2, to within 1e-5 of itself.
+      Array like x with E[y] = x and Var[y] = stddev**2, to a relative 1e-5.
 
     Raises:
-      TypeError: if x is complex, or no floating array.
+      TypeError: if x is not a real floating array.
       ValueError: if a concrete stddev is negative or not finite, or key is None where noise is
         drawn.
 
-    Not for: layers whose scale is free: the network grows its activations until the noise is
-    small. ``gaussian_dropout`` follows the scale.
+    Not for: layers whose scale is free, since the network learns larger activations until the noise
+    is small beside them. The noise of ``gaussian_dropout`` scales with them.
 
     Reference:
       Bishop, Training with Noise is Equivalent to Tikhonov Regularization, 1995.

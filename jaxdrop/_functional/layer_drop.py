@@ -30,18 +30,18 @@ def layer_drop(
 
     Args:
       key: a random key; may be None when deterministic is True or rate is 0 or 1.
-      x: input of the layer, the whole batch; an array of integers will do, too.
+      x: input of the layer, the whole batch; integers are allowed, too.
       rate: probability of skipping the layer: a number or a traced scalar.
       layer: function from an array to one of the same shape and dtype, residual connection
         included.
       deterministic: True for test time, when every layer runs; a bool, or a traced bool scalar.
 
     Returns:
-      Array like x, with ``E[y] = (1 - rate) layer(x) + rate x``: nothing is scaled, so the mean is
-      not that of test time; ``Var[y] = rate (1 - rate) (layer(x) - x)**2``.
+      Array like x, with ``E[y] = (1 - rate) layer(x) + rate x``: nothing is scaled, so the mean
+      differs from test time's; ``Var[y] = rate (1 - rate) (layer(x) - x)**2``.
 
     Raises:
-      TypeError: if layer is no function.
+      TypeError: if layer is not a function.
       ValueError: as ``dropout``, and if rate is not one number, or the layer's output has another
         shape or dtype than x.
 
@@ -72,7 +72,7 @@ def layer_drop(
 
 
 def _skip(h: jax.Array) -> jax.Array:
-    """The other branch; a lambda made anew at each call would be compiled anew."""
+    """The other branch; a new lambda in each call would be compiled again in each call."""
     return h
 
 
@@ -94,7 +94,7 @@ def decide(key: Any, x: Any, rate: RateLike, deterministic: Any) -> tuple[jax.Ar
 
 
 def check_output(out: Any, x: jax.Array) -> Any:
-    """Return a layer's output, or raise a sentence if x could not take its place."""
+    """Return a layer's output, or raise an error if x could not take its place."""
     shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", None)
     if (shape, dtype) != (x.shape, x.dtype):
         found = f"{type(out).__name__}" if shape is None else f"{dtype}{list(shape)}"

@@ -24,7 +24,7 @@ def local_reparameterization(
 ) -> Inexact[Array, "..."]:
     """``variational_dense`` for any bilinear ``linear(x, kernel)``, such as a convolution.
 
-    In a convolution the outputs share weights; sampling each output by itself gives every one its
+    In a convolution the outputs share weights; sampling each output by itself gives every one the
     right mean and variance, and leaves out the correlations, as the paper does. ``linear`` is
     called twice, the second time with the squares and the variances, in float32 at least.
 
@@ -34,7 +34,7 @@ def local_reparameterization(
     >>> x, m = jnp.ones((2, 8, 3)), jnp.ones((5, 3, 4))
     >>> key, tiny = jax.random.key(0), jnp.full_like(m, -40.0)
     >>> y = jaxdrop.variational.local_reparameterization(key, x, m, tiny, conv)
-    >>> bool(jnp.allclose(y, conv(x, m)))  # a variance of next to nothing
+    >>> bool(jnp.allclose(y, conv(x, m)))  # a variance of almost 0
     True
     """
     check_function(linear, "linear", "local_reparameterization takes a function of x and a kernel")

@@ -28,8 +28,8 @@ def locked_dropout(
       x: floating or complex sequence, such as (batch, time, features).
       rate: probability of dropping a feature of a sequence, as in ``dropout``.
       time_axis: the dimension along which the mask is fixed: -2 for (..., time, features), 0 for
-        the time-major (time, batch, features). None is -2 for three dimensions and more; of two, it
-        has to be said whether there is a time (inside ``vmap``, too).
+        the time-major (time, batch, features). None means -2 for three dimensions or more; with
+        two, one of which may be time or not, it has to be given (inside ``vmap``, too).
       deterministic: True for test time; a bool, or a traced bool scalar.
 
     Returns:

@@ -11,7 +11,7 @@ from jaxdrop._core.checks import check_dims, check_function, check_number
 
 
 def has_inputs(parameter: jax.Array) -> bool:
-    """Say whether a parameter has two dimensions at least, unlike a bias or a scale."""
+    """Say whether a parameter has at least two dimensions, unlike a bias or a scale."""
     return parameter.ndim >= 2
 
 
@@ -26,20 +26,20 @@ def max_norm(
     ``w <- w min(1, c / ||w||)`` after the step, with w all weights into one unit: everything but
     the last axis of a Flax kernel (dense or convolution).
 
-    Put it last in ``optax.chain``, since it needs the step that is really taken. It lets dropout be
-    trained with the large learning rates that it needs.
+    Put it last in ``optax.chain``, since it needs the step that is really taken. It makes the large
+    learning rates possible that training with dropout needs.
 
     Args:
       c: the bound, above 0; Srivastava et al. use 2 to 4. It may be traced, as it is under
         ``optax.inject_hyperparams(max_norm, static_args=("where", "axis"))``.
-      where: takes a parameter, says whether it is bounded; by default those of two dimensions and
-        more. To choose by name, use ``optax.masked(max_norm(c), mask)``.
-      axis: the dimensions that a unit's weights lie along, for all that is bounded; by default all
-        but the last.
+      where: a function that says whether a parameter is bounded; by default those of two dimensions
+        or more are. To choose by name, use ``optax.masked(max_norm(c), mask)``.
+      axis: the dimensions that a unit's weights lie along, in every bounded parameter; by default
+        all but the last.
 
     Returns:
-      A stateless GradientTransformation; its update needs the parameters, and lets an update of
-      None through.
+      A stateless GradientTransformation; its update needs the parameters, and passes an update of
+      None on.
 
     Not for, with the default axis: kernels with several output dimensions, such as the query
     kernel (features, heads, head_dim) of ``MultiHeadDotProductAttention``, where a norm would be
@@ -47,8 +47,9 @@ def max_norm(
     vectors: ``axis=1``, or leave them out.
 
     Raises:
-      TypeError, ValueError: if c is no number above 0, an axis does not exist, or update gets no
-        parameters.
+      TypeError: if c is not a number, or where is not a function.
+      ValueError: if c is not above 0; from update, if a parameter does not have the axis, or if no
+        parameters are given.
 
     Reference:
       Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014,
@@ -64,7 +65,7 @@ def max_norm(
     check_number(c, "c", "a norm above 0, such as 3.0", lambda c: c > 0)
     chosen = has_inputs if where is None else where
     check_function(chosen, "where", "max_norm takes a function of a parameter")
-    if axis is not None:  # whether the dimensions exist, a parameter says
+    if axis is not None:  # only a parameter shows whether they exist
         check_dims((axis,) if isinstance(axis, int) else axis, 64, "axis")
 
     def init(params: Any) -> optax.EmptyState:

@@ -1,4 +1,4 @@
-"""patch_dropout: fewer tokens go through the network, not zeroed ones."""
+"""patch_dropout: tokens are removed from the sequence, not zeroed."""
 
 import jax
 import jax.numpy as jnp
@@ -27,21 +27,22 @@ def patch_dropout(
     ``y = x[n, patch_indices(key, ...)[n]]``
 
     Args:
-      key: a random key; may be None when deterministic is True or rate is 0. At rate 1, too, it is
-        drawn which token is kept.
+      key: a random key; may be None when deterministic is True or rate is 0. At rate 1 the one
+        token that is kept is still drawn.
       x: floating, complex or integer tokens (batch, tokens, features), position embedding added.
       rate: share of the tokens after the prefix to drop. A Python number, since the shape follows
-        from it: ``tokens * (1 - rate)``, rounded down, are kept, and one at least.
+        from it: ``tokens * (1 - rate)``, rounded down, are kept, and at least one.
       prefix: number of leading tokens, such as a class token, that are always kept.
       deterministic: True for test time, when all tokens are kept; a Python bool.
 
     Returns:
       Array (batch, prefix + kept, features) in x's dtype, the tokens in their order. Nothing is
-      scaled: every token that is there is itself.
+      scaled: a token that is kept is unchanged.
 
     Raises:
       TypeError: if rate or deterministic is traced or an array, since a shape follows from it.
-      ValueError: as ``dropout``, and if x has not three dimensions or fewer tokens than prefix.
+      ValueError: as ``dropout``, and if x does not have three dimensions, or fewer tokens than
+        prefix.
 
     timm keeps ``max(1, int(tokens * (1. - rate)))``, which is one token fewer where the product of
     floats falls short of an integer: 9 of 100 at rate 0.9, where 10 are kept here.
@@ -78,15 +79,16 @@ def patch_indices(
 
     Args:
       key, rate, prefix, deterministic: as in ``patch_dropout``.
-      shape: (batch, tokens), the prefix counted.
+      shape: (batch, tokens), the prefix included.
 
     Returns:
-      int32 array (batch, prefix + kept) of increasing positions. Every subset of the size is
-      equally likely, but for ties of two 32-bit words (P < tokens**2 / 2**33), which go to the
+      int32 array (batch, prefix + kept) of increasing positions. Every subset of that size is
+      equally likely, except for ties of two 32-bit words (P < tokens**2 / 2**33), which go to the
       earlier token.
 
     Raises:
-      TypeError, ValueError: as ``patch_dropout``.
+      TypeError: if rate or deterministic is traced or an array.
+      ValueError: if shape is not (batch, tokens), or prefix is more than tokens.
 
     >>> import jax, jaxdrop
     >>> jaxdrop.patch_indices(jax.random.key(0), (2, 9), 0.5).tolist()
@@ -115,10 +117,10 @@ def patch_indices(
     whole = jax.lax.broadcasted_iota(jnp.int32, (batch, tokens), 1)
     if test_mode is True or patches == 0:
         return whole
-    # A whisker more than the product, so that 10 * (1 - 0.9) is one token and not none.
+    # Slightly more than the product, so that 10 * (1 - 0.9) is one token and not none.
     kept = max(1, int(patches * (1 - checked.value) + 1e-9))
     bits = random_bits(key, (batch, patches))
-    order, _ = alike(jnp.argsort(bits, axis=1)[:, :kept], bits)  # argsort forgets what varies
+    order, _ = alike(jnp.argsort(bits, axis=1)[:, :kept], bits)  # argsort loses the marks
     return jnp.concatenate(
         [whole[:, :first], jnp.sort(order, axis=1).astype(jnp.int32) + first], axis=1
     )

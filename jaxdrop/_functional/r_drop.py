@@ -20,7 +20,7 @@ def symmetric_kl(
     -inf in both rows (a masked class) counts as agreement.
 
     Raises:
-      TypeError: if logits are complex, or no floating array.
+      TypeError: if logits are not a real floating array.
       ValueError: if the shapes differ, or there is no axis of classes.
 
     >>> import jax.numpy as jnp, jaxdrop
@@ -30,7 +30,7 @@ def symmetric_kl(
     logits, other = _check_passes(logits, other, "symmetric_kl")
     log_p, log_q = jax.nn.log_softmax(logits, axis=-1), jax.nn.log_softmax(other, axis=-1)
     out = jnp.isneginf(log_p) & jnp.isneginf(log_q)
-    # Both branches are made finite, since where passes the gradient of what it does not choose.
+    # Both branches are made finite, since where differentiates also what it does not choose.
     p, q = jnp.where(out, 0, log_p), jnp.where(out, 0, log_q)
     return 0.5 * jnp.sum((jnp.exp(p) - jnp.exp(q)) * (p - q), axis=-1)
 
@@ -58,7 +58,7 @@ def r_drop_loss(
       One loss per example; take the mean, with padding ``loss.sum() / (labels >= 0).sum()``. With
       equal logits it is twice the cross-entropy.
 
-    Not without dropout: two equal passes have distance 0. Gradients flow through both passes.
+    Not for models without dropout: two equal passes have distance 0. Gradients flow through both.
 
     Raises:
       ValueError: if the passes differ in shape, labels are not one class number for each row, or a
@@ -90,14 +90,14 @@ def r_drop_loss(
             f"{logits.shape}; expected one class number for each row"
         )
     classes = logits.shape[-1]
-    known = known_values(given)  # what is an array of NumPy is known inside of jit, too
+    known = known_values(given)  # a NumPy array is known inside jit, too
     if known is not None and known.size and known.max() >= classes:
         raise ValueError(
             f"got the label {known.max()} for logits of {classes} classes, expected 0 to "
             f"{classes - 1}, or a negative number for padding"
         )
     padding = labels < 0
-    # Taken out before anything is computed, so that no gradient of theirs is NaN.
+    # Padding is replaced before anything is computed, so that its gradients cannot be NaN.
     logits, other = (jnp.where(padding[..., None], 0, each) for each in (logits, other))
     chosen = jnp.where(padding, 0, labels)
     nll = _cross_entropy(logits, chosen) + _cross_entropy(other, chosen)
@@ -105,7 +105,7 @@ def r_drop_loss(
 
 
 def _check_passes(logits: object, other: object, caller: str) -> tuple[jax.Array, jax.Array]:
-    """Return two passes as arrays, or raise a sentence if they are not of one batch."""
+    """Return two passes as arrays, or raise an error if they are not of the same batch."""
     why = "since it computes probabilities"
     first = check_real_input(logits, caller, "logits", why)
     second = check_real_input(other, caller, "other", why)

@@ -36,8 +36,8 @@ def recurrent_dropout(
     Args:
       key: a random key, the same one for all steps of a sequence; may be None when deterministic is
         True or rate is 0 or 1.
-      carry: the state: one array h, or a tuple whose last entry is h, as the (c, h) of Flax's LSTM
-        cells; the other entries are memory and are left alone.
+      carry: the state: one array h, or a tuple whose last entry is h, such as the (c, h) of Flax's
+        LSTM cells; the other entries are memory and are left alone.
       rate: probability of dropping a unit, as in ``dropout``.
       deterministic: True for test time: the carry is returned as it is.
 
@@ -85,8 +85,8 @@ def recurrent_cell(
     Args:
       key: a random key, one per sequence (not per step); may be None at test time, and where each
         rate is 0 or 1.
-      cell: any recurrent step whose carry is as ``recurrent_dropout`` says, the caution about cells
-        that pass h on included.
+      cell: any recurrent step with a carry as in ``recurrent_dropout``, whose caution about cells
+        that pass h on applies here, too.
       rate: of the hidden units, as in ``dropout``.
       input_rate: of the inputs.
       deterministic: True for test time.
@@ -95,7 +95,8 @@ def recurrent_cell(
       A function like cell.
 
     Raises:
-      TypeError, ValueError: as ``dropout``, at once and not at the first step.
+      TypeError: if cell is not a function.
+      ValueError: if a rate is outside [0, 1] or the key is missing, at once and not at a step.
 
     Reference:
       Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016.
@@ -131,7 +132,7 @@ def recurrent_keys(key: AnyKey | None, caller: str = "recurrent dropout") -> tup
 
 
 def check_layers(recurrent_layers: Any) -> frozenset[str]:
-    """Return the names of the layers that read a cell's state, or raise a sentence."""
+    """Return the names of the layers that read a cell's state, or raise an error."""
     named = recurrent_layers
     if isinstance(named, (set, frozenset)):  # which is no sequence
         named = tuple(named)
@@ -152,7 +153,7 @@ def first_call(cell: Any, drop: Callable[[jax.Array], jax.Array]) -> Callable:
         )
     calls = itertools.count()
 
-    # Kept for the backward pass is v alone, not the candidate before and after it was dropped.
+    # Only v is kept for the backward pass, not the candidate before and after it was dropped.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def candidate(v: jax.Array) -> jax.Array:
         return drop(activation(v))

@@ -20,7 +20,7 @@ def spatial_dropout(
     channel_axis: int = -1,
     deterministic: Flag = False,
 ) -> Inexact[Array, "..."]:
-    """Drop whole feature maps, since neighbours in a map know each other's values.
+    """Drop whole feature maps, since neighbours in a map predict each other's values.
 
     ``y[n, ..., c] = x[n, ..., c] * m[n, c] / (1 - rate)``, ``P(m[n, c] = 0) = rate``
 
@@ -38,10 +38,10 @@ def spatial_dropout(
       of a map are kept or dropped together.
 
     Raises:
-      ValueError: as ``dropout``, and if x has no such axis.
+      ValueError: as ``dropout``, and if x does not have these axes.
 
     Not for: layers whose channels carry different things at every position, such as a model's
-    input image; there it removes a whole colour.
+    input image, where it removes a whole colour.
 
     Reference:
       Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.

@@ -1,4 +1,4 @@
-"""variational_conv: a convolution whose every weight has its own learned noise."""
+"""variational_conv: a convolution in which every weight has its own learned noise."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,9 +39,9 @@ def variational_conv(
       outputs that share weights is left out, as in the paper.
 
     Raises:
-      TypeError: if x, kernel or log_sigma2 is complex, or no floating array.
-      ValueError: if the channels of x and kernel do not fit together, if strides, padding or
-        dilation are for other dimensions than x has, or key is None in training.
+      TypeError: if x, kernel or log_sigma2 is not a real floating array.
+      ValueError: if the channels of x and kernel do not match, if strides, padding or dilation do
+        not fit the dimensions of x, or key is None in training.
 
     Not for: training without ``jaxdrop.variational.kl_divergence`` in the
     loss, which lets every variance go to 0.

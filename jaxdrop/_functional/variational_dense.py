@@ -1,4 +1,4 @@
-"""variational_dense: every weight has its own learned noise, and most turn out to be noise.
+"""variational_dense: every weight has its own learned noise, and most weights end up as noise.
 
 Molchanov, Ashukha & Vetrov 2017 give every weight its own alpha, without an upper bound.
 """
@@ -49,7 +49,7 @@ def variational_dense(
       sample per example. Test mode differs from the mean by the pruned weights.
 
     Raises:
-      TypeError: if x, kernel or log_sigma2 is complex, or no floating array.
+      TypeError: if x, kernel or log_sigma2 is not a real floating array.
       ValueError: if their shapes do not fit together, or key is None in training.
 
     Not for: training without ``jaxdrop.variational.kl_divergence`` in the
@@ -77,7 +77,7 @@ def variational_dense(
 def check_weights(
     x: Any, kernel: Any, log_sigma2: Any, caller: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return the three as real arrays, or raise a sentence."""
+    """Return the three as real arrays, or raise an error."""
     why = "since its noise is real: call it for real and imaginary part, each with its own key"
     x = check_real_input(x, caller, "x", why)
     kernel = check_real_input(kernel, caller, "kernel", why)
@@ -105,7 +105,7 @@ def sample(
     if test_mode is True:
         return linear(x, prune(kernel, log_sigma2, threshold=threshold))
     key = check_key(key, caller)
-    wide = noise_dtype(x)  # half precision has no 1e-16, and no square beyond 65504
+    wide = noise_dtype(x)  # half precision holds no 1e-16, nor squares beyond 65504
     variance = linear(jnp.square(x.astype(wide)), jnp.exp(log_sigma2.astype(wide)))
     # sqrt has an infinite slope at 0, which is the variance where every input is 0.
     y = add_noise(key, linear(x, kernel), jnp.sqrt(jnp.maximum(variance, 1e-16)))

@@ -49,7 +49,7 @@ def variational_dropout(
       Array like x. E[y] = x, Var[y] = alpha x**2.
 
     Raises:
-      TypeError: if log_alpha is no real number or array of floats.
+      TypeError: if log_alpha is not a real number or array of floats.
       ValueError: if log_alpha is NaN or does not broadcast against x, or key is None in training.
 
     Reference:
@@ -72,7 +72,7 @@ def variational_dropout(
 
 
 def _check_log_alpha(value: Any, x: jax.Array) -> jax.Array:
-    """Return it in the dtype of the noise, or raise a sentence."""
+    """Return it in the dtype of the noise, or raise an error."""
     expected = "expected the logarithm of the noise's variance: a number, or an array of floats"
     host = check_real_values(value, "log_alpha", expected)
     if host is not None and np.isnan(host).any():

@@ -23,11 +23,11 @@ def log_alpha(
 ) -> Float[Array, "..."]:
     """Compute ``log(sigma**2 / m**2)`` of every weight, clipped to [-8, 8] as the authors do.
 
-    Above about 3 a weight is noise: what a Gaussian makes of a rate above 0.95.
+    Above about 3 a weight is noise: its dropout rate, alpha / (1 + alpha), is above 0.95.
 
     Returns:
-      Array like kernel, in float32 at least: half precision has no 1e-8, which keeps the logarithm
-      of a weight of 0 finite.
+      Array like kernel, in float32 at least: half precision cannot hold the 1e-8 that keeps the
+      logarithm of a weight of 0 finite.
 
     >>> import jax.numpy as jnp, jaxdrop
     >>> jaxdrop.variational.log_alpha(jnp.ones(2), jnp.array([-2.0, 3.0])).tolist()
@@ -60,7 +60,7 @@ def kl_divergence(
       their number for a mean. The paper raises its weight from 0 to 1 over the first epochs.
 
     Raises:
-      ValueError: if prior is another word.
+      ValueError: if prior is neither.
 
     Reference:
       Molchanov et al. 2017, equation 14 (k1 = 0.63576, k2 = 1.87320, k3 = 1.48695); Kingma et al.
@@ -102,18 +102,18 @@ def pruned(
     *,
     threshold: float = PRUNE_AT,
 ) -> Bool[Array, "..."]:
-    """Say which weights ``prune`` removes; the mean of it is the sparsity."""
+    """Say which weights ``prune`` removes; its mean is the sparsity."""
     check_threshold(threshold)
     return log_alpha(kernel, log_sigma2) >= threshold
 
 
 def check_start(init_log_sigma2: Any) -> Any:
-    """Return where a layer's log_sigma2 starts, or raise a sentence."""
+    """Return where a layer's log_sigma2 starts, or raise an error."""
     expected = "a finite number, the logarithm of a variance, such as -10.0"
     return check_number(init_log_sigma2, "init_log_sigma2", expected, math.isfinite, traced=False)
 
 
 def check_threshold(threshold: Any) -> None:
-    """Raise a sentence if threshold is none: against a NaN, no weight would ever be noise."""
+    """Raise an error if threshold is not a number: against NaN, no weight would ever be noise."""
     expected = f"a number that log alpha is compared with, such as {PRUNE_AT}"
     check_number(threshold, "threshold", expected, lambda t: not math.isnan(t))

@@ -28,7 +28,7 @@ def is_recurrent_kernel(path: tuple[str, ...]) -> bool:
     False
     """
     names = check_sequence(path, "path", "a tuple of names, such as ('cell', 'hf', 'kernel')")
-    names = tuple(name for name in names if name != "value")  # an NNX variable ends in its value
+    names = tuple(name for name in names if name != "value")  # where an NNX path ends
     return len(names) >= 2 and names[-1] == "kernel" and names[-2] in RECURRENT_LAYERS
 
 
@@ -43,9 +43,9 @@ def weight_drop(
 ) -> Any:
     """Drop weights of the recurrent matrices of a parameter tree, once for a whole sequence.
 
-    ``W' = where(keep, W / (1 - rate), 0)`` for each parameter that ``where`` names; the others are
-    returned as they are. Run the recurrent network with the result: its cell needs no change, and
-    an optimised kernel for it stays in use, since the same W' serves every time step.
+    ``W' = where(keep, W / (1 - rate), 0)`` for each parameter that ``where`` chooses; the others
+    are returned as they are. Run the recurrent network with the result: its cell needs no change,
+    and an optimised kernel for it can still be used, since the same W' serves every time step.
 
     Args:
       key: a random key; may be None when deterministic is True or rate is 0 or 1. Every matrix has
@@ -63,7 +63,7 @@ def weight_drop(
     Not for the input-to-hidden matrices (drop inputs instead), and not for biases.
 
     Raises:
-      ValueError: if no parameter of the tree is named by ``where``.
+      ValueError: if ``where`` chooses no parameter of the tree.
 
     Reference:
       Merity, Keskar & Socher, Regularizing and Optimizing LSTM Language Models, 2018.

@@ -29,13 +29,13 @@ def word_dropout(
 ) -> Integer[Array, "..."]:
     """Replace tokens at random by the unknown word.
 
-    ``y[i] = tokens[i] if m[i] else unknown``, ``P(m[i] = 0) = rate``, each position on its own
+    ``y[i] = tokens[i] if m[i] else unknown``, ``P(m[i] = 0) = rate``, independently for each i
 
     Args:
       key: a random key; may be None when deterministic is True or rate is 0 or 1.
       tokens: integer array of any shape.
       rate: probability of replacing a token, as in ``dropout``.
-      unknown: the token that takes its place.
+      unknown: the token to put in its place.
       protected: tokens that are never replaced, such as padding or separators.
       deterministic: True for test time; a bool, or a traced bool scalar.
 
@@ -76,7 +76,7 @@ def word_dropout(
 
 
 def _check_token(token: Any, name: str, dtype: Any) -> jax.Array:
-    """Return a token in the dtype of the others, or raise a sentence if that cannot hold it."""
+    """Return a token in the dtype of the others, or raise an error if that cannot hold it."""
     if isinstance(token, jax.core.Tracer) and jnp.issubdtype(token.dtype, jnp.integer):
         return token.astype(dtype)
     number, limits = check_integer(token, name, "an integer, as the tokens are"), jnp.iinfo(dtype)

@@ -44,7 +44,7 @@ def zoneout(
     Returns:
       Array like x; nothing is scaled. E[h] = rate * previous + (1 - rate) * x, which is what test
       time computes, and Var[h] = rate (1 - rate) (x - previous)**2. The gradient of a unit goes to
-      x or to previous, whichever was taken.
+      x or to previous, whichever the unit took.
 
     Not for feed-forward layers, where there is no previous state, and not with a key that stays
     fixed over time: its units would never be updated at all.
