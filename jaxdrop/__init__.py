@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from jaxdrop import training as training
     from jaxdrop import variational as variational
 else:
-    # Hidden from type checkers, to which it would say that any name is there.
+    # Hidden from type checkers, which would take it to say that any name is there.
     _SUBMODULES = "linen mc nnx recurrent surgery testing training variational".split()
     _RENAMED = {
         "is_recurrent_kernel": "jaxdrop.recurrent.is_recurrent_kernel",

@@ -14,7 +14,7 @@ from jaxdrop._functional.cutout import cutout
 from jaxdrop._functional.gaussian_noise import gaussian_noise
 from jaxdrop._functional.patch_dropout import patch_dropout
 
-# At rate 1, where others know what they return, these draw a place, a noise, a choice of tokens.
+# At rate 1, where the others' result is known, these draw a position, noise or a choice of tokens.
 DRAW_AT_ONE = (cutout, gaussian_noise, patch_dropout)
 
 
@@ -53,8 +53,8 @@ def needs_key(mode: Any, *rates: Any) -> bool:
 def known_mode(deterministic: Any) -> Any:
     """Return a Python bool where the mode is known, else the traced bool scalar.
 
-    As in flax, a concrete array counts as the value it holds. A number is no mode: it is another
-    argument that got into its place.
+    As in flax, a concrete array counts as the value it holds. A number is refused: it is another
+    argument in the wrong place.
     """
     if isinstance(deterministic, np.ndarray) and deterministic.ndim == 0:
         deterministic = deterministic[()]
@@ -71,7 +71,7 @@ def mode_from_number(deterministic: Any) -> Any:
 def known_rate(rate: Any) -> Any:
     """Return a rate that is known to be 0 or 1 as a Python number; of a tuple, each entry.
 
-    The functions know a rate before tracing by its being a number and no array.
+    To the functions, a rate is known before tracing if it is a number and not an array.
     """
     if isinstance(rate, (tuple, list)):
         return tuple(map(known_rate, rate))
@@ -83,7 +83,7 @@ def known_rate(rate: Any) -> Any:
 
 
 def check_features(inputs: Any, layer: Any) -> jax.Array:
-    """Return the inputs of a layer that multiplies by their last dimension, or raise a sentence.
+    """Return the inputs of a layer that multiplies by their last dimension, or raise an error.
 
     Integers are promoted by flax, as in its own layers.
     """
@@ -95,7 +95,7 @@ def check_features(inputs: Any, layer: Any) -> jax.Array:
 
 
 def _is_known_scalar(value: Any) -> bool:
-    """Whether it is an array of one number that can be looked at before tracing."""
+    """Whether it is an array of one number whose value is known before tracing."""
     known = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
     return known and value.ndim == 0 and not is_deleted(value)
 

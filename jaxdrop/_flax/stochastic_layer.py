@@ -2,9 +2,9 @@
 
 
 class StochasticLayer:
-    """A base class of jaxdrop's Linen and NNX layers, by which ``surgery`` and ``mc`` know them.
+    """A base class of jaxdrop's Linen and NNX layers, so that ``surgery`` and ``mc`` find them.
 
     A layer that has it is found, listed and replaced by ``jaxdrop.surgery``, and turned on by
     ``jaxdrop.mc`` and ``force_dropout``, which set its attribute ``deterministic`` and pass its
-    call's argument of that name. ``Dropout`` is known by flax's class, of which it is a subclass.
+    call's argument of that name. ``Dropout`` is found as a subclass of flax's class.
     """

@@ -8,7 +8,7 @@ from jaxdrop.linen._layer import DropoutLayer
 
 
 class CellWrapper(DropoutLayer, nn.RNNCellBase):
-    """A cell around a cell, whose carry and parameters stay what and where they are without it."""
+    """A wrapper around a cell that leaves its carry and its parameters what and where they are."""
 
     cell: nn.RNNCellBase
 
@@ -26,7 +26,7 @@ class CellWrapper(DropoutLayer, nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the carry of the cell, which is given the arguments."""
+        """Return the initial carry of the wrapped cell."""
         return self.cell.initialize_carry(*args, **kwargs)
 
     @property
@@ -35,13 +35,13 @@ class CellWrapper(DropoutLayer, nn.RNNCellBase):
 
     @nn.nowrap
     def _step_key(self, rng: Any, setting: str) -> Any:
-        """The key of a step; without one, a sentence that says how ``nn.RNN`` hands it on."""
+        """The key of a step, or an error that says how ``nn.RNN`` passes it on."""
         name = self.rng_collection
         # Flax falls back on "params", whose key is the same at every step and in every call.
         if rng is None and not (self.has_rng(name) or self.is_initializing()):
             raise ValueError(
                 f"{type(self).__name__} found no rng named {name!r}. Pass rngs={{{name!r}: key}} "
-                "to apply, and inside nn.RNN hand it on: nn.RNN(cell, split_rngs={'params': False, "
+                "to apply, and inside nn.RNN pass it on: nn.RNN(cell, split_rngs={'params': False, "
                 f"{name!r}: ...}}) with {setting}"
             )
         return self._key(rng)

@@ -16,7 +16,7 @@ class DropBlock(RatedLayer, kw_only=True):
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
       block_size: side of a block, for all spatial dimensions or one for each.
-      batch_axis: the dimension of the examples; None if there is one.
+      batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps; None if there is only one.
       share_channels: one mask for all maps of an example.
 

@@ -13,7 +13,7 @@ class DropPath(RatedLayer, kw_only=True):
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
-      batch_axis: the dimension of the examples; None for one decision for all.
+      batch_axis: the dimension of the examples; None for one decision for all of x.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.DropPath(0.5, deterministic=False)

@@ -16,12 +16,12 @@ FlaxDropout = nn.Dropout
 
 
 class Dropout(DropoutLayer, FlaxDropout):
-    """Drop elements at random while training: ``flax.linen.Dropout``, at the speed of a copy.
+    """Drop elements at random while training: ``flax.linen.Dropout``, on CPUs as fast as a copy.
 
     ``y = jaxdrop.dropout(rng, inputs, rate)``, with ``rng`` from ``make_rng(rng_collection)``
 
     Takes the arguments of ``flax.linen.Dropout`` in the same order, asks for a key in the same
-    cases and says the same when something is missing; it is a subclass, so that
+    cases and raises the same errors if something is missing; it is a subclass, so that
     ``isinstance(m, flax.linen.Dropout)`` holds. A rate and a mode may also be traced.
 
     Attributes:

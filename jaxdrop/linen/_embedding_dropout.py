@@ -38,5 +38,5 @@ class EmbeddingDropout(RatedLayer, kw_only=True):
         *,
         ids: Any = None,
     ) -> jax.Array:
-        """Look up the ids in a table of which words are dropped; None returns that table."""
+        """Look up the ids in the table with words dropped; None returns that table."""
         return self._run(inputs, deterministic, rng, ids=ids)

@@ -36,7 +36,7 @@ class GaussianNoise(DropoutLayer, nn.Module):
 
     @property
     def rate(self) -> Any:
-        """The stddev, under the name that the other members have for how much they do."""
+        """The stddev, under the name that other layers have for their rate."""
         return self.stddev
 
     @nn.compact

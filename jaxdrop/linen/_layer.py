@@ -14,7 +14,7 @@ from jaxdrop._flax.stochastic_layer import StochasticLayer
 class DropoutLayer(StochasticLayer):
     """How a Linen layer finds its mode and its key.
 
-    Without fields, since those of a base class would come before the fields of flax's own layers.
+    It has no fields, since they would come before the fields of flax's own layers.
     """
 
     deterministic: Any
@@ -22,11 +22,11 @@ class DropoutLayer(StochasticLayer):
     make_rng: Any
 
     def _mode(self, deterministic: Any) -> Any:
-        """The mode of a call, which is given to the layer or to the call."""
+        """The mode of a call, given to the layer or in the call."""
         return nn.merge_param("deterministic", self.deterministic, deterministic)
 
     def _key(self, rng: Any) -> Any:
-        """The key given to the call, or else the next one of the collection."""
+        """The key given in the call, or else the next one of the collection."""
         return self.make_rng(self.rng_collection) if rng is None else rng
 
 

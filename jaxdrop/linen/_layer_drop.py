@@ -18,12 +18,12 @@ class LayerDrop(DropoutLayer, nn.Module):
     """Skip a layer at random while training, without computing it: ``jaxdrop.layer_drop``.
 
     ``y = layer(x, ...)`` with probability ``1 - rate``, else ``x``, for the whole batch. What the
-    layer keeps in other collections (batch statistics) changes only where it is run. It cannot
+    layer keeps in other collections (batch statistics) changes only when it runs. It cannot
     ``sow`` into a mutable collection while training: a skipped layer would leave nothing there, and
     a compiled program has one structure.
 
-    A call hands its further arguments on to the layer. ``deterministic`` and ``rng`` are
-    LayerDrop's own: they say whether layers are skipped. A layer that drops as well has its mode
+    Further arguments of a call are passed to the layer. ``deterministic`` and ``rng`` are
+    LayerDrop's own: they say whether layers are skipped. A layer that drops as well takes its mode
     from its own constructor, or from ``layer_deterministic``.
 
     Attributes:
@@ -66,7 +66,7 @@ class LayerDrop(DropoutLayer, nn.Module):
         """Run or skip the layer.
 
         Args:
-          inputs: the layer's first argument, which takes the place of its output.
+          inputs: the layer's first argument, returned in place of its output if it is skipped.
           args, kwargs: the layer's other arguments.
           deterministic: LayerDrop's mode; give it here or to the constructor, not to both.
           rng: a key to use in place of one from ``make_rng``.
@@ -83,12 +83,12 @@ class LayerDrop(DropoutLayer, nn.Module):
 
         def drop(key: Any, x: Any, rate: Any, deterministic: Any) -> jax.Array:
             x, run = decide(key, x, rate, deterministic)
-            # Parameters are made by the layer, so that it runs when they are not there yet.
+            # The layer makes its parameters, so it has to run when they are not there yet.
             if run is True or self.is_initializing():
                 return run_layer(self, x)
             if run is False:
                 return x
-            if varies_over(run):  # shards that decide on their own cannot sum inside of a branch
+            if varies_over(run):  # shards that decide on their own cannot sum inside a branch
                 return jnp.where(run, run_layer(self, x), x)
             scope: Any = self.scope
             x = as_varying_as(x, (self.layer.variables, scope.rngs, args, kwargs))

@@ -29,8 +29,8 @@ class RecurrentDropout(CellWrapper):
     ``nn.RNN(RecurrentDropout(nn.LSTMCell(64), rate=0.25, input_rate=0.25, deterministic=False),
     split_rngs={"params": False, "dropout": False})``
 
-    ``"dropout": False`` hands the same key to every time step, hence the same masks; True would
-    draw new ones at each step. Parameters are where the bare cell has them.
+    ``"dropout": False`` gives every time step the same key, hence the same masks; True would draw
+    new ones at each step. Parameters are where the bare cell has them.
 
     variant="state" (Gal & Ghahramani) drops what the recurrent matrices read: h of an LSTM's
     (c, h), and in a cell with one state (GRU, MGU, SimpleCell) the inputs of the layers named in
@@ -38,8 +38,8 @@ class RecurrentDropout(CellWrapper):
     step. variant="candidate" (Semeniuta et al.) drops the cell's update, so that memory is never
     lost: g in ``c = f c + i g``, n in ``h = z h + (1 - z) n``; the cell needs an ``activation_fn``.
 
-    Inside ``shard_map`` the scan of a RNN wants a carry that varies over the mesh axis from the
-    start, whatever the cell: give its call ``initial_carry=jax.lax.pcast(
+    Inside ``shard_map`` the scan of an RNN needs a carry that varies over the mesh axis from the
+    start, whatever the cell: call it with ``initial_carry=jax.lax.pcast(
     cell.initialize_carry(jax.random.key(0), x[:, 0].shape), "data", to="varying")``.
 
     Attributes:

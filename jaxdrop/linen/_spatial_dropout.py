@@ -13,7 +13,7 @@ class SpatialDropout(RatedLayer, kw_only=True):
 
     Attributes:
       rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
-      batch_axis: the dimension of the examples; None if there is one.
+      batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen

@@ -24,7 +24,7 @@ from jaxdrop.nnx._variational_dropout import VariationalDropout as VariationalDr
 from jaxdrop.nnx._word_dropout import WordDropout as WordDropout
 from jaxdrop.nnx._zoneout import Zoneout as Zoneout
 
-if not TYPE_CHECKING:  # to type checkers it would say that any name is there
+if not TYPE_CHECKING:  # type checkers would take it to say that any name is there
 
     def __getattr__(name):
         from jaxdrop._core.renamed import renamed

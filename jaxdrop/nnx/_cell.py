@@ -8,12 +8,12 @@ from jaxdrop.nnx._layer import DropoutLayer
 
 
 class CellWrapper(DropoutLayer, nnx.RNNCellBase):
-    """A cell around a cell, whose carry stays what it is without it."""
+    """A wrapper around a cell that leaves its carry what it is."""
 
     cell: nnx.RNNCellBase
 
     def _keep_cell(self, cell: Any) -> None:
-        """Keep the cell, or raise a sentence if it is none."""
+        """Keep the cell, or raise an error if it is not one."""
         if isinstance(cell, type) or not hasattr(cell, "initialize_carry"):
             raise TypeError(
                 f"got cell={cell!r:.60} of type {type(cell).__name__}; {type(self).__name__} takes "
@@ -22,7 +22,7 @@ class CellWrapper(DropoutLayer, nnx.RNNCellBase):
         self.cell = cell
 
     def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the carry of the cell, which is given the arguments."""
+        """Return the initial carry of the wrapped cell."""
         return self.cell.initialize_carry(*args, **kwargs)
 
     @property

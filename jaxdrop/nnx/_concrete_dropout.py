@@ -62,7 +62,7 @@ class ConcreteDropout(DropoutLayer, nnx.Module):
         return jax.nn.sigmoid(self.logit[...])
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
-        """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
+        """Apply the layer; ``rngs``, a key, stream or Rngs, takes the place of its own stream."""
         mode = self._mode(deterministic)
         return call(
             concrete_dropout,

@@ -20,7 +20,7 @@ class Cutout(RatedLayer):
       rate: probability that an example gets a block.
       deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
       size: side of the block, for all spatial dimensions or one for each.
-      batch_axis: the dimension of the examples; None if there is one.
+      batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps; None if there is only one.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx

@@ -17,7 +17,7 @@ class DropPath(RatedLayer):
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
-      batch_axis: the dimension of the examples; None for one decision for all.
+      batch_axis: the dimension of the examples; None for one decision for all of x.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.nnx
     >>> layer = jaxdrop.nnx.DropPath(0.5)

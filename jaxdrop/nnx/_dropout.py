@@ -18,13 +18,13 @@ FlaxDropout = nnx.Dropout
 
 
 class Dropout(FlaxDropout):
-    """Drop elements at random while training: ``flax.nnx.Dropout``, at the speed of a copy.
+    """Drop elements at random while training: ``flax.nnx.Dropout``, on CPUs as fast as a copy.
 
     ``y = jaxdrop.dropout(key, inputs, rate)``, with ``key`` the next one of the layer's stream
 
     Takes the arguments of ``flax.nnx.Dropout``, forks and advances its stream in the same cases,
-    and says the same when something is missing. It is a subclass with the same state, so that
-    filters on ``flax.nnx.Dropout`` and checkpoints made with it go on working. A rate and a mode
+    and raises the same errors if something is missing. It is a subclass with the same state, so
+    that filters on ``flax.nnx.Dropout`` and checkpoints made with it still work. A rate and a mode
     may also be traced; a rate may be an ``nnx.Variable``.
 
     Not for several threads at once: a call reads the stream's count and then advances it, so that
@@ -83,8 +83,8 @@ class Dropout(FlaxDropout):
 
         Args:
           inputs: floating or complex array of any shape.
-          deterministic: True for test time; goes before what the constructor was given.
-          rngs: a key, RngStream or Rngs that goes before the layer's own stream.
+          deterministic: True for test time; overrides the constructor's.
+          rngs: a key, RngStream or Rngs to use in place of the layer's own stream.
 
         Returns:
           Array like the inputs, in their dtype.

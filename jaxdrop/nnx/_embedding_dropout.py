@@ -37,5 +37,5 @@ class EmbeddingDropout(RatedLayer):
         deterministic: Any = None,
         rngs: Streams | jax.Array = None,
     ) -> jax.Array:
-        """Look up the ids in a table of which words are dropped; None returns that table."""
+        """Look up the ids in the table with words dropped; None returns that table."""
         return self._run(inputs, deterministic, rngs, ids=ids)

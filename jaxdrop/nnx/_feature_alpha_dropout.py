@@ -17,7 +17,7 @@ class FeatureAlphaDropout(RatedLayer):
 
     Args:
       rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
-      batch_axis: the dimension of the examples; None if there is one.
+      batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx

@@ -43,7 +43,7 @@ class GaussianNoise(RatedLayer):
 
     @property
     def rate(self) -> Any:
-        """The stddev, under the name that the other members have for how much they do."""
+        """The stddev, under the name that other layers have for their rate."""
         return self.stddev
 
     @rate.setter

@@ -34,7 +34,7 @@ class DropoutLayer(StochasticLayer):
             self.deterministic = deterministic
 
     def _mode(self, deterministic: Any) -> Any:
-        """The mode of a call: the one given to it, or else the layer's."""
+        """The mode of a call: the one given there, or else the layer's."""
         mode = self.deterministic if deterministic is None else deterministic
         if mode is None:
             raise ValueError(
@@ -44,7 +44,7 @@ class DropoutLayer(StochasticLayer):
         return mode
 
     def _key(self, rngs: Any) -> jax.Array:
-        """The key given to the call, or else the next one of the stream."""
+        """The key given in the call, or else the next one of the stream."""
         source = self.rngs if rngs is None else rngs
         key = next_key(source, self.rng_collection)
         if key is not None:
@@ -61,7 +61,7 @@ class RatedLayer(DropoutLayer, nnx.Module):
 
     _function: ClassVar[Callable[..., jax.Array]]
 
-    # For the members without options; one that has some names them in a constructor of its own.
+    # For members without options; a member that has some names them in a constructor of its own.
     def __init__(
         self,
         rate: Any,
@@ -91,8 +91,8 @@ class RatedLayer(DropoutLayer, nnx.Module):
 
         Args:
           inputs: the function's x.
-          deterministic: True for test time; goes before what the constructor was given.
-          rngs: a key, RngStream or Rngs that goes before the layer's own stream.
+          deterministic: True for test time; overrides the constructor's.
+          rngs: a key, RngStream or Rngs to use in place of the layer's own stream.
 
         Returns:
           What the function returns.

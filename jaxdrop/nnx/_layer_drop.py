@@ -20,10 +20,10 @@ class LayerDrop(DropoutLayer, nnx.Module):
     """Skip a layer at random while training, without computing it: ``jaxdrop.layer_drop``.
 
     ``y = layer(x, ...)`` with probability ``1 - rate``, else ``x``, for the whole batch. The
-    layer's state (batch statistics, streams of keys) changes only where it is run.
+    layer's state (batch statistics, streams of keys) changes only when it runs.
 
-    A call hands its further arguments on to the layer. ``deterministic`` and ``rngs`` are
-    LayerDrop's own: they say whether layers are skipped. A layer that drops as well has its mode
+    Further arguments of a call are passed to the layer. ``deterministic`` and ``rngs`` are
+    LayerDrop's own: they say whether layers are skipped. A layer that drops as well takes its mode
     from ``model.train()`` and ``model.eval()``, or from ``layer_deterministic``.
 
     Args:
@@ -75,16 +75,16 @@ class LayerDrop(DropoutLayer, nnx.Module):
         """Run or skip the layer.
 
         Args:
-          inputs: the layer's first argument, which takes the place of its output.
+          inputs: the layer's first argument, returned in place of its output if it is skipped.
           args, kwargs: the layer's other arguments.
-          deterministic: LayerDrop's mode; goes before what the constructor was given.
-          rngs: a key, RngStream or Rngs that goes before the layer's own stream.
+          deterministic: LayerDrop's mode; overrides the constructor's.
+          rngs: a key, RngStream or Rngs to use in place of the layer's own stream.
           layer_deterministic: what the layer is called with as its ``deterministic``; None for
             nothing.
         """
         if layer_deterministic is not None:
             kwargs["deterministic"] = layer_deterministic
-        # Variables and streams have to enter the conditional by its front door; a flag must not,
+        # Variables and streams have to be arguments of the conditional; a flag must not be one,
         # since it would come out traced.
         leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=nnx.is_data)
         moving = {i: leaf for i, leaf in enumerate(leaves) if nnx.is_data(leaf)}
@@ -98,7 +98,7 @@ class LayerDrop(DropoutLayer, nnx.Module):
             x, run = decide(key, x, rate, deterministic)
             if isinstance(run, bool):
                 return run_layer(self.layer, x, moving) if run else x
-            if varies_over(run):  # shards that decide on their own cannot sum inside of a branch
+            if varies_over(run):  # shards that decide on their own cannot sum inside a branch
                 return jnp.where(run, run_layer(self.layer, x, moving), x)
             x = as_varying_as(x, (nnx.as_pure(nnx.state((self.layer, moving))), leaves))
             return nnx.cond(run, run_layer, _skip, self.layer, x, moving)

@@ -1,4 +1,4 @@
-"""How an NNX layer holds its rate: as it was given, or in a variable where it may change."""
+"""How an NNX layer stores its rate: as it was given, or in a variable where it may change."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ class DropRate(nnx.Variable):
 
 
 def keep_rate(rate: Any) -> Any:
-    """Return what a layer keeps of a rate that it is given: a traced one in a variable.
+    """Return a rate as a layer stores it: a traced one in a variable.
 
-    A variable is what ``nnx.vmap``, ``nnx.scan`` and ``nnx.jit`` hand on; an attribute that is a
-    tracer would outlive its trace.
+    ``nnx.vmap``, ``nnx.scan`` and ``nnx.jit`` pass variables on; a tracer in an attribute would
+    outlive its trace.
     """
     if isinstance(rate, (tuple, list)):
         return tuple(map(keep_rate, rate))
@@ -27,7 +27,7 @@ def keep_rate(rate: Any) -> Any:
 def in_variable(rate: Any, stack: tuple[int, ...]) -> DropRate:
     """Return a variable for a rate, in which each layer of a stack has its own.
 
-    It remembers the shape that a single layer is to find in it.
+    It remembers the shape that a single layer expects in it.
     """
     rate = jnp.asarray(rate, jnp.float32)
     if rate.shape[: len(stack)] != stack:
@@ -36,9 +36,9 @@ def in_variable(rate: Any, stack: tuple[int, ...]) -> DropRate:
 
 
 def read_rate(rate: Any, read: Callable[[Any], Any] | None = None) -> Any:
-    """Return what a rate holds that may be a ``nnx.Variable``; of several, each.
+    """Return the value of a rate that may be an ``nnx.Variable``, or of each of several.
 
-    A layer reads its own; ``read`` is for others, who want all that a variable of a stack holds.
+    A layer reads its own; ``read`` is for other code, which wants the rates of a whole stack.
     """
     if isinstance(rate, (tuple, list, nnx.List)):
         return tuple(read_rate(r, read) for r in rate)

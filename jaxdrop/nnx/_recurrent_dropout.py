@@ -30,9 +30,9 @@ class RecurrentDropout(CellWrapper):
 
     A step reads the stream's next key without advancing it, so that all steps of a sequence have
     the same masks; ``initialize_carry``, which ``nnx.RNN`` calls once per sequence, advances it,
-    save where nothing is dropped: evaluation moves no mask of training. Where you give
-    ``initial_carry`` yourself (truncated backpropagation), call ``new_masks()`` before each
-    segment; in a ``lax.scan`` of your own, give each step the same key as ``rngs``.
+    except where nothing is dropped, so that evaluation does not change the masks of training. Where
+    you give ``initial_carry`` yourself (truncated backpropagation), call ``new_masks()`` before
+    each segment; in a ``lax.scan`` of your own, give each step the same key as ``rngs``.
 
     variant="state" (Gal & Ghahramani) drops what the recurrent matrices read: h of an LSTM's
     (c, h), and in a cell with one state (GRU, SimpleCell) the inputs of the layers named in
@@ -40,8 +40,8 @@ class RecurrentDropout(CellWrapper):
     step. variant="candidate" (Semeniuta et al.) drops the cell's update, so that memory is never
     lost: g in ``c = f c + i g``, n in ``h = z h + (1 - z) n``; the cell needs an ``activation_fn``.
 
-    Inside ``shard_map`` the scan of a RNN wants a carry that varies over the mesh axis from the
-    start, whatever the cell: give its call ``initial_carry=jax.lax.pcast(
+    Inside ``shard_map`` the scan of an RNN needs a carry that varies over the mesh axis from the
+    start, whatever the cell: call it with ``initial_carry=jax.lax.pcast(
     cell.initialize_carry(x[:, 0].shape, rngs), "data", to="varying")``.
 
     Args:
@@ -120,14 +120,14 @@ class RecurrentDropout(CellWrapper):
         return _with(self.cell, dropped)(carry, inputs)
 
     def _sequence_key(self, rngs: Any) -> jax.Array:
-        """The key given to the call, or else the stream's next one, without advancing it."""
+        """The key given in the call, or else the stream's next one, without advancing it."""
         if rngs is None and isinstance(self.rngs, nnx.RngStream):
             stream = single(self.rngs)
             return jax.random.fold_in(stream.key[...], stream.count[...])
         return self._key(rngs)
 
     def new_masks(self) -> None:
-        """Advance the stream, so that the next step has masks of its own, if it has any."""
+        """Advance the stream, so that the next step draws new masks, if it draws any."""
         mode = False if self.deterministic is None else known_mode(self.deterministic)
         if isinstance(self.rngs, nnx.RngStream) and not is_idle(mode, *self._rates()):
             self.rngs()
@@ -136,7 +136,7 @@ class RecurrentDropout(CellWrapper):
         return known_rate(read_rate(self.rate)), known_rate(read_rate(self.input_rate))
 
     def initialize_carry(self, *args: Any, **kwargs: Any) -> Any:
-        """Start a sequence: new masks, and the carry of the cell, which is given the arguments."""
+        """Start a sequence: new masks, and the initial carry of the wrapped cell."""
         self.new_masks()
         return super().initialize_carry(*args, **kwargs)
 
@@ -144,7 +144,7 @@ class RecurrentDropout(CellWrapper):
 def _with(cell: nnx.RNNCellBase, attributes: dict[str, Any]) -> nnx.RNNCellBase:
     """A view of the cell that has other attributes and the same variables."""
     view = object.__new__(type(cell))
-    # Past nnx's own __setattr__, which would record the change in the state that both share.
+    # Bypasses nnx's own __setattr__, which would record the change in the state that both share.
     vars(view).update(vars(cell) | attributes)
     return view
 

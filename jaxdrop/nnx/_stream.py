@@ -23,7 +23,7 @@ def fork(rngs: Any, collection: str) -> Any:
 
 
 def check_rngs(rngs: Any) -> None:
-    """Raise a sentence if a layer could not draw its parameters from it."""
+    """Raise an error if a layer could not draw its parameters from it."""
     if not isinstance(rngs, nnx.Rngs):
         raise TypeError(
             f"got rngs of type {type(rngs).__name__}, expected nnx.Rngs, such as nnx.Rngs(0)"
@@ -40,7 +40,7 @@ def next_key(source: Any, collection: str) -> Any:
 
 
 def single(stream: nnx.RngStream) -> nnx.RngStream:
-    """Return a stream, or raise a sentence if it holds the keys of several layers."""
+    """Return a stream, or raise an error if it holds the keys of several layers."""
     shapes = stream.key[...].shape, stream.count[...].shape
     if any(shapes):
         raise ValueError(

@@ -44,7 +44,7 @@ class VariationalLayer(DropoutLayer, nnx.Module):
         self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
-        """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
+        """Apply the layer; ``rngs``, a key, stream or Rngs, takes the place of its own stream."""
         mode = known_mode(self._mode(deterministic))
         inputs = check_features(inputs, self)
         bias = None if self.bias is None else self.bias[...]

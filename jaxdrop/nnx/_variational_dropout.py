@@ -62,7 +62,7 @@ class VariationalDropout(DropoutLayer, nnx.Module):
         self._keep_stream(deterministic, rng_collection, rngs)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
-        """Apply the layer; ``rngs`` (a key, stream or Rngs) goes before the layer's own stream."""
+        """Apply the layer; ``rngs``, a key, stream or Rngs, takes the place of its own stream."""
         mode = known_mode(self._mode(deterministic))
         key = self._key(rngs) if needs_key(mode) else None
         return variational_dropout(key, inputs, self.log_alpha[...], deterministic=mode)

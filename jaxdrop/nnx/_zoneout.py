@@ -53,7 +53,7 @@ class Zoneout(CellWrapper):
     ):
         self._keep_cell(cell)
         rate = keep_rate(rate)
-        # NNX has to be told of variables in a tuple.
+        # NNX has to be told about variables in a tuple.
         several = isinstance(rate, (tuple, list)) and any(map(nnx.is_data, rate))
         self.rate = nnx.data(rate) if several else rate
         self._keep_stream(deterministic, rng_collection, rngs)
