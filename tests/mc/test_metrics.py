@@ -163,6 +163,6 @@ def test_metrics_can_be_jitted() -> None:
         ),
     ],
 )
-def test_wrong_use_is_told_in_a_sentence(work: Any, sentence: str) -> None:
+def test_wrong_use_is_an_error_in_one_sentence(work: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         work()

@@ -92,6 +92,6 @@ def test_the_mean_is_that_of_the_law() -> None:
     assert (np.abs(unscaled - X) > bound).all()
 
 
-def test_no_samples_is_told_in_a_sentence() -> None:
+def test_no_samples_is_an_error_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="got num_samples=0, expected a whole number"):
         mc.mc_moments(drop, key(), X, 0)

@@ -190,7 +190,7 @@ def test_a_model_without_dropout_gets_a_warning(model: Any) -> None:
         ({"apply_fn": nn.Dense(3)}, TypeError, "got Dense without variables"),
     ],
 )
-def test_wrong_use_is_told_in_a_sentence(
+def test_wrong_use_is_an_error_in_one_sentence(
     change: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
     given: dict[str, Any] = {"apply_fn": network, "key": key(), "x": X, "num_samples": 2} | change
@@ -198,7 +198,7 @@ def test_wrong_use_is_told_in_a_sentence(
         mc.mc_predict(**given)
 
 
-def test_devices_that_cannot_share_the_samples_are_told() -> None:
+def test_devices_that_cannot_share_the_samples_are_errors() -> None:
     mesh = jax.make_mesh((8,), ("samples",), axis_types=(AxisType.Auto,))
     over = NamedSharding(mesh, PartitionSpec("samples"))
     with pytest.raises(ValueError, match="which 8 devices do not share evenly; draw 16"):

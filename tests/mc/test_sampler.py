@@ -155,7 +155,7 @@ def test_two_streams_of_one_model_differ() -> None:
         ((nn.Dense(3),), "got Dense without variables; pass those of model.apply"),
     ],
 )
-def test_wrong_use_is_told_in_a_sentence(given: Any, sentence: str) -> None:
+def test_wrong_use_is_an_error_in_one_sentence(given: Any, sentence: str) -> None:
     with pytest.raises(TypeError, match=sentence):
         mc.sampler(*given)
 

@@ -186,7 +186,9 @@ def test_layers_that_are_skipped_and_noise_are_found_too() -> None:
         ),
     ],
 )
-def test_wrong_use_is_told_in_a_sentence(make: Any, error: type[Exception], sentence: str) -> None:
+def test_wrong_use_is_an_error_in_one_sentence(
+    make: Any, error: type[Exception], sentence: str
+) -> None:
     with pytest.raises(error, match=sentence), make():
         pass
 
@@ -225,7 +227,7 @@ def test_a_layer_called_by_keyword_drops_its_first_argument(way: str) -> None:
     assert (np.asarray(y) == 0).all()
 
 
-def test_a_layer_called_without_arguments_is_told() -> None:
+def test_a_layer_called_without_arguments_is_an_error() -> None:
     class Table(nn.Module):
         @nn.compact
         def __call__(self) -> Any:
@@ -247,7 +249,7 @@ def test_a_layer_called_without_arguments_is_told() -> None:
         ),
     ],
 )
-def test_a_predicate_that_chooses_nothing_is_told_on_leaving(
+def test_a_predicate_that_chooses_nothing_is_an_error_on_leaving(
     variables: Any, context: Any, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match="the predicate chose " + sentence):

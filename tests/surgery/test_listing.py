@@ -134,7 +134,7 @@ def test_the_table_prints(capsys: pytest.CaptureFixture[str]) -> None:
     "model, sentence",
     [(nn.Dense(3), "a Linen model is listed by a call"), (3, "got int, expected a flax.nnx")],
 )
-def test_wrong_use_is_told_in_a_sentence(model: Any, sentence: str) -> None:
+def test_wrong_use_is_an_error_in_one_sentence(model: Any, sentence: str) -> None:
     with pytest.raises(TypeError, match=sentence):
         surgery.listing(model)
 

@@ -143,7 +143,9 @@ def test_equal_surgeries_give_equal_graphs() -> None:
         (lambda m: surgery.replace(nnx.state(m)), TypeError, "expected a flax.nnx module"),
     ],
 )
-def test_wrong_use_is_told_in_a_sentence(work: Any, error: type[Exception], sentence: str) -> None:
+def test_wrong_use_is_an_error_in_one_sentence(
+    work: Any, error: type[Exception], sentence: str
+) -> None:
     model = block()
     before = fingerprint(model)
     with pytest.raises(error, match=sentence):
@@ -218,7 +220,7 @@ NO: Any = lambda path, module: False  # noqa: E731
         (lambda m: surgery.replace(m.dense), "no dropout; the dropouts of the model are none"),
     ],
 )
-def test_a_predicate_that_chooses_nothing_is_told(work: Any, sentence: str) -> None:
+def test_a_predicate_that_chooses_nothing_is_an_error(work: Any, sentence: str) -> None:
     model = block()
     before = fingerprint(model)
     with pytest.raises(ValueError, match="the predicate chose " + sentence):

@@ -154,7 +154,7 @@ def test_a_stream_for_a_stack_whose_own_are_not_split_is_not_split_either(axes: 
     assert abs(kept(model(X)) - 1 / 8) < 0.035  # 6 deviations
 
 
-def test_rates_of_a_stack_are_mapped_over_or_it_is_told_so() -> None:
+def test_rates_of_a_stack_are_mapped_over_or_it_is_an_error() -> None:
     model = Unsplit(STREAMS_CARRIED)
     surgery.rates_as_variables(model)
     surgery.set_rates(model, jnp.array([0.0, 0.5, 0.0]))
@@ -168,7 +168,7 @@ def test_rates_of_a_stack_are_mapped_over_or_it_is_told_so() -> None:
     assert abs(kept(model(X)) - 1 / 8) < 0.035
 
 
-def test_streams_of_a_stack_are_mapped_over_or_it_is_told_so() -> None:
+def test_streams_of_a_stack_are_mapped_over_or_it_is_an_error() -> None:
     blocks = Net(Bare).blocks
     surgery.insert(blocks, is_dense, 0.5, rngs=nnx.Rngs(7))
 

@@ -54,7 +54,7 @@ def begin(folder: Path, loss_fn: Any = small.linen_loss, **options: Any) -> Any:
         (with_metric(1), "loss_fn returned a metric named 1, expected text"),
     ],
 )
-def test_metrics_that_no_line_can_hold_are_told_before_the_first_step(
+def test_metrics_that_no_line_can_hold_are_errors_before_the_first_step(
     loss_fn: Any, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=sentence):
@@ -75,7 +75,7 @@ def test_metrics_that_no_line_can_hold_are_told_before_the_first_step(
         (lambda rows: {0: rows}, "metric_fn returned a metric named 0, expected text"),
     ],
 )
-def test_evaluations_that_no_line_can_hold_are_told_before_the_first_step(
+def test_evaluations_that_no_line_can_hold_are_errors_before_the_first_step(
     values: Any, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=sentence):
@@ -85,7 +85,7 @@ def test_evaluations_that_no_line_can_hold_are_told_before_the_first_step(
         )  # fmt: skip
 
 
-def test_a_state_of_another_kind_is_told_how_to_make_one(tmp_path: Path) -> None:
+def test_a_state_of_another_kind_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> None:
     flax_state = train_state.TrainState.create(apply_fn=None, params={}, tx=optax.sgd(0.1))
     with pytest.raises(TypeError, match=r"and fit takes .*flax's has no dropout key"):
         begin(tmp_path / "run", state=flax_state)
@@ -101,7 +101,7 @@ def test_a_state_of_another_kind_is_told_how_to_make_one(tmp_path: Path) -> None
         (small.DATA["y"].tolist(), r"\['y'\]\[2\] \(\) and 67 more; .* numpy\.asarray makes"),
     ],
 )
-def test_data_that_are_no_arrays_of_numbers_are_told_so(
+def test_data_that_are_no_arrays_of_numbers_are_errors(
     y: Any, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=sentence):
@@ -130,14 +130,14 @@ def test_a_state_on_one_device_goes_to_all_of_the_mesh(kind: str) -> None:
     assert {leaf.sharding for leaf in jax.tree.leaves(state)} == {NamedSharding(mesh, P())}
 
 
-def test_a_state_on_other_devices_is_told_so() -> None:
+def test_a_state_on_other_devices_is_an_error() -> None:
     two = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
     state = jt.shard_state(small.linen_state(), two)
     with pytest.raises(ValueError, match=r"is on the devices \[0, 1\].*\[0, 1, 2, .*shard_state"):
         small.run(mesh=jax.make_mesh((8,), ("data",)), state=state)
 
 
-def test_a_loss_that_explicit_axes_break_is_told_of_the_others() -> None:
+def test_a_loss_that_explicit_axes_break_is_an_error_that_names_the_others() -> None:
     def loss_fn(variables: Any, batch: Any, key: jax.Array) -> jax.Array:
         return jnp.sum(batch["x"].T @ batch["x"]) * variables["params"]["Dense_1"]["bias"][0]
 

@@ -176,7 +176,7 @@ def test_two_names_of_one_buffer_are_found(devices: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
-def test_a_state_that_was_given_away_is_told_so(kind: str) -> None:
+def test_a_state_that_was_given_away_is_an_error(kind: str) -> None:
     state, loss = state_of(kind, optax.sgd(0.1))
     step = jt.make_train_step(loss)
     after, _ = step(state, BATCH)

@@ -163,7 +163,7 @@ def test_whole_numbers_of_numpy_are_stored_as_such(tmp_path: Path) -> None:
     assert small.same(state, again)
 
 
-def test_metrics_of_another_shape_are_told_so() -> None:
+def test_metrics_of_another_shape_are_errors() -> None:
     def loss_fn(variables: Any, batch: Any, key: jax.Array) -> Any:
         return small.linen_loss(variables, batch, key), {"all": batch["x"]}
 

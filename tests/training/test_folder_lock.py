@@ -139,7 +139,7 @@ def test_a_folder_deleted_while_it_is_held_is_another_one(tmp_path: Path) -> Non
     free(folder)
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_so(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "odd" / ".jaxdrop-lock").mkdir(parents=True)
     for folder, why in (("file/run", "Not a directory"), ("odd", "Is a directory"),
@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_so(tmp_path: Path) -> None:
             raise AssertionError("it cannot be locked")
 
 
-def test_where_nothing_can_be_locked_it_is_told_so(
+def test_where_nothing_can_be_locked_there_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(*args: Any) -> None:

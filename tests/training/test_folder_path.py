@@ -71,7 +71,7 @@ def saved_and_restored(folder: Path, state: Any) -> Any:
         (__file__, "which is a file; expected a folder"),
     ],
 )
-def test_a_path_that_cannot_be_used_is_told_before_anything_is_made(
+def test_a_path_that_cannot_be_used_is_an_error_before_anything_is_made(
     folder: Any, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -90,7 +90,7 @@ def test_the_folder_that_one_is_in_counts(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("folder", [3, b"run", ["run"], None])
-def test_what_is_no_path_is_told_so(folder: Any) -> None:
+def test_what_is_no_path_is_an_error(folder: Any) -> None:
     with pytest.raises(TypeError, match=r"got --out=.*, expected a path as text or a pathlib.Path"):
         run_folder(folder, "--out")
 

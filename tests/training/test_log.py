@@ -116,7 +116,7 @@ def test_no_flipped_bit_goes_unnoticed(written: Any) -> None:
         assert wrong if bit // 8 < end else (found, wrong) == (lines, [])
 
 
-def test_a_file_that_cannot_be_read_is_told_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(jt.CheckpointError, match="metrics.jsonl cannot be written to .Is a direct"):
         Log(tmp_path, 0, write=True, tensorboard=False)

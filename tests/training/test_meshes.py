@@ -172,7 +172,7 @@ def test_evaluation_and_checkpoints_go_from_mesh_to_mesh(tmp_path: Any) -> None:
         ({"first/kernel": P(("data", "model"),), "out/bias": P("tall")}, r"names \['tall'\]"),
     ],
 )  # fmt: skip
-def test_rules_without_a_meaning_are_told_so(rules: Any, sentence: str | None) -> None:
+def test_invalid_rules_are_errors(rules: Any, sentence: str | None) -> None:
     if sentence is None:
         state = jt.shard_state(mlp_state(), mesh_of((4, 2)), rules)
         assert state.params["out"]["bias"].sharding.spec == P(("data", "model"))
@@ -181,7 +181,7 @@ def test_rules_without_a_meaning_are_told_so(rules: Any, sentence: str | None) -
         jt.shard_state(mlp_state(), mesh_of((4, 2)), rules)
 
 
-def test_meshes_and_batches_that_do_not_fit_are_told_so() -> None:
+def test_meshes_and_batches_that_do_not_fit_are_errors() -> None:
     odd = jax.make_mesh((8,), ("rows",), (AxisType.Auto,))
     with pytest.raises(ValueError, match=r"the mesh has the axes \('rows',\); fit needs one named"):
         small.run(mesh=odd)

@@ -118,7 +118,7 @@ def test_the_dict_is_flax_s_with_words_for_keys() -> None:
         (lambda d: d.update(dropout_key=jnp.ones(2)), "got dropout_key of ArrayImpl"),
     ],
 )
-def test_what_does_not_fit_is_told(change: Any, sentence: str) -> None:
+def test_what_does_not_fit_is_an_error(change: Any, sentence: str) -> None:
     state = linen(jax.random.key(3))
     saved = serialization.to_state_dict(state)
     change(saved)

@@ -269,13 +269,13 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_collections_in_another_place_are_told_at_the_trace(form: str) -> None:
+def test_collections_in_another_place_are_errors_at_the_trace(form: str) -> None:
     returned, sentence = FORMS[form]
     with pytest.raises((TypeError, ValueError), match=sentence):
         trace(norm_loss(returned), norm_state())
 
 
-def test_statistics_that_the_state_does_not_have_are_told_at_the_trace() -> None:
+def test_statistics_that_the_state_does_not_have_are_errors_at_the_trace() -> None:
     with pytest.raises(ValueError, match=r"\['batch_stats'\], and the loss function did not"):
         trace(norm_loss(lambda loss, changed: (loss, {})), norm_state(collections={}))
     with pytest.raises(ValueError, match=r"pass collections=\.\.\."):
@@ -311,7 +311,7 @@ def test_statistics_that_stay_need_not_be_returned() -> None:
     ],
 )
 @BOTH
-def test_what_a_loss_returned_is_told_at_the_trace(
+def test_what_a_loss_returned_is_an_error_at_the_trace(
     make_state: Make, loss_fn: Loss, returned: Any, sentence: str
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=sentence):
@@ -326,7 +326,7 @@ def test_a_variable_of_the_model_may_be_a_metric() -> None:
 
 
 @pytest.mark.parametrize("donate", [True, False])
-def test_a_state_of_another_kind_is_told_how_to_make_one(donate: bool) -> None:
+def test_a_state_of_another_kind_is_an_error_that_says_how_to_make_one(donate: bool) -> None:
     flax_state = train_state.TrainState.create(apply_fn=None, params={}, tx=optax.sgd(0.1))
     of_flax = r"no dropout key; make one with .*TrainState\.create\("
     of_model = r"NNXTrainState\.from_model\("
@@ -341,7 +341,7 @@ def test_a_state_of_another_kind_is_told_how_to_make_one(donate: bool) -> None:
             jt.make_eval_step(lambda variables, batch: 0)(state, BATCH)
 
 
-def test_what_makes_no_state_is_told_so() -> None:
+def test_what_makes_no_state_is_an_error() -> None:
     model, key = NNXMLP(nnx.Rngs(0)), jax.random.key(0)
     for tx in (0.1, optax.sgd):
         with pytest.raises(TypeError, match="got tx of type .*, expected an optax transformation"):
@@ -440,7 +440,7 @@ def test_a_step_can_be_vmapped_over_keys() -> None:
 
 
 @pytest.mark.parametrize("key", [0, None, "0", 1.5])
-def test_a_key_that_is_none_is_told_so(key: Any) -> None:
+def test_a_key_that_is_none_is_an_error(key: Any) -> None:
     for make in (
         lambda: jt.TrainState.create(
             apply_fn=LinenMLP().apply, params={}, tx=optax.sgd(0.1), dropout_key=key
@@ -452,7 +452,7 @@ def test_a_key_that_is_none_is_told_so(key: Any) -> None:
 
 
 @pytest.mark.parametrize("returned", [(1.0, 2.0), (1.0, {}, {}, {}), (1.0,)])
-def test_a_loss_that_returns_something_else_is_told_so(returned: Any) -> None:
+def test_a_loss_that_returns_something_else_is_an_error(returned: Any) -> None:
     with pytest.raises(TypeError, match=r"returned \(float.*expected loss, \(loss, metrics\)"):
         jt.make_train_step(lambda v, b, k: returned)(linen_state(), BATCH)
 

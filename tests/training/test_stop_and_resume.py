@@ -151,7 +151,7 @@ def test_another_key_or_model_is_refused(folder: Path) -> None:
         restore(folder, wider)
 
 
-def test_a_damaged_run_file_is_told_so(folder: Path) -> None:
+def test_a_damaged_run_file_is_an_error(folder: Path) -> None:
     deep = b'{"config": ' + b"[" * 5000 + b"]" * 5000 + b"}"
     for content in (b'{"seed": 0', b"[]", b"", b"\xff", b'{"seed": NaN}', deep):
         (folder / "run.json").write_bytes(content)
@@ -163,7 +163,7 @@ def files_of(folder: Path, step: int) -> list[Path]:
 
 
 @BREAKS_ORBAX
-def test_a_damaged_checkpoint_is_told_so_and_the_one_before_goes_on(folder: Path) -> None:
+def test_a_damaged_checkpoint_is_an_error_and_the_one_before_can_be_resumed(folder: Path) -> None:
     path = max(files_of(folder, 4), key=lambda p: p.stat().st_size)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     sentence = (
@@ -217,7 +217,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     refused(tmp_path, "holds thesis.tex but no run.json, so it is not known whose it is")
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_so(
+def test_a_folder_that_cannot_be_written_to_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -259,7 +259,7 @@ def test_two_calls_at_once_in_a_folder_are_one_too_many(folder: Path) -> None:
 
 @pytest.mark.parametrize("what", ["", "metrics.jsonl", "checkpoints", ".jaxdrop-lock"])
 @BREAKS_ORBAX
-def test_what_is_deleted_during_a_run_is_told_so(what: str, tmp_path: Path) -> None:
+def test_what_is_deleted_during_a_run_is_an_error(what: str, tmp_path: Path) -> None:
     """At the next checkpoint, and at the last one."""
     for step in (2, 12):
         folder = tmp_path / str(step)
@@ -356,7 +356,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_ones_before(folder: Path
 
 @BREAKS_ORBAX
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may mount a disk")
-def test_a_full_disk_is_told_so(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if os.system(f"mount -t tmpfs -o size=192k tmpfs {disk} 2>/dev/null"):

@@ -187,7 +187,7 @@ def test_auto_takes_the_faster_way_and_a_resumed_sweep_keeps_it(
         ({"rate": [0.5]}, {"chunk": 0}, "got chunk=0, expected a whole number of at least 1"),
     ],
 )
-def test_wrong_use_is_told_before_any_work(grid: Any, options: Any, sentence: str) -> None:
+def test_wrong_use_is_an_error_before_any_work(grid: Any, options: Any, sentence: str) -> None:
     def never(**kwargs: Any) -> Any:
         raise AssertionError("nothing was to be run")
 

@@ -201,7 +201,7 @@ def test_other_versions_are_named_where_they_may_be_the_reason(folder: Path) -> 
     ],
 )
 @pytest.mark.parametrize("vectorize", ["vmap", "auto"])
-def test_a_plan_that_is_damaged_or_older_is_told_so(
+def test_a_plan_that_is_damaged_or_older_is_an_error(
     plan: bytes, sentence: str, vectorize: str, folder: Path
 ) -> None:
     (folder / "sweep.json").write_bytes(plan)
@@ -221,7 +221,7 @@ def test_two_sweeps_at_once_in_a_folder_are_one_too_many(folder: Path) -> None:
     assert not (folder / ".jaxdrop-lock").exists()
 
 
-def test_a_folder_deleted_during_a_sweep_is_told_so(tmp_path: Path) -> None:
+def test_a_folder_deleted_during_a_sweep_is_an_error(tmp_path: Path) -> None:
     def delete(done: int, way: str) -> None:
         if done == 2:
             shutil.rmtree(tmp_path / "sweep")
@@ -238,7 +238,7 @@ def no_space(*args: Any) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_is_told_so_and_what_was_saved_stays(
+def test_a_full_disk_is_an_error_and_what_was_saved_stays(
     call: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(folder)
@@ -282,7 +282,7 @@ def wide(rate: Any) -> Any:
     return jnp.full(4000, rate)
 
 
-def test_what_cannot_be_written_at_all_is_told_before_any_work(
+def test_what_cannot_be_written_at_all_is_an_error_before_any_work(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deny(*args: Any, **options: Any) -> Any:

@@ -122,7 +122,7 @@ def test_only_the_first_process_writes(
         ),
     ],
 )
-def test_options_that_contradict_each_other_are_told_so(
+def test_options_that_contradict_each_other_are_errors(
     options: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command("char_lm", [*OPTIONS, "--out", str(tmp_path / "out"), *options]) == 2

@@ -99,7 +99,7 @@ def test_every_field_has_to_be_there(name: str) -> None:
         (b"1" * 10_000, "it is not JSON"),
     ],
 )
-def test_what_is_no_json_is_told_so(content: bytes, sentence: str, tmp_path: Path) -> None:
+def test_what_is_no_json_is_an_error(content: bytes, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(Unreadable, match=sentence) as error:
@@ -107,7 +107,7 @@ def test_what_is_no_json_is_told_so(content: bytes, sentence: str, tmp_path: Pat
     assert str(path) in str(error.value)
 
 
-def test_a_file_that_cannot_be_read_is_told_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match=r"none.json cannot be read \(No such file"):
         read_json(tmp_path / "none.json", Outer)
     with pytest.raises(Unreadable, match=r"cannot be read \(Is a directory"):
