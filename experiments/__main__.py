@@ -65,9 +65,9 @@ def main(argv: list[str] | None = None) -> int:
 def end_with(work: Callable[[], int]) -> NoReturn:
     """Call work and end the process with the exit code that it returns or raises.
 
-    After Ctrl-C or SIGTERM by ``os._exit``: what was to be saved is saved and said by then, and
-    Python's own way out takes the device from under a computation that is still going on, which
-    ends in a segmentation fault.
+    After Ctrl-C or SIGTERM by ``os._exit``: everything is saved and reported by then, and Python's
+    own exit would free the device under a computation that is still running, which ends in a
+    segmentation fault.
     """
     code: int | str | None
     try:

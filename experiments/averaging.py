@@ -57,11 +57,11 @@ class Config(MnistConfig):
     """Everything that the numbers depend on, apart from versions and device."""
 
     networks: int = 100
-    """Sampled networks that are averaged, at most."""
+    """The largest number of sampled networks that are averaged."""
     series: int = 3
-    """Independent series of them, for each trained network."""
+    """Number of independent series of them for each trained network."""
     learning_rate: float = 0.1
-    """At the start."""
+    """Learning rate at the start."""
 
 
 def check(config: Config) -> None:
@@ -127,7 +127,7 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
 
 
 def above(numbers: dict[str, Any]) -> np.ndarray:
-    """Return how much the averages err more than weight scaling, in points, by k: each series."""
+    """Return how far each series' error is above that of weight scaling, in points, by k."""
     averaged, by_scaling = np.asarray(numbers["averaged"]), np.asarray(numbers["scaled"])
     return (averaged - by_scaling[:, None, None]).reshape(-1, averaged.shape[-1])
 

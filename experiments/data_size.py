@@ -1,8 +1,8 @@
 """Train with and without dropout on 100 to 60,000 digits: figure 10 of the dropout paper.
 
 Question: how much data does dropout need, and when does it stop helping? Srivastava et al. (JMLR
-2014), figure 10: with 100 and 500 rows dropout brings nothing, since the net learns them by heart
-in spite of it; the gain grows up to a point, then narrows as overfitting ceases to be the problem.
+2014), figure 10: with 100 and 500 rows dropout does not help, since the net learns them by heart
+all the same; the gain grows up to a point, then shrinks as overfitting ceases to be the problem.
 
     scripts/run fetch mnist
     scripts/run data_size [--preset cpu|paper] [--seeds N] [--steps N] [--out DIR]
@@ -10,8 +10,8 @@ in spite of it; the gain grows up to a point, then narrows as overfitting ceases
 Protocol: 784-1024-1024-2048-10, ReLU, rate 0.2 on the input and 0.5 on hidden units, against the
 same net without; both without other regularisers. ``--preset cpu`` has two hidden layers of 512
 units, and 2000 steps that end with momentum 0.9 for up to 10,000 rows; 60,000 rows get as many
-passes, so six times the steps. The paper preset's million steps are those of every size. Ours and
-the run time: experiments/README.md, from results/data_size/result.json.
+passes, so six times the steps. The paper preset takes a million steps at every size. Ours and the
+run time: experiments/README.md, from results/data_size/result.json.
 """
 
 import dataclasses
@@ -55,9 +55,9 @@ class Config(MnistConfig):
     """Everything that the numbers depend on, apart from versions and device."""
 
     sizes: tuple[int, ...] = (100, 500, 1000, 5000, 10_000, 60_000)
-    """Numbers of training rows; --rows is the largest that is allowed."""
+    """Numbers of training rows, none above --rows."""
     learning_rate: float = 0.1
-    """At the start."""
+    """Learning rate at the start."""
 
 
 def check(config: Config) -> None:

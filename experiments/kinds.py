@@ -1,9 +1,9 @@
 """Compare kinds of noise on MNIST: Bernoulli, Gaussian and DropConnect (table 10; Wan et al. 2013).
 
-Question: does it matter what dropout's noise looks like, and what it falls on? Srivastava et al.
-(JMLR 2014), table 10: multiplying by Gaussian noise of the same mean and variance does as well as
-dropping, 0.95 ± 0.04 against 1.08 ± 0.04 (784-1024-1024-10). Wan et al. (ICML 2013): dropping
-weights, 1.20, does a little better than dropping units, 1.28, and than nothing, 1.62
+Question: does it matter what dropout's noise looks like, and what it is applied to? Srivastava et
+al. (JMLR 2014), table 10: multiplying by Gaussian noise of the same mean and variance does as well
+as dropping, 0.95 ± 0.04 against 1.08 ± 0.04 (784-1024-1024-10). Wan et al. (ICML 2013): dropping
+weights, 1.20, does a little better than dropping units, 1.28, and better than no noise, 1.62
 (784-800-800-10).
 
     scripts/run fetch mnist
@@ -78,7 +78,7 @@ class Config(MnistConfig):
     seeds: int = 5
     """How many networks are trained in each way."""
     learning_rate: float = 0.1
-    """At the start."""
+    """Learning rate at the start."""
 
 
 def check(config: Config) -> None:

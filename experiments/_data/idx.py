@@ -16,11 +16,11 @@ UNSIGNED_BYTE = 0x08  # the third byte of the header; the fourth is the number o
 
 
 class Content(NamedTuple):
-    """What a file holds, when it is uncompressed."""
+    """What an uncompressed file holds."""
 
     md5: str
     size: int
-    """In bytes."""
+    """Size in bytes."""
 
 
 def read_idx(folder: Path, name: str, expected: Content, how: str) -> np.ndarray:
@@ -36,7 +36,7 @@ def read_idx(folder: Path, name: str, expected: Content, how: str) -> np.ndarray
       uint8 array in the shape that the header states.
 
     Raises:
-      CannotRun: if the file is missing, unreadable, truncated or another one.
+      CannotRun: if the file is missing, unreadable, truncated or not the expected one.
     """
     raw = read_bytes(folder, name, expected.size, how)
     found = hashlib.md5(raw, usedforsecurity=False).hexdigest()

@@ -34,8 +34,8 @@ def load(name: DataName, folder: str | None = None) -> Split[np.ndarray]:
     Args:
       name: "mnist5k" (4000 + 1000 rows), "digits" (8x8 pixels, about 1400 + 400), "mnist" or
         "fashion" (60,000 + 10,000), or "cifar10" (50,000 + 10,000 rows of 3072).
-      folder: where to look first; files may be raw or .gz. For what ``scripts/run fetch`` gets,
-        None stands for its own folder.
+      folder: where to look first; files may be raw or .gz. None, for the data sets of
+        ``scripts/run fetch``, stands for its own folder.
 
     Raises:
       CannotRun: if the data are not there or are not what they should be; says what to type.

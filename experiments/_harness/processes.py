@@ -1,4 +1,4 @@
-"""Several processes that train one model: how a command is told of the others, and who writes."""
+"""Several processes that train one model: how a command finds the others, and who writes."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ class Processes:
 
 
 def connect(processes: Processes) -> None:
-    """Join the other processes, if there are to be any; has to come before any use of a device.
+    """Join the other processes, if there are any; must be called before any use of a device.
 
     Raises:
       CannotRun: if the options contradict each other, or the others are not found.

@@ -31,7 +31,7 @@ class Result:
 
 
 class CannotRun(Exception):
-    """A reason not to go on that is the user's to mend; its text is all that is shown."""
+    """A reason to stop that the user can put right; its text is all that is shown."""
 
 
 def prepare_folder(folder: Path, option: str = "--out") -> Path:
@@ -94,7 +94,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def restore_config(kind: Any, stored: dict[str, Any], where: Path) -> Any:
-    """Rebuild a config dataclass from its JSON form; every field has to be there, and of its type.
+    """Rebuild a config dataclass from its JSON form; every field must be there, of the right type.
 
     Raises:
       CannotRun: if one is not.

@@ -40,7 +40,7 @@ def run_sweep(
       config: what else the results depend on.
 
     Returns:
-      The results, and the way in which they were computed.
+      The results, and how they were computed ("map" or "vmap").
 
     Raises:
       CheckpointError: if what the folder holds is damaged or of another sweep, is in use, or

@@ -1,4 +1,4 @@
-"""What an experiment's settings may be: each rule once, each refusal a sentence with the option."""
+"""What an experiment's settings may be: each rule once, each refusal naming the option."""
 
 import math
 from typing import Any, NoReturn
@@ -9,7 +9,7 @@ MOST = 2**31 - 1  # what JAX counts with
 
 
 def check_counts(config: Any, *names: str) -> None:
-    """Raise CannotRun unless each is a whole number of at least 1, or None where that may be."""
+    """Raise CannotRun unless each is a whole number of at least 1, or None where allowed."""
     for name in names:
         value = getattr(config, name)
         if value is None and type(config).__dataclass_fields__[name].default is None:

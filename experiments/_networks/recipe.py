@@ -27,15 +27,15 @@ class Recipe:
     decay: float = 10.0
     """The learning rate is divided by 1 + decay * step / steps."""
     momentum: tuple[float, float] = (0.5, 0.95)
-    """At the start, and from a tenth of the steps on; linear between the two."""
+    """Momentum at the start, and from a tenth of the steps on; linear in between."""
     max_norm: float | None = None
     """Bound on the norm of the weights that enter a unit."""
     l2: float = 0.0
-    """Times half the sum of squared weights, added to the mean loss."""
+    """Factor of half the sum of squared weights, added to the mean loss."""
     l1: float = 0.0
-    """Times the sum of absolute weights, added to the mean loss."""
+    """Factor of the sum of absolute weights, added to the mean loss."""
     reconstruct: bool = False
-    """Learn to give the pixels back, as an autoencoder, instead of the labels."""
+    """Learn to reproduce the pixels, as an autoencoder, instead of the labels."""
     evaluations: int = 5
     """How often the network is measured, the last time at the end."""
 
@@ -50,7 +50,7 @@ class Errors(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What a measurement gets to see."""
+    """What a measurement is given."""
 
     params: Params
     key: jax.Array  # fresh at every measurement

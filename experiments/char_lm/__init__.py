@@ -8,7 +8,7 @@ et al. 2016), its rate rising from 0 at first by an optax schedule.
     scripts/run char_lm [--steps N] [--rate R] [--dtype bfloat16] [--text python|kjv] [--out DIR]
 
 It takes a few minutes on 2 CPU cores. Expected: without dropout the loss on new text falls and then
-rises, while the loss on the text trained on goes on falling; with dropout it does not rise, or
+rises, while the loss on the training text keeps falling; with dropout it does not rise, or rises
 later, and its best value is no worse. Measured (results/char_lm/result.json, which ``scripts/run
 reproduce`` runs again), in bits per byte after 1218 steps:
 
@@ -17,13 +17,14 @@ reproduce`` runs again), in bits per byte after 1218 steps:
     dropout        2.11   2.78   2.78 at step 1218
 
 One seed, one rate, and a text that is small on purpose: this shows the mechanism, not how well a
-transformer of this size can read. The rate, the learning rate and the size were not tuned; the
-first that was tried is the one above.
+transformer of this size can read. The rate, the learning rate and the size were not tuned: they are
+the first that were tried.
 
-The run saves itself as it goes: interrupt it in any way, type the same command, and it goes on to
-the same numbers. It takes all devices it sees; --model-devices says how many of them share one
-copy of the parameters. Several hosts: --coordinator HOST:PORT --num-processes N --process-id I on
-each, or --cluster where the cluster's environment says all that (Slurm, Open MPI, Cloud TPU).
+The run saves itself as it goes: interrupt it in any way, type the same command, and it resumes and
+ends with the same numbers. It uses all devices that it sees; --model-devices says how many of them
+share one copy of the parameters. Several hosts: --coordinator HOST:PORT --num-processes N
+--process-id I on each, or --cluster where the cluster's environment has these (Slurm, Open MPI,
+Cloud TPU).
 """
 
 import dataclasses
@@ -63,17 +64,17 @@ class Config:
     """Everything that the numbers depend on, apart from versions and device."""
 
     seed: int = 0
-    """Of parameters, batch order and masks."""
+    """Seed of parameters, batch order and masks."""
     steps: int = 1200
     """Training steps of each model, rounded up to whole epochs."""
     text: TextName = "python"
     """python: the language reference of Python itself; kjv: see experiments/_data/texts.py."""
     data_dir: str | None = None
-    """Folder with *.txt to read in place of that."""
+    """Folder with *.txt to read instead of --text."""
     train_bytes: int = 60_000
-    """Trained on, from the beginning of the text."""
+    """Number of bytes trained on, from the beginning of the text."""
     test_bytes: int = 20_000
-    """Tested on, from where the training text ends."""
+    """Number of bytes tested on, from the end of the training text."""
     rate: float = 0.2
     """Dropout rate of the second model, after the rise."""
     rise: float = 0.1
@@ -81,23 +82,23 @@ class Config:
     layers: int = 3
     """Blocks."""
     width: int = 96
-    """Of the residual stream."""
+    """Width of the residual stream."""
     heads: int = 4
-    """Of attention; they divide the width."""
+    """Number of attention heads, a divisor of the width."""
     context: int = 64
-    """Bytes that the model sees."""
+    """Number of bytes that the model sees."""
     batch: int = 32
-    """Windows in a step."""
+    """Number of windows in a step."""
     learning_rate: float = 2e-3
-    """At its highest; it rises for a tenth of the steps and falls as a cosine to a tenth."""
+    """Peak learning rate, after a tenth of the steps; from there a cosine down to a tenth of it."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; parameters and logits are float32."""
+    """Dtype of the computation; parameters and logits are float32."""
     model_devices: int = 1
     """Devices that share one copy of the parameters; the others share the batch."""
 
 
 def check(config: Config) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning."""
+    """Raise CannotRun if a setting is invalid."""
     check_counts(config, "steps", "train_bytes", "test_bytes", "layers", "width", "heads",
                  "context", "batch", "model_devices")  # fmt: skip
     check_seeds(config)
@@ -129,7 +130,7 @@ def ticks(config: Config) -> int:
 
 
 def resume_point(config: Config, folder: Path) -> str | None:
-    """Say how far the run in this folder came."""
+    """Say how far the run in this folder got."""
     done = sum(saved_step(folder / arm) or 0 for arm in ARMS)
     return f"step {done} of {ticks(config)}" if done else None
 
@@ -228,7 +229,7 @@ def make_mesh(config: Config) -> Mesh | None:
 
 
 def gathered(params: Any) -> Any:
-    """Return parameters of which this process holds all, wherever they were."""
+    """Return the parameters, gathered so that this process holds all of them."""
     sharding = jax.tree.leaves(params)[0].sharding
     if isinstance(sharding, jax.sharding.NamedSharding):
         whole = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())

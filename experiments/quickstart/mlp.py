@@ -84,7 +84,7 @@ def train(
     """Train one network: a pure function of its arguments, to be jitted and vmapped over keys.
 
     Plain SGD with momentum; the learning rate falls linearly to 0, so that the last epoch's
-    numbers do not hang on the last batch.
+    numbers do not depend on its last batch.
 
     Every epoch visits the rows in a new order, a function of (key, epoch); what does not fill a
     batch is left out. Dropout is keyed by (key, step).

@@ -15,7 +15,7 @@ def removal_gates(hidden: tuple[int, ...], share: Any, key: jax.Array) -> list[j
     """Choose the units that are removed: one factor per unit and layer.
 
     In a layer of n units, r = round(share * n), chosen at random, get the factor 0 and the others
-    n / (n - r), so that the next layer's input keeps its mean.
+    n / (n - r), so that the mean of the next layer's input is preserved.
     """
     gates = []
     for layer, n in enumerate(hidden):

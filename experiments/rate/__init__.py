@@ -1,16 +1,16 @@
-"""Sweep the dropout rate on MNIST, with as many units or with as many kept units: figure 9.
+"""Sweep the dropout rate on MNIST, with units or kept units fixed in number: figure 9.
 
 Question: where does the usual advice "0.2 to 0.5" hold? Srivastava et al. (JMLR 2014), figure 9:
-(a) the rate is varied and the number of units n stays; (b) n grows so that the units that are kept
-on average, p n with p = 1 - rate, stay as many. Train and test errors are both shown.
+(a) the rate is varied and the number of units n is fixed; (b) n grows so that the average number of
+kept units, p n with p = 1 - rate, is fixed. Train and test errors are both shown.
 
     scripts/run fetch mnist
     scripts/run rate [--preset cpu|paper] [--seeds N] [--steps N] [--out DIR]
 
 Paper: 784-2048-2048-2048-10, rates 0 to 0.9; in (b) p n = 256 in the first two layers and 512 in
 the third. The test error is flat for 0.2 <= rate <= 0.6. ``--preset cpu`` has two hidden layers of
-256 units, p n = 128, 5000 rows and 3000 steps that end with momentum 0.9. Nothing of the input is
-dropped, so that the hidden units' rate is all that acts; max-norm is 3. Ours and the run time:
+256 units, p n = 128, 5000 rows and 3000 steps that end with momentum 0.9. The input is not dropped,
+so that only the hidden units' rate matters; max-norm is 3. Ours and the run time:
 experiments/README.md, from results/rate/result.json.
 """
 
@@ -54,7 +54,7 @@ class Config(MnistConfig):
     rates: tuple[float, ...] = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 0.9)
     """Probabilities of dropping a hidden unit, below 1."""
     learning_rate: float = 0.1
-    """At the start."""
+    """Learning rate at the start."""
 
 
 def check(config: Config) -> None:

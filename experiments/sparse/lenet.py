@@ -47,7 +47,7 @@ class Schedule(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """What an epoch ends with."""
+    """What is measured after an epoch."""
 
     loss: jax.Array  # cross entropy of the training rows while it lasted, nats per row
     train_errors: jax.Array  # wrong of the training rows, weights that are noise removed
@@ -81,14 +81,14 @@ def train_epochs(
     ``loss = mean cross entropy + kl_weight(epoch) * variational.loss / rows``
 
     Args:
-      state: where to go on from.
+      state: where to continue from.
       epochs: their numbers, shape (n,); the order of the rows is a function of (key, number).
       key: of the order.
       data: rows and labels; what does not fill a batch is left out of an epoch.
       schedule, batch: as in the config.
 
     Returns:
-      The new state, and what each epoch ends with, with a leading axis of length n.
+      The new state, and what was measured after each epoch, with a leading axis of length n.
     """
     rows, model = len(data.y_train), LeNet300100()
 

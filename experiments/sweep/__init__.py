@@ -2,20 +2,20 @@
 
 Question: which dropout rate should this network have? Every combination is trained: seeds x rates x
 learning rates. For each rate the learning rate with the lowest mean error counts, since a higher
-rate wants a higher learning rate; the best rate is given with its standard error over seeds, and
-with the rates that are no worse than that error allows.
+rate needs a higher learning rate; the best rate is given with its standard error over seeds, and
+with the rates that are no worse within that error.
 
     scripts/run sweep [--rates 0 .1 .3 .5] [--learning-rates .05 .1] [--seeds N] [--steps N]
         [--hidden 256 256] [--data mnist5k|digits|mnist|fashion] [--chunk N] [--devices N]
         [--vectorize auto|vmap|map] [--out DIR]
 
 The folder gets result.json, table.csv (one line per run) and figure.png (a heat map). An
-interrupted sweep goes on after its last chunk when it is called again. ``auto`` times twenty steps
-both ways and takes the faster; the file says which, since the two differ by rounding. The run time
+interrupted sweep resumes after its last chunk when it is called again. ``auto`` times twenty steps
+both ways and takes the faster; the file says which, since the two round differently. The run time
 and what was found: experiments/README.md, from results/sweep/result.json.
 
-The errors are those of the rows that were not trained on, and the same rows choose the rate: as an
-estimate of the error on new data the best one is a little too good.
+The errors are those on rows that were not trained on, and the same rows choose the rate: as an
+estimate of the error on new data the best one is a little too low.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ class Config:
     rates: tuple[float, ...] = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8)
     """Probabilities of dropping a hidden unit."""
     learning_rates: tuple[float, ...] = (0.03, 0.1)
-    """At the start; each falls to an eleventh."""
+    """Learning rates at the start; each falls to an eleventh."""
     input_rate: float = 0.0
     """Probability of dropping a pixel."""
     hidden: tuple[int, ...] = (128, 128)
@@ -71,17 +71,17 @@ class Config:
     data: DataName = "mnist5k"
     """mnist5k and digits come with packages; the others by scripts/run fetch."""
     data_dir: str | None = None
-    """Folder to look for the data in first."""
+    """Folder in which the data are looked for first."""
     vectorize: Vectorize = "auto"
     """All runs of a chunk as one batched program (vmap), one after another (map), or the faster."""
     chunk: int = 20
     """How many runs share the memory at a time, and are saved together."""
     devices: int = 1
-    """How many devices every chunk is split over."""
+    """Number of devices over which every chunk is split."""
 
 
 def check(config: Config) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning."""
+    """Raise CannotRun if a setting is invalid."""
     check_counts(config, "seeds", "steps", "chunk", "devices")
     check_seeds(config)
     if config.steps % EVALUATIONS:
@@ -129,7 +129,7 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
     return {
         "numbers": {"last": last, "best": best(config, np.asarray(last["test_error"]))},
         "digests": {"data": data_digest(rows)},
-        # What auto came to, so that reproduce takes the same way.
+        # What auto chose, so that reproduce does the same.
         "config": dataclasses.asdict(dataclasses.replace(config, vectorize=way)),
     }
 

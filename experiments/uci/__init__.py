@@ -11,8 +11,8 @@ all of them. RMSE is that of the mean of the samples.
     scripts/run uci [--out DIR] [--seed N] [--data boston concrete]
     scripts/run uci --data-dir UCI_Datasets/energy      the authors' folder of any other data set
 
-All splits and grid points, 240 networks, are one vmapped training. It goes on where it was stopped.
-The numbers beside the published ones: results/uci/result.json, with the seconds that it took;
+All splits and grid points, 240 networks, are one vmapped training. A stopped run resumes. The
+numbers beside the published ones: results/uci/result.json, with the seconds that it took;
 ``scripts/run reproduce`` runs it again.
 
 How many epochs: 4000. The authors' README says that its table is of "10x training epochs", but
@@ -20,7 +20,7 @@ their n_epochs.txt holds 40 (20 for protein), and the published column is that o
 files marked 100x: on Concrete 5.02 and -2.98, against 5.64 and -3.13 in those marked 10x, both
 before the last training on all train rows. So their folder is trained for 100 times what
 n_epochs.txt says, and Boston and Concrete from the packages for 10 times 400. With 400 epochs the
-table is missed, Concrete by 4 and 8 of its standard errors; with 4000 it is met. No result
+table is missed, Concrete by 4 and 8 of its standard errors; with 4000 it is matched. No result
 of the authors' folder is stored here.
 """
 
@@ -55,10 +55,10 @@ class Config:
     data_dir: str | None = None
     """A data set's folder in the original layout, in place of --data."""
     samples: int = 10_000
-    """T, the passes of a prediction."""
+    """T, the number of passes for a prediction."""
     epoch_factor: int | None = None
-    """Multiplies the epochs, as --epochx does in the original. Left out, it is 10 for --data, whose
-    epochs are 400, and 100 for --data-dir, where n_epochs.txt says them."""
+    """Multiplies the epochs, as --epochx does in the original. By default it is 10 for --data, with
+    400 epochs, and 100 for --data-dir, with those of n_epochs.txt."""
 
     def __post_init__(self) -> None:
         if self.epoch_factor is None:
@@ -66,7 +66,7 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning or the data are not there."""
+    """Raise CannotRun if a setting is invalid or the data are not there."""
     check_counts(config, "samples", "epoch_factor")
     check_seeds(config)
     names = config.data if isinstance(config.data, tuple) else (config.data,)

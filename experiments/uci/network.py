@@ -42,7 +42,7 @@ def network(params: Any, key: jax.Array, x: jax.Array, rate: Any) -> jax.Array:
     """Dropout, dense, ReLU, dropout, dense: one prediction for each row."""
     input_key, hidden_key = jax.random.split(key)
     x = jaxdrop.dropout(input_key, x, rate)
-    # The bias as one more row of the kernel: its gradient as a sum over rows took twice as long
+    # The bias is one more row of the kernel: as a sum over rows, its gradient took twice as long
     # as all matrix products of a step together.
     layer = params["hidden"]
     kernel = jnp.concatenate([layer["kernel"], layer["bias"][None]])

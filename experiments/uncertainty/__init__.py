@@ -1,10 +1,10 @@
 """See a network say that it does not know: a curve, a turned digit, clothes among digits.
 
-Question: what does dropout that stays on at prediction (Gal & Ghahramani, ICML 2016) tell? Four
-pictures of theirs and of those who followed: a regression whose bands widen where there were no
-data; a digit that is turned until the samples disagree; confidence against accuracy with and
-without sampling (Guo et al. 2017); and images of another kind, told by the mutual information
-(Houlsby et al. 2011).
+Question: what does dropout that stays on at prediction (Gal & Ghahramani, ICML 2016) show? Four
+pictures, theirs and later ones: a regression whose bands widen where there were no data; a digit
+that is turned until the samples disagree; confidence against accuracy with and without sampling
+(Guo et al. 2017); and images of another kind, recognised by the mutual information (Houlsby et al.
+2011).
 
     scripts/run uncertainty [--out DIR] [--seed N] [--data mnist5k|mnist] [--outside fashion]
 
@@ -36,11 +36,11 @@ class Config:
 
     seed: int = 0
     samples: int = 200
-    """T, the passes of a prediction; the curve has ten times as many."""
+    """T, the number of passes for a prediction; the curve takes ten times as many."""
     rows: int = 60
-    """Points of the curve."""
+    """Number of training points of the curve."""
     units: int = 512
-    """Of each of the classifier's two hidden layers."""
+    """Units of each of the classifier's two hidden layers."""
     epochs: int = 20
     """Passes over the digits."""
     data: Literal["mnist5k", "mnist"] = "mnist5k"
@@ -48,11 +48,11 @@ class Config:
     outside: Literal["fashion"] | None = None
     """Images of another kind, by scripts/run fetch fashion; the first 1000 of its test rows."""
     data_dir: str | None = None
-    """Folder to look for the data in first."""
+    """Folder in which the data are looked for first."""
 
 
 def check(config: Config) -> None:
-    """Raise CannotRun with a sentence if a setting has no meaning."""
+    """Raise CannotRun if a setting is invalid."""
     check_counts(config, "samples", "rows", "units", "epochs")
     check_seeds(config)
     check_choice(config, "data", ("mnist5k", "mnist"))

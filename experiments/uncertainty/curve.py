@@ -23,7 +23,7 @@ def truth(x: Any) -> Any:
 
 
 def draw_rows(key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """Draw x from [-1, -0.3] and [0.3, 1], and y with noise; between and outside is nothing."""
+    """Draw x from [-1, -0.3] and [0.3, 1], and y with noise; there are no data elsewhere."""
     side_key, x_key, y_key = jax.random.split(key, 3)
     side = jnp.where(jax.random.uniform(side_key, (count,)) < 0.5, -1.0, 1.0)
     x = side * jax.random.uniform(x_key, (count,), minval=0.3, maxval=1.0)
@@ -44,7 +44,7 @@ def fit(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
     sizes = [(1, UNITS), (UNITS, UNITS), (UNITS, UNITS), (UNITS, 1)]
     he = jax.nn.initializers.he_normal()
     params = [
-        # Kinks all over the range that is drawn, not in the origin alone.
+        # Kinks all over the range that is drawn, not only at the origin.
         {"kernel": he(k, size, jnp.float32), "bias": jax.random.normal(b, (size[1],)) * (i == 0)}
         for i, (size, (k, b)) in enumerate(
             zip(sizes, jax.random.split(start_key, (len(sizes), 2)), strict=True)

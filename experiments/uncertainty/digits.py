@@ -36,7 +36,7 @@ class Classifier(nnx.Module):
 
 
 def train(data: Split[np.ndarray], key: jax.Array, units: int, epochs: int) -> Classifier:
-    """Train by Adam; the last rows of an epoch that fill no batch are left out."""
+    """Train by Adam; the last rows of an epoch that do not fill a batch are left out."""
     start_key, dropout_key, order_key = jax.random.split(key, 3)
     model = Classifier(units, nnx.Rngs(start_key))
     state = NNXTrainState.from_model(model, optax.adam(1e-3), dropout_key)

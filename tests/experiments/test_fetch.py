@@ -109,7 +109,7 @@ def test_an_interrupted_call_keeps_what_it_has(
         return writes().get(work)
 
     assert call(tmp_path, sources.Source("slow", goes_on), monkeypatch=monkeypatch) == 0
-    assert "Going on with what an earlier call left" in capsys.readouterr().out
+    assert "Continuing with what an earlier call left" in capsys.readouterr().out
     assert [p.name for p in tmp_path.iterdir()] == ["mnist"]
 
 

@@ -245,7 +245,7 @@ def test_nothing_that_was_saved_is_removed_when_a_run_fails(
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "run", stops(2, interrupt))
         assert run_command("sweep", command) == 130
-    assert "goes on from run 2 of 4" in capsys.readouterr().err
+    assert "resumes from run 2 of 4" in capsys.readouterr().err
     chunks = {path: path.read_bytes() for path in work.glob("chunk-*")}
     plan = (work / "sweep.json").read_text()
     for text in ("[]", '{"width": "x"}', plan[:-9], plan.replace('"format"', '"frmt"')):

@@ -124,7 +124,7 @@ def test_an_interrupted_experiment_goes_on_and_is_reproduced(
 
     monkeypatch.setattr(averaging, "run_sweep", stops)
     assert run_command("averaging", argv) == 130
-    assert "goes on from run 1 of 2" in capsys.readouterr().err
+    assert "resumes from run 1 of 2" in capsys.readouterr().err
     monkeypatch.setattr(averaging, "run_sweep", whole)
     assert run_command("averaging", argv) == 0
     assert "Resuming averaging from run 1 of 2" in capsys.readouterr().err
