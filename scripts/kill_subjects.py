@@ -34,7 +34,7 @@ class Subject:
     last: str = ""
     """What is half written just before it ends, if anything."""
     finished: Callable[[Path], bool] = lambda folder: False
-    """Whether nothing is left to resume, although the program may not have ended by itself."""
+    """Whether nothing is left to resume, even if the program was killed before it ended."""
 
     def start(self, folder: Path) -> "subprocess.Popen[str]":
         """Start it, or resume it, in a folder."""

@@ -2,10 +2,10 @@
 
     .venv/bin/python -m scripts.member_files 96140c0 HEAD [--files MEMBER]
 
-A file counts that holds the name of a member's function or layer as a word. One that names five
-members or more is nearly always a list of them, where a new one has to go too; the others are a
-member's own, or take it as an example. Left out are results, the changelog, ``dropout``, which all
-files name, and the page whose rows ``scripts/gallery --docs`` writes where there are records.
+A file counts if the name of a member's function or layer occurs in it as a word. One that names
+five members or more is nearly always a list of them, to which a new one has to be added; the others
+are a member's own, or take it as an example. Left out are results, the changelog, ``dropout``,
+which all files name, and the page whose rows ``scripts/gallery --docs`` writes from the records.
 """
 
 import argparse

@@ -19,7 +19,7 @@ SUITES = ("core", "forms", "family", "training", "mc", "compile", "model")
 @dataclasses.dataclass(frozen=True)
 class Output:
     out: pathlib.Path | None = None
-    """Where the JSON goes; nowhere by default."""
+    """File for the JSON; by default none is written."""
 
 
 def main(argv: list[str]) -> int:
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
 
 
 def processor() -> str:
-    """The processor's name as Linux tells it, else the architecture."""
+    """The processor's name as Linux gives it, else the architecture."""
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

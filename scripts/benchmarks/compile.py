@@ -2,10 +2,10 @@
 
 A layer is matmul, gelu, dropout at rate 0.1, 64 wide; the layers are an unrolled Python loop with
 a key each, ``fold_in(key, i)``. Without dropout, with jaxdrop, and with flax's linen.Dropout, for
-12, 48 and 96 layers, so that the growth is seen. Every turn starts from caches that were cleared,
-without a compilation cache on disk, and the functions take turns in an order that rotates; seconds
-are medians over the turns. Promised: jaxdrop takes at most as long as flax, as the median over
-turns of the two totals of that turn divided; if not, the exit status is 1.
+12, 48 and 96 layers, so that the growth is seen. Every turn starts from cleared caches, without a
+compilation cache on disk, and the functions take turns in an order that rotates; seconds are
+medians over the turns. Promised: jaxdrop takes at most as long as flax, by the median over turns of
+the ratio of their totals; if not, the exit status is 1.
 
 For the interval printed behind the ratio, the middle half of the turns, see "quartiles".
 """
@@ -101,7 +101,7 @@ def record(layers: int, turns: dict[str, list[dict[str, float]]]) -> dict[str, A
 
 
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
-    cached = jax.config.jax_enable_compilation_cache
+    cached = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
     jax.config.update("jax_enable_compilation_cache", False)
     cases = []
     try:

@@ -2,9 +2,9 @@
 
 Each figure is a ratio of medians measured in turn in one run (see timing.py): how many times as
 long as ``x * c`` of the same array takes. "forward" is one jitted call whose result goes into
-memory that is there, as in a compiled step. "call" is the same with its result in new memory, as
-when a jitted dropout is called by itself: what the system takes to hand memory out is then in all
-times. "train" is value_and_grad of ``sum(dropout(x) * w)``. Rate 0.1.
+memory that is already allocated, as in a compiled step. "call" is the same, but allocates memory
+for its result, as when a jitted dropout is called on its own: all times then include allocation.
+"train" is value_and_grad of ``sum(dropout(x) * w)``. Rate 0.1.
 
 XLA makes 256-bit vectors unless told otherwise. On a processor with wider ones,
 ``XLA_FLAGS=--xla_cpu_prefer_vector_width=512 scripts/bench`` shows what they bring.

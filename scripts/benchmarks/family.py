@@ -2,7 +2,7 @@
 
 Members: float32, 2048 x 2048 (as maps: 64 x 32 x 32 x 64), rate 0.1. "forward" is one jitted call
 over ``x * c``; "backward" is the gradient by x alone, given that of y, over ``w * c``. Element-wise
-members promise at most 2. drop_block and cutout look at neighbours and are measured without such a
+members promise at most 2. drop_block and cutout look at neighbours and are measured without a
 promise. Left out: ``patch_dropout`` and ``layer_drop``, which save time instead of taking it.
 
 Learned rates, one for each feature: 512 x 1024, the gradient by x and the rates, over ``w * c``.

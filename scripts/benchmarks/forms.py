@@ -2,7 +2,7 @@
 
 The same mask in three loops, as times a copy: the plain ``where(mask, x * c, 0)``; the integer
 minimum with XLA's own rounding; and keep_where, which also rounds bfloat16 without a branch. The
-smallest shape stays in the first-level cache, where a load that has to wait for its mask costs
+smallest shape fits into the first-level cache, where a load that has to wait for its mask costs
 little. Forward, rate 0.1; medians measured in turn (see timing.py).
 """
 

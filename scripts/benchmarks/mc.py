@@ -1,11 +1,12 @@
 """scripts/bench mc: T samples with dropout on against T forward passes with dropout off.
 
-A ReLU network 784-units-units-10 with ``flax.nnx.Dropout`` after each hidden layer, as a trained
-model comes; samples by ``jaxdrop.mc``. Both sides are one compiled program, whose results are kept:
-T samples, and T deterministic passes one after another, each made to depend on the one before, so
-that XLA cannot compute it once. "loop" is T calls of the jitted deterministic model, "flax" the
-samples of flax's own layers, everything else the same. Each figure is a ratio of medians of runs
-that take turns. Memory is what XLA reports for the compiled program, without its result.
+A ReLU network 784-units-units-10 with ``flax.nnx.Dropout`` after each hidden layer, as most trained
+models have it; samples by ``jaxdrop.mc``. Both sides are one compiled program, whose results are
+kept: T samples, and T deterministic passes one after another, each made to depend on the one
+before, so that XLA cannot compute it just once. "loop" is T calls of the jitted deterministic
+model, "flax" the samples of flax's own layers, everything else the same. Each figure is a ratio of
+medians of runs that take turns. Memory is what XLA reports for the compiled program, without its
+result.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ class Config:
     chunk_size: int = 8
     """Samples computed at a time."""
     seconds: float = 60.0
-    """Time per case, shared by all functions in it; each runs three times at least."""
+    """Time per case, shared by all functions in it; each runs at least three times."""
 
 
 class Net(nnx.Module):
@@ -118,7 +119,8 @@ def memory(model: Net, x: jax.Array, samples: int, chunk_size: int) -> int:
     """Return the bytes of the compiled program's temporaries."""
     key = jax.random.key(0)
     f, key, plan = make_plan(model, key, samples, chunk_size, False, None, "mc_predict")
-    return _predict.lower(f, key, x, plan).compile().memory_analysis().temp_size_in_bytes
+    analysis: Any = _predict.lower(f, key, x, plan).compile().memory_analysis()
+    return analysis.temp_size_in_bytes
 
 
 def table(cases: list[dict[str, Any]]) -> Table:

@@ -81,7 +81,7 @@ def logits(
 
 
 def make_step(drop: peers.Apply, dtype: Any) -> Callable[..., Any]:
-    """Return a jitted step that takes its parameters' and state's memory over."""
+    """Return a jitted step whose parameters and state are donated."""
 
     def loss(params: dict[str, Any], tokens: jax.Array, key: jax.Array) -> jax.Array:
         out = logits(params, tokens[:, :-1], key, drop, dtype)
@@ -96,7 +96,7 @@ def make_step(drop: peers.Apply, dtype: Any) -> Callable[..., Any]:
 
 
 class Runner:
-    """One of the four, trained on: every call is a step that is waited for."""
+    """One of the four in training: every call is a step, and is waited for."""
 
     def __init__(self, drop: peers.Apply, dtype: Any):
         keys = jax.random.split(jax.random.key(0), 3)

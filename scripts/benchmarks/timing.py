@@ -23,7 +23,7 @@ def into_buffer(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def into_new_memory(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Jit ``call`` to be timed like ``into_buffer``, its result in memory asked for anew."""
+    """Jit ``call`` to be timed like ``into_buffer``, its result in newly allocated memory."""
     return jax.jit(lambda buffer, *arguments: call(*arguments))
 
 

@@ -1,9 +1,9 @@
 """scripts/bench training: fit against the bare jitted step; a sweep against runs one by one.
 
 "bare" calls the jitted step in a loop on batches that already lie on the device. "fit" takes
-batches in a new order from arrays on the host, logs every 100 steps to a folder, and moves a bar.
-The two take turns of STEPS steps; what is given are medians over the turns. A checkpoint is timed
-by itself: how long one more in the middle of a turn holds up the steps.
+batches in a new order from arrays on the host, logs every 100 steps to a folder, and updates a
+progress bar. The two take turns of STEPS steps; the figures are medians over the turns. A
+checkpoint is timed on its own: how long one more in the middle of a turn holds up the steps.
 """
 
 import dataclasses

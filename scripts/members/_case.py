@@ -46,7 +46,7 @@ class Case:
     Attributes:
       name: of the function in jaxdrop, which its error sentences mention.
       law: law of one output element; None where a test of the member's own states it.
-      label: what tells it from other cases of the function.
+      label: distinguishes it from other cases of the function.
       options: ``options(x)``, what else the function is called with, an example of each.
       shape: shape of the example input.
       shared: dimensions along which elements share one decision; None where decisions are
@@ -60,15 +60,15 @@ class Case:
       diagonal: y[i] depends on x[i] alone.
       lean: nothing of x's size is kept for the backward pass.
       affine: y is affine in x; else it is only differentiable.
-      rated: it has a rate, which comes after x; else its noise is learned, ``apply`` passes the
-        rate over, and in training it needs a key in any case.
+      rated: it has a rate, which comes after x; else its noise is learned, ``apply`` ignores the
+        rate, and in training it needs a key in any case.
       traced_rate, traced_mode: the rate, and deterministic, may be traced.
-      batch_first: the leading dimension is a batch whose rows do not move when it grows.
+      batch_first: the leading dimension is a batch whose rows do not change when it grows.
       complex_input: complex x is accepted.
       integer_input: x is an array of tokens instead.
       integers: x may be an array of integers, such as an image, as nothing is scaled.
-      bad_input: kinds of bad values (tests/bad_values.py) of arguments that are of another kind
-        here than their name says elsewhere.
+      bad_input: kinds of bad values (tests/bad_values.py) of arguments whose name stands for
+        another kind elsewhere.
     """
 
     name: str

@@ -30,11 +30,11 @@ class Layer:
       nnx: ``nnx(rngs) -> module`` in training; of a layer with a rate, ``nnx(rngs, rate=0.5)``.
       x: an example input.
       nnx_name: of the class in jaxdrop.nnx, where it is another one.
-      label: what tells it from other ways to make the layer.
+      label: distinguishes it from other ways to make the layer.
       options: of a layer that is made with a rate and the options of the member's function, and
         gives that function's bits; else None.
-      bad_input: kinds of bad values (tests/bad_values.py) of arguments that are of another kind
-        here than their name says elsewhere; None of those that are not looked at.
+      bad_input: kinds of bad values (tests/bad_values.py) of arguments whose name stands for
+        another kind elsewhere; None for those that are not checked.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Record: all that is to be said about one member of the family, in one place."""
+"""Record: all that the repository says about one member of the family, in one place."""
 
 import dataclasses
 from collections.abc import Callable

@@ -10,7 +10,7 @@ from flax import nnx
 def start(cell: Any, x: jax.Array, *, linen: bool) -> Any:
     """The first carry, marked as varying over the axis "a" inside ``shard_map``.
 
-    A scan wants a carry of one type, and what follows from x or from the key varies.
+    A scan needs a carry of one type, and what depends on x or on the key varies.
     """
     shape = x[:, 0].shape
     key: Any = jax.random.key(0)

@@ -17,7 +17,7 @@ from scripts.members._record import Record
 
 
 def double(x: Any) -> jax.Array:
-    """A layer; made anew in each call, it would be traced anew."""
+    """A layer; a new one in each call would be traced again in each call."""
     return x + x
 
 

@@ -27,13 +27,13 @@ def layer(cell: str, label: str = "", **options: Any) -> Layer:
         bare = getattr(nnx, cell)(4, 4, rngs=rngs)
         return NNXRNN(jaxdrop.nnx.RecurrentDropout(bare, rate, rngs=rngs, **options), rngs)
 
-    # A RNN of flax cuts the inputs, and a scan of its own hides what a rate of jax holds.
+    # flax's RNN slices the inputs, and its scan hides the value of a JAX rate.
     kinds = {"inputs": None, "rate": "host rate", "input_rate": "host rate"}
     return Layer("RecurrentDropout", linen, by_nnx, SEQUENCES, label=label, bad_input=kinds)
 
 
 def draw(key: jax.Array) -> jax.Array:
-    """What a cell that hands its state on unchanged reads at every step."""
+    """What a cell that passes its state on unchanged reads at every step."""
     cell = jaxdrop.recurrent_cell(key, lambda h, x: (jnp.ones(N), h), DRAWN_RATE)
     return jax.lax.scan(cell, jnp.ones(N), jnp.ones((N, 1)))[1]
 

@@ -61,7 +61,7 @@ RECORD = Record(
                 jaxdrop.nnx.Zoneout(nnx.LSTMCell(4, 4, rngs=rngs), rate, rngs=rngs), rngs
             ),
             SEQUENCES,
-            # A RNN of flax cuts the inputs, and a scan of its own hides what a rate of jax holds.
+            # flax's RNN slices the inputs, and its scan hides the value of a JAX rate.
             bad_input={"inputs": None, "rate": "host rate"},
         ),
     ),

@@ -1,4 +1,4 @@
-"""On a machine with a GPU: the bits that a CPU drew, and how much memory is in use at most.
+"""On a machine with a GPU: whether it draws the bits that a CPU drew, and its peak memory.
 
 scripts/prove device            compare with the committed digests
 scripts/prove device --write    write the digests, on a CPU
@@ -28,7 +28,7 @@ def digest(array: Any) -> str:
 
 
 def row_sums(bits: jax.Array) -> jax.Array:
-    """Add the words of each row, mod 2**32: a digest that a device can make by itself."""
+    """Add the words of each row, mod 2**32: a digest that the device itself can compute."""
     return bits.sum(axis=1, dtype=jnp.uint32)
 
 
@@ -123,7 +123,7 @@ def check() -> int:
 
 
 def memory_peaks(device: Any) -> list[dict[str, Any]]:
-    """Run the stack; the peak only ever grows, so the smallest comes first and larger ones show."""
+    """Run the stack; the peak never falls, so the smallest comes first and larger ones show."""
     rows = []
     for scanned in (False, True):
         for name in ("none", "jaxdrop", "flax, checkpoint", "flax"):

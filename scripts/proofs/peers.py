@@ -53,7 +53,7 @@ CASES: dict[str, Callable[[Drop], str]] = {
 def outcome(case: Callable[[Drop], str], drop: Drop) -> str:
     try:
         return case(drop)
-    except Exception as error:  # what a peer raises is what this measures, whatever it is
+    except Exception as error:  # whatever a peer raises is the result
         return f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
 
 

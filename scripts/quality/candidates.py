@@ -39,7 +39,7 @@ def lowbias32(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.A
 
 
 def lowbias32_forward(low: jax.Array, high: jax.Array | None, words: jax.Array) -> jax.Array:
-    """The chosen mix with lowbias32, a round less, in place of triple32."""
+    """The chosen mix with lowbias32, one round fewer, in place of triple32."""
     x0 = low * np.uint32(WEYL) + words[0]
     x = (x0 ^ _right(x0, 16) ^ _with_high(words[1], high)) * np.uint32(0x7FEB352D)
     x = (x ^ _right(x, 15) ^ words[2]) * np.uint32(0x846CA68B)

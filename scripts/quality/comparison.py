@@ -28,12 +28,12 @@ from scripts.quality.generator import Mixed, fixed_key
 from scripts.quality.verdict import failures
 
 SHAPES = ((1024, 1024), (2048, 2048), (8192, 2048))
-WEAK = ((0, 0, 0, 0), (65535, 0, 0, 0), (1 << 31, 0, 0, 0))  # key words with little in them
+WEAK = ((0, 0, 0, 0), (65535, 0, 0, 0), (1 << 31, 0, 0, 0))  # key words with few bits set
 SECONDS = 12.0  # of measuring, for each shape
 
 
 def test_all(path: pathlib.Path, versions: dict[str, str]) -> None:
-    """Put every candidate to the battery; write the JSON file."""
+    """Run the battery on every candidate; write the JSON file."""
     rows = {}
     for name, mix in CANDIDATES.items():
         findings = battery.run(Mixed(mix), battery.CANDIDATE)

@@ -15,11 +15,11 @@ RUN = 1 << 16  # elements taken from one key in the order `keys`
 SIDE = 4096  # side of a matrix in the order `columns`
 LANES = 64  # keys that take turns in the order `interleaved`
 HEAD = 16  # elements taken from one key in the orders `splits` and `seeds`
-SEEDS = 1 << 32  # jax.random.key without x64 tells this many seeds apart
+SEEDS = 1 << 32  # as many as jax.random.key distinguishes without x64
 
 
 def flat(key: jax.Array, first: int = 0) -> Iterator[jax.Array]:
-    """One array that goes on and on, past 2**32 elements; from element first on."""
+    """One endless array, past 2**32 elements, from element first on."""
     for start in itertools.count(first, BLOCK):
         yield random_bits(key, (BLOCK,), index_offset=(start,))
 
@@ -62,7 +62,7 @@ def reversed_bits(key: jax.Array) -> Iterator[jax.Array]:
 
 
 def low_bytes(key: jax.Array) -> Iterator[jax.Array]:
-    """The order `flat`, of each word the low byte only."""
+    """The order `flat`, only the low byte of each word."""
     return map(jax.jit(lambda bits: bits.astype(jnp.uint8)), flat(key))
 
 

@@ -33,7 +33,7 @@ def distinct_words_of_keys(generator: Generator, keys: int, log_size: int) -> li
 
 
 def shared_runs(generator: Generator, keys: int, log_size: int) -> list[Finding]:
-    """Pairs of neighbouring words that occur under two keys: a sequence that keys share.
+    """Pairs of neighbouring words that occur under two keys: a sequence shared by keys.
 
     Few keys with long runs show keys that walk through one sequence; many keys with short runs show
     that fewer functions than keys exist.

@@ -4,11 +4,11 @@
 
 The words are raw little-endian uint32. Orders:
 
-    flat         one key, one array that goes on and on, past 2**32 elements
+    flat         one key, one endless array, past 2**32 elements
     keys         a fresh fold_in(key, i) every 2**16 elements
     columns      a 4096 x 4096 matrix per key, read column by column
     reversed     flat, each word's bits from last to first
-    low          flat, of each word the low byte only
+    low          flat, only the low byte of each word
     interleaved  element j of 64 split keys in turn
     splits       the first 16 elements of each of many split keys
     seeds        the first 16 elements of seed N, of seed N + 1, ...

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-FALSE_ALARM = 1e-6  # that a flawless generator fails anywhere in one run of the whole battery
+FALSE_ALARM = 1e-6  # probability that a flawless generator fails anywhere in one run of the battery
 
 
 class Finding(NamedTuple):
