@@ -70,7 +70,7 @@ def test_imports_point_downward(module, path):
 
 @pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda v: str(v)[-40:])
 def test_only_the_bits_draw(module, path):
-    if module == "jaxdrop._core.masked_scale":
+    if module == "jaxdrop._core.mask":
         return  # bits="key" draws what flax draws
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("jax.random", "random"):
