@@ -77,7 +77,7 @@ def sweep(folder: Path) -> jax.Array:
 
         return jax.lax.scan(step, jnp.ones(LENGTH), jax.random.split(key, 4))[0]
 
-    found = []
+    found: list[Any] = []
 
     def on_chunk(runs: int, way: str) -> None:
         if runs > 1 and not found:

@@ -1,11 +1,13 @@
 """The coefficients of jaxdrop/_core/normal.py: fit them, and say how good they are.
 
 The model is the code there: -log2(1 - u**2) by the bits of the number and a cubic of its mantissa,
-a quartic of that, a square root. It is fitted whole, over all numbers that can be drawn: what is
-made as small as it gets is the error of P(z <= a), and in the tail, where that has nothing to say
-any more, the error of z itself. Each round solves the problem linearised around the last one, as a
-linear programme, under the condition that the variance is 1.
+a quartic of that, a square root. It is fitted as a whole, over all numbers that can be drawn. What
+is minimised is the largest error of P(z <= a) and, in the tail, where that no longer says anything,
+of z itself. Each round solves the problem linearised around the last solution, as a linear
+programme, subject to a variance of 1.
 """
+
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -16,7 +18,7 @@ from scipy.stats import norm
 from jaxdrop._core import normal
 
 LOG2, QUARTIC, SCALE = slice(0, 4), slice(4, 7), 7  # where the coefficients lie
-# An error of z counts as an error of P, which is smaller by the density, or divided by this much.
+# An error of z counts times the density, as an error of P, or divided by this, if that is more.
 TAIL = 1000.0
 OCTAVES = np.arange(1, 24)[:, None]  # t = 1 - u**2 = mantissa / 2**octave, from 1 on down
 MANTISSA = 1.5 - 0.5 * np.cos(np.linspace(0.01, np.pi - 0.01, 60))  # dense at both ends of [1, 2]
@@ -34,17 +36,17 @@ def quantile(c: np.ndarray, octave: np.ndarray, mantissa: np.ndarray) -> np.ndar
 
 
 def largest_error(c: np.ndarray) -> float:
-    """Of P(z <= a), or of z over ``TAIL`` where that is more."""
+    """The largest error of P(z <= a), or of z divided by ``TAIL`` where that is more."""
     return float(np.abs((quantile(c, OCTAVES, MANTISSA) - EXACT) * WEIGHT).max())
 
 
 def variance(c: np.ndarray) -> float:
-    """Of the law whose quantile the model is: Gauss-Legendre over each octave of 1 - u."""
+    """The variance of the law with the model as quantile: Gauss-Legendre by octaves of 1 - u."""
     nodes, weights = np.polynomial.legendre.leggauss(60)
     rest = (1.5 + nodes / 2) * 2.0 ** -np.arange(1, 25)[:, None]
     mantissa, octave = np.frexp(rest * (2 - rest))
     z = quantile(c, 1 - octave, 2 * mantissa)
-    last = quantile(c, np.array([23]), np.array([1.0]))[0]  # what is above is rounded to it
+    last = quantile(c, np.array([23]), np.array([1.0]))[0]  # larger numbers are rounded to it
     return float(
         (z**2 * weights / 2 * 2.0 ** -np.arange(1, 25)[:, None]).sum() + 2.0**-24 * last**2
     )
@@ -52,14 +54,15 @@ def variance(c: np.ndarray) -> float:
 
 def start() -> np.ndarray:
     """log2 by Chebyshev interpolation; the quartic by least squares, cubic term shifted away."""
-    log2 = np.polynomial.Chebyshev.interpolate(np.log2, 3, domain=[1, 2])
-    log2 = log2.convert(kind=np.polynomial.Polynomial).coef
+    chebyshev = np.polynomial.Chebyshev.interpolate(np.log2, 3, domain=[1, 2])
+    log2: Any = chebyshev.convert(kind=np.polynomial.Polynomial).coef
     w = OCTAVES - np.log2(MANTISSA)
     square = np.polynomial.Polynomial.fit(
         w.ravel(), ((EXACT / U) ** 2).ravel(), 4, w=WEIGHT.ravel() * U.ravel()
     ).convert()
     shift = -square.coef[3] / (4 * square.coef[4])
-    constant, first, second, _, leading = square(np.polynomial.Polynomial([shift, 1])).coef
+    shifted: Any = square(np.polynomial.Polynomial([shift, 1])).coef
+    constant, first, second, _, leading = shifted
     quartic = np.array([constant, first, second]) / leading
     return np.array([log2[0] + shift, *log2[1:], *quartic, leading**0.5])
 

@@ -24,7 +24,7 @@ def drop(key: Any, x: jax.Array) -> jax.Array:
     return jaxdrop.dropout(key, x, RATE)
 
 
-def flax_linen(key: Any, x: jax.Array) -> jax.Array:
+def flax_linen(key: Any, x: jax.Array) -> Any:
     return linen.Dropout(RATE, deterministic=False).apply({}, x, rngs={"dropout": key})
 
 

@@ -16,9 +16,9 @@ from scripts.benchmarks import timing
 
 RATE = 0.25
 BATCH, STEPS, UNITS = 32, 64, 256
-OVER_TIME = {"params": False, "dropout": False}
+OVER_TIME: dict[Any, bool] = {"params": False, "dropout": False}
 
-Loop = Callable[[Any, Any, jax.Array], jax.Array]  # (parameters, key, x) -> y like x
+Loop = Callable[[Any, Any, jax.Array], Any]  # (parameters, key, x) -> y like x
 
 
 def linen_rnn(
@@ -41,7 +41,8 @@ def nnx_rnn(
     cell: Any = kind(UNITS, UNITS, rngs=rngs)
     if dropped:
         cell = jaxdrop.nnx.RecurrentDropout(cell, RATE, input_rate=RATE, variant=variant, rngs=rngs)
-    graph, params, rest = nnx.split(nnx.RNN(cell, rngs=rngs), nnx.Param, ...)
+    graph, *states = nnx.split(nnx.RNN(cell, rngs=rngs), nnx.Param, ...)
+    params, rest = states
 
     def loop(params: Any, key: Any, x: jax.Array) -> jax.Array:
         return nnx.merge(graph, params, rest, copy=True)(x)

@@ -46,7 +46,7 @@ def compile_on(shardings: Any, f: Callable[..., Any], *shapes: Any, out: Any = N
 
 def stacks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
     """Eight layers, value_and_grad: mask buffers and temp memory beside those without dropout."""
-    rows = []
+    rows: list[Any] = []
     for dtype in (jnp.bfloat16, jnp.float32):
         for scanned in (False, True):
             temps, started = {}, {}
@@ -86,7 +86,7 @@ def stacks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
 
 def blocks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
     """Bias, gelu, dropout, residual: how many passes over memory."""
-    rows = []
+    rows: list[Any] = []
     for dtype in (jnp.bfloat16, jnp.float32):
         shapes = stack.block_arguments(ROWS, WIDTH, dtype)
         for name in ("none", "jaxdrop", "flax"):
@@ -154,9 +154,10 @@ def four_devices(checks: report.Checks) -> list[dict[str, Any]]:
     rows = []
     for axis_type in (AxisType.Auto, AxisType.Explicit):
         for spec in (P("data"), P("data", "model"), P(("data", "model")), P(None, "model")):
-            mesh = topologies.make_mesh(
-                _Topology(devices("1x4x1")), (2, 2), ("data", "model")
-            ).update(axis_types=(axis_type,) * 2)
+            four: Any = _Topology(devices("1x4x1"))
+            mesh = topologies.make_mesh(four, (2, 2), ("data", "model")).update(
+                axis_types=(axis_type,) * 2
+            )
             for dims in ((), (0,)):
                 with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
                     sharding = NamedSharding(mesh, spec)

@@ -53,7 +53,9 @@ def residuals(drop: Drop) -> str:
 def mask_buffers(drop: Drop) -> str:
     f = stack.stack(lambda key, x: drop(key, x), True)
     compiled = jax.jit(f).lower(*stack.stack_arguments(256, 256, jnp.float32)).compile()
-    found = hlo.mask_buffers(compiled.as_text(), 256 * 256)
+    text = compiled.as_text()
+    assert text is not None
+    found = hlo.mask_buffers(text, 256 * 256)
     return f"{len(found)} written" if found else "none"
 
 

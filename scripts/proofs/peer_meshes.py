@@ -33,7 +33,9 @@ def _sharded(drop: Drop, axis_type: AxisType, **options: Any) -> str:
         step = jax.jit(lambda key, x: drop(key, x, **options))
         compiled = step.lower(key(), there).compile()
         same = np.array_equal(compiled(key(), there), expected)
-    sent = hlo.collectives(compiled.as_text())
+    text = compiled.as_text()
+    assert text is not None
+    sent = hlo.collectives(text)
     return f"{'same' if same else 'different'} bits, " + (", ".join(sent) or "no collective")
 
 

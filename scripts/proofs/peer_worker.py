@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 
@@ -20,7 +21,7 @@ def main() -> None:
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=int(process))
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     x = np.asarray(inputs(16, 24))
-    held = {}
+    held: dict[str, Any] = {}
     with jax.set_mesh(mesh):
         sharding = NamedSharding(mesh, P("data", "model"))
         mine = jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])

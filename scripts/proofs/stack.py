@@ -11,14 +11,14 @@ import jaxdrop
 try:
     from flax import linen
 except ModuleNotFoundError:  # a GPU machine that has jax alone: its figures go without flax's
-    linen = None
+    linen = None  # type: ignore[assignment]
 
 RATE = 0.1
 LAYERS = 8
 Drop = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def _flax(key: jax.Array, x: jax.Array) -> jax.Array:
+def _flax(key: jax.Array, x: jax.Array) -> Any:
     return linen.Dropout(RATE, deterministic=False).apply({}, x, rng=key)
 
 

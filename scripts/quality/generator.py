@@ -68,7 +68,7 @@ class Mixed:
         global_shape: Sequence[int] | None = None,
     ) -> jax.Array:
         """Words of the mix."""
-        block, base = index.block_layout(shape, index_offset, global_shape)
+        block, base = index.block_layout(tuple(shape), index_offset, global_shape)
         return _mixed(key, base, self._mix, block)
 
     def drops(
