@@ -1,4 +1,4 @@
-"""Wrong use is told in a sentence: what was given, what is expected, what to do."""
+"""Wrong use raises a sentence: what was given, what is expected, what to do."""
 
 import jax
 import jax.numpy as jnp

@@ -135,7 +135,7 @@ def test_every_argument_is_of_a_known_kind(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in CALLS if n.startswith("jaxdrop.")])
 def test_the_arguments_that_are_not_bad_are_taken(name: str) -> None:
-    """Those of members and layers are in the tests of their own."""
+    """The calls of members and layers are in tests of their own."""
     call = CALLS[name]
     if name.startswith(RUN):
         call.run(**call.valid)

@@ -1,4 +1,4 @@
-"""What had another name once goes on working, and says its new name."""
+"""Former names still work, with a warning that gives the new name."""
 
 import subprocess
 import sys

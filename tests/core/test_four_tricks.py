@@ -17,7 +17,7 @@ ROWS = WIDTH = 128
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Take a trick away; what was compiled with it is forgotten, and what is without it, too."""
+    """Take a trick away; nothing that was compiled with it is used without it, or the reverse."""
 
     def take(owner: Any, name: str, instead: Any) -> None:
         monkeypatch.setattr(owner, name, instead)
@@ -29,7 +29,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 
 def saved(f: Callable[..., jax.Array]) -> int:
-    """How many elements the backward pass of f holds on to."""
+    """How many elements are kept for the backward pass of f."""
     pull = jax.vjp(lambda x: f(jax.random.key(0), x, 0.3), jnp.ones((ROWS, WIDTH)))[1]
     return sum(leaf.size for leaf in jax.tree.leaves(pull) if isinstance(leaf, jax.Array))
 

@@ -127,7 +127,7 @@ def test_only_integers_are_offsets(offset):
 
 
 def test_examples_beyond_2_to_the_32_have_masks_of_their_own():
-    """Of drop_connect_dense, whose kernels are the examples of one array."""
+    """In drop_connect_dense the masked kernels of all examples are one array."""
     x, kernel = jnp.eye(3)[None], jnp.ones((3, 4))
     first = 2**33 + 7
 

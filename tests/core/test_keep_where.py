@@ -1,4 +1,4 @@
-"""keep_where's spelling for CPUs is the plain one, for every bfloat16 number there is."""
+"""keep_where's form for CPUs gives the bits of the plain one, for every bfloat16 number."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Legacy keys of two words (threefry) and of four (rbg): one means the same in every function."""
+"""Legacy keys of two words (threefry) and of four (rbg): each means the same in every function."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ PARAMS = {"hf": {"kernel": X}}
 
 @pytest.fixture(params=["threefry2x32", "unsafe_rbg"])
 def default(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The implementation that ``jax.random.PRNGKey`` makes keys of."""
+    """The implementation of the keys that ``jax.random.PRNGKey`` makes."""
     with jax.default_prng_impl(request.param):
         yield request.param
 

@@ -20,7 +20,7 @@ RATE = 0.3
 
 
 def kept(f: Callable[..., jax.Array], *args: Any) -> list[Any]:
-    """What the backward pass of f holds on to."""
+    """What is kept for the backward pass of f."""
     pull = jax.vjp(f, *args)[1]
     return [leaf for leaf in jax.tree.leaves(pull) if isinstance(leaf, jax.Array)]
 

@@ -1,4 +1,4 @@
-"""What JAX can be set to and what people hand over: dtypes, no jit, keys, rates near 0."""
+"""JAX's settings and people's arguments: dtypes, no jit, keys, rates near 0."""
 
 import os
 import pathlib
@@ -40,7 +40,7 @@ def test_a_gradient_without_jit():
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 @over(unbiased=True, rated=True, integer_input=False)
 def test_half_precision_is_float32_rounded(member: Case, dtype: jnp.dtype):
-    """To half a unit in the last place of the result, and float32's own rounding."""
+    """It is, to half a unit in the last place of the result, and float32's own rounding."""
     if not member.diagonal:
         pytest.skip("sums of products are rounded by the matrix product")
     key, x = jax.random.key(0), member.example(dtype)
@@ -53,7 +53,7 @@ def test_half_precision_is_float32_rounded(member: Case, dtype: jnp.dtype):
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.45])
 def test_the_mean_in_half_precision(dtype: jnp.dtype, rate: float):
-    """Kept elements are x / (1 - rate), off by a rounding that has no side.
+    """Kept elements are x / (1 - rate), off by a rounding that prefers neither direction.
 
     Over one octave of 2**16 numbers the mean of a rounding, at most half a unit in the last place
     of 1 and near to uniform, has a standard deviation of eps / sqrt(12 * 2**16).

@@ -54,7 +54,7 @@ def of_signed(signed):
 
 
 def check_quantile():
-    """As near as stated: in both tails, at powers of two, over a grid of words."""
+    """Check that the numbers are as exact as stated: in the tails, at powers of two, on a grid."""
     edges = np.concatenate([2**31 - 2**e + np.arange(-99, 99) for e in range(10, 31)])
     tail = 2**31 - 1 - np.arange(1 << 16)
     positive = np.concatenate([edges, tail, np.arange(0, 1 << 31, 1 << 10)])
@@ -89,13 +89,13 @@ def test_the_moments_are_as_stated():
 
 
 def test_the_coefficients_are_the_best_ones():
-    """scripts/normal_fit, started from them, finds no error smaller by a hundredth."""
+    """scripts/normal_fit, started from them, does not lower the error by 1%."""
     start = normal_fit.committed()
     error, off = normal_fit.largest_error(start), abs(normal_fit.variance(start) - 1)
     assert error < OF_P and off < 1e-6
     better = normal_fit.fit(start, rounds=5)
     assert normal_fit.largest_error(better) > 0.99 * error
-    # From coefficients that are a little off it finds the way back.
+    # From coefficients that are a little off it finds them again.
     worse = start * (1 + 1e-4 * np.cos(np.arange(start.size)))
     assert normal_fit.largest_error(worse) > 1.2 * error
     assert normal_fit.largest_error(normal_fit.fit(worse)) < 1.02 * error
@@ -147,7 +147,7 @@ def as_compiled(signed, fused):
 
 
 def check_near(z, other):
-    """As near as numbers of two programs are; the bound is twice that of the extreme ones."""
+    """Check two programs against the stated bounds, which are twice the gap of extreme ones."""
     gap, size = np.abs(np.float64(z) - np.float64(other)), np.abs(np.asarray(z))
     assert gap[size < 3].max(initial=0) < BETWEEN
     assert gap.max() < BETWEEN_IN_THE_TAIL
@@ -169,7 +169,7 @@ def test_programs_differ_by_the_roundings_that_fusing_leaves_out():
 
 
 def test_a_block_is_part_of_the_whole():
-    """Its bits are, exactly; its numbers are up to rounding, since it is another program."""
+    """The bits are the same; the numbers agree up to rounding, since it is another program."""
     where = {"index_offset": (2,)}
     whole, block = random_bits(KEY, (8, 5)), random_bits(KEY, (3, 5), **where)
     np.testing.assert_array_equal(block, whole[2:5])

@@ -67,7 +67,7 @@ def test_first_derivatives(derive: str, bits: Any):
 
 
 def test_hessian():
-    """Of sum(dropout(x)**2) / 2 it is m**2 on the diagonal and nothing elsewhere."""
+    """The Hessian of sum(dropout(x)**2) / 2 is m**2 on the diagonal and 0 elsewhere."""
     x = inputs()
     found = jax.jit(jax.hessian(lambda x: (drop(key(), x) ** 2).sum() / 2))(x)
     expected = np.diag(multiplier(key()).ravel() ** 2)
@@ -75,7 +75,7 @@ def test_hessian():
 
 
 def test_third_derivative():
-    """Of dropout(x)**3 / 6: m**3, through jvp of grad of grad."""
+    """The third derivative of dropout(x)**3 / 6 is m**3, through jvp of grad of grad."""
 
     def second(x: jax.Array) -> jax.Array:
         first = jax.grad(lambda x: (drop(key(), x) ** 3).sum() / 6)

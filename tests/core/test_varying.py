@@ -32,7 +32,7 @@ EVERY = list(itertools.product([False, True], repeat=2))
 
 
 def stacked(value: Any) -> Any:
-    """The shards' own values of what varies: other ones of the same kind."""
+    """A value for each shard, all of the same kind and different."""
 
     def stack(value: Any) -> Any:
         if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
@@ -120,7 +120,7 @@ def check(f: Callable[..., Any], values: Sequence[Any], varies: Any, mesh: str) 
 
 
 def weight(y: Any, shard: Any) -> jax.Array:
-    """What is differentiated; the shards count differently."""
+    """What is differentiated; each shard has another weight in it."""
     leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(y)]
     return sum((leaf * leaf).sum() for leaf in leaves) * (shard + 1.0)
 

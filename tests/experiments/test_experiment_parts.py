@@ -1,4 +1,4 @@
-"""Every experiment has its parts under their names; one that is missing or misspelt is told."""
+"""Every experiment has its parts under their names; one that is missing or misspelt is an error."""
 
 import ast
 import dataclasses
@@ -56,7 +56,7 @@ def test_commands_are_no_experiments() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A toy's."""
+    """The config of a toy experiment."""
 
     seed: int = 0
 

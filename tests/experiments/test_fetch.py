@@ -1,4 +1,4 @@
-"""Fetching: whole or not at all, continued, and every failure told with what helps."""
+"""Fetching: whole or not at all, continued; every failure says what helps."""
 
 import gzip
 import hashlib

@@ -55,7 +55,7 @@ def test_linen_jit_and_remat(lift: Callable[[Any], Any]):
 
 
 class Keyed(nn.Module):
-    """The key that flax hands to a module at this place, and dropout by a key that is given."""
+    """The key that flax gives a module at this place, and dropout by a key from outside."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -15,7 +15,7 @@ X = jnp.linspace(0.5, 2.0, 6 * 10).reshape(6, 10)
 
 
 def key():
-    """The same key each time, made anew, so that its reuse is known to be meant."""
+    """The same key, made again each time, so that its reuse counts as intended."""
     return jax.random.key(3)
 
 
@@ -95,7 +95,7 @@ def test_integer_input_is_told():
 
 
 class Block(nn.Module):
-    """A layer that a transform can lift: scan hands on the carry."""
+    """A layer that a transform can lift: scan passes the carry on."""
 
     bits: str = "fast"
 

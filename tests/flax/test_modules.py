@@ -119,7 +119,7 @@ def test_every_linen_module_has_its_nnx_twin() -> None:
 
 
 def test_both_libraries_take_the_same_by_position() -> None:
-    """But for numbers of features, which Linen infers, and flax's own Dropout."""
+    """Except numbers of features, which Linen infers, and flax's own Dropout."""
     for name, linen in vars(jaxdrop.linen).items():
         if not inspect.isclass(linen) or name == "Dropout":
             continue

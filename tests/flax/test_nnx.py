@@ -16,7 +16,7 @@ X = jnp.linspace(0.5, 2.0, 6 * 10).reshape(6, 10)
 
 
 def key():
-    """The same key each time, made anew, so that its reuse is known to be meant."""
+    """The same key, made again each time, so that its reuse counts as intended."""
     return jax.random.key(3)
 
 

@@ -52,7 +52,7 @@ def _slope(p):
 
 @pytest.mark.parametrize("temperature", [0.5, 0.3, 0.05, 1.0, 3.0])
 def test_any_temperature_follows_the_formula(temperature):
-    """Whether its inverse is an integer or not."""
+    """Those with an integer inverse, and those without."""
     y = jaxdrop.concrete_dropout(KEY, ONES, 0.3, temperature=temperature)
     expected = (1 - formula(0.3, temperature)) / 0.7
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)

@@ -17,7 +17,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class Count:
-    """How often jax traced a function of Python, and compiled a program."""
+    """How often jax traced a Python function, and compiled a program."""
 
     traced: list[str]
     compiled: int
@@ -29,7 +29,7 @@ class Count:
         self.traced, self.compiled = [], 0
 
     def enter(self, frame: Any, event: str, arg: Any) -> None:
-        """See a call, as Python's profiler does: jax tells no one of what a checkpoint traces."""
+        """Note a call, as Python's profiler: jax does not report what a checkpoint traces."""
         code = frame.f_code
         if event == "call" and code.co_name.startswith("trace_to_jaxpr"):
             self.traced.append(str(frame.f_locals.get("fun", "")))
@@ -71,7 +71,7 @@ def test_a_second_eager_call_neither_traces_nor_compiles(member: Case, count: Co
 
 
 def test_the_count_sees_a_call_that_traces_anew(count: Count) -> None:
-    """Of a closure made in the call, as several members once did."""
+    """A closure made in the call is traced each time, as in several members once."""
     key, x = jax.random.key(0), jnp.ones(3)
 
     def checkpoint() -> jax.Array:

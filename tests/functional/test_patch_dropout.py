@@ -45,7 +45,7 @@ def kept_of(tokens: int, rate: float) -> int:
 
 
 def test_number_of_tokens_is_the_product_rounded_down() -> None:
-    """In exact arithmetic; timm's is so too, but for the rounding that the docstring tells of."""
+    """In exact arithmetic; timm's is, too, except for the rounding in the docstring."""
     fewer_in_timm = 0
     for tokens in (1, 7, 10, 49, 100, 196, 576):
         for percent in range(1, 101):

@@ -105,7 +105,7 @@ def test_a_batch_of_more_dimensions_is_one_of_more_examples() -> None:
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_narrow_probabilities_are_measured_in_float32(dtype: Any) -> None:
-    """Of the numbers as they stand: float64 on them is right, and float32 is off by rounding."""
+    """Float64 on the rounded numbers is the right answer; float32 is off by its own rounding."""
     logits = 0.3 * jax.random.normal(jax.random.key(1), (30, 200, 10))
     p = jax.nn.softmax(logits).astype(dtype)
     exact = np.asarray(p, np.float64)

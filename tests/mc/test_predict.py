@@ -21,7 +21,7 @@ X = np.random.RandomState(1).standard_normal((8, 12)).astype(np.float32)
 
 
 def key() -> jax.Array:
-    """The same key each time, made anew, so that its reuse is known to be meant."""
+    """The same key, made again each time, so that its reuse counts as intended."""
     return jax.random.key(5)
 
 

@@ -61,7 +61,7 @@ def test_no_two_cases_layers_or_times_have_one_name() -> None:
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
 def test_the_page_does_not_contradict_the_law(record: Record) -> None:
-    """Only what has no law of an element, or a learned one, may say what the tests do not see."""
+    """What a record says of mean and variance follows from the law of each case that has one."""
     for case in record.cases:
         assert record.mean_preserved.startswith("yes") == case.unbiased
         if isinstance(case.law, TwoPoint) and case.law.kept(1.0, 0.5) == 2:

@@ -180,7 +180,7 @@ WITH_RATES = {
 
 @pytest.mark.parametrize("name", WITH_RATES)
 def test_every_kind_of_module_goes_on_with_its_rate_in_a_variable(name: str) -> None:
-    """Set to 0 in a variable, which is known to the device only, it does what it does at 0."""
+    """With 0 in a variable, whose value only the device knows, it does what it does at rate 0."""
     model, quiet = WITH_RATES[name](), WITH_RATES[name]()
     before = fingerprint(model)
     undo = surgery.rates_as_variables(model)

@@ -1,4 +1,4 @@
-"""set_rates: what a layer cannot take is told before anything is changed."""
+"""set_rates: what a layer cannot take is an error before anything is changed."""
 
 from typing import Any
 

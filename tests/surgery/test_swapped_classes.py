@@ -1,4 +1,4 @@
-"""A program that sets flax's Dropout to ours at its top: layers, surgery and mc go on working."""
+"""A program that sets flax's Dropout to ours at its top: layers, surgery and mc still work."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""metrics.jsonl: half a line after a kill is normal; whatever else is damaged is kept and told."""
+"""metrics.jsonl: half a line after a kill is normal; other damage is kept and reported."""
 
 import json
 import re

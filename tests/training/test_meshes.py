@@ -1,4 +1,4 @@
-"""Many devices: the loss of one within rounding, the very same masks; the place is the rules'."""
+"""Many devices: the loss of one within rounding, the very same masks, arrays where rules say."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""flax.serialization of train states: keys in every place, and what does not fit is told."""
+"""flax.serialization of train states: keys in every place; what does not fit is an error."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Stops and refusals: signals save, what does not fit is told in a sentence and left as it was."""
+"""Stops and refusals: signals save; what does not fit is refused, and left as it was."""
 
 import gc
 import json
@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_an_error_and_the_one_before_can_be_resumed(fold
 
 @BREAKS_ORBAX
 def test_every_missing_file_and_every_flipped_bit_is_noticed(folder: Path) -> None:
-    """Or makes no difference: the numbers that come back are those that were saved."""
+    """It is an error, or makes no difference: the numbers that come back are those saved."""
     like = small.linen_state()
     whole = restore(folder, like)
     for path in files_of(folder, 4):
@@ -260,7 +260,7 @@ def test_two_calls_at_once_in_a_folder_are_one_too_many(folder: Path) -> None:
 @pytest.mark.parametrize("what", ["", "metrics.jsonl", "checkpoints", ".jaxdrop-lock"])
 @BREAKS_ORBAX
 def test_what_is_deleted_during_a_run_is_an_error(what: str, tmp_path: Path) -> None:
-    """At the next checkpoint, and at the last one."""
+    """The error comes at the next checkpoint, and at the last one."""
     for step in (2, 12):
         folder = tmp_path / str(step)
         done = []
@@ -309,7 +309,7 @@ def test_numbers_of_numpy_and_jax_in_a_config_are_those_of_python(tmp_path: Path
 
 
 def test_checkpoints_of_before_come_back(folder: Path) -> None:
-    """Those have another fingerprint, and do not know how many lines were logged."""
+    """Old ones have another fingerprint, and do not know how many lines were logged."""
     import orbax.checkpoint as ocp
 
     plain = words_of_keys(restore(folder, small.linen_state()))

@@ -1,4 +1,4 @@
-"""What a sweep keeps: no bit of it changes unnoticed, and no other sweep goes on from it."""
+"""What a sweep keeps: no bit of it changes unnoticed, and no other sweep resumes from it."""
 
 import json
 import os
@@ -150,7 +150,7 @@ print(json.dumps(identity(tests["make_train"](), run, tests["SHARED"])))
 
 @pytest.mark.slow
 def test_the_identity_is_the_same_in_every_process() -> None:
-    """In this one, much was traced before; the other one begins with it, and has other hashes."""
+    """This process has traced much before; the other one has not, and has other hashes."""
     run = {name: values[0] for name, values in test_sweep.axes().items()}
     here = identity(test_sweep.make_train(), run, test_sweep.SHARED)
     root = Path(__file__).parents[2]

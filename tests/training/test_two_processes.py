@@ -86,7 +86,7 @@ def test_processes_stop_together_and_other_devices_go_on(
     where = char_lm.resume_point(config, out / "unfinished" / "work")
     assert where and f"of {char_lm.ticks(config)}" in where
 
-    # Eight devices of one process go on from what two processes of four saved together.
+    # Eight devices of one process resume from what two processes of four saved together.
     with jax.numpy_dtype_promotion("standard"):  # optax.adam
         assert run_command("char_lm", [*OPTIONS, "--out", str(out)]) == 0
         whole = char_lm.run(config)["numbers"]
