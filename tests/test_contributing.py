@@ -32,6 +32,8 @@ ADDED_LINES = {
 SUITE = (
     *(f"tests/functional/test_shared_{part}.py" for part in ("edges", "gradient", "law")),
     *("tests/functional/test_shared_transforms.py", "tests/functional/test_gallery.py"),
+    *("tests/functional/test_rate_one.py", "tests/functional/test_eager.py"),
+    *("tests/core/test_modes.py", "tests/core/test_varying.py"),
     *("tests/functional/test_row_dropout.py", "tests/flax/test_modules.py"),
     *("tests/flax/test_module_modes.py", "tests/surgery/test_every_layer.py"),
     *("tests/scripts/test_members.py", "tests/test_layers.py", "tests/test_bad_input_table.py"),
