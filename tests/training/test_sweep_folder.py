@@ -253,6 +253,7 @@ def test_a_full_disk_is_an_error_and_what_was_saved_stays(
     np.testing.assert_array_equal(run(folder), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may mount a disk")
 def test_a_disk_that_is_full_then_larger_then_read_only(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
