@@ -157,7 +157,7 @@ def test_what_is_no_whole_number_is_a_type_error(options: dict[str, Any], tmp_pa
 
 
 def test_whole_numbers_of_numpy_are_stored_as_such(tmp_path: Path) -> None:
-    settings = {"seed": np.uint32(3), "batch_size": np.int64(16), "epochs": 1}
+    settings: dict[str, Any] = {"seed": np.uint32(3), "batch_size": np.int64(16), "epochs": 1}
     state, _ = small.run(folder=tmp_path, **settings)
     again, _ = small.run(folder=tmp_path, seed=3, batch_size=16, epochs=1)
     assert small.same(state, again)
