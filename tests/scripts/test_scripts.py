@@ -29,9 +29,10 @@ case "$*" in
     "-m venv"*) echo venv >>"$LOG"; mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
     *pip\\ install*constraints.txt*) echo install >>"$LOG"; exit ${INSTALL_FAILS:-0} ;;
     *pip\\ install*) echo "install newest" >>"$LOG"; exit ${INSTALL_FAILS:-0} ;;
+    *-m\\ pytest*-m\\ not\\ slow*) echo "quick pytest" >>"$LOG"; exit ${TESTS_FAIL:-0} ;;
     *-m\\ pytest*test_golden*) echo "newest pytest" >>"$LOG"; exit ${NEWEST_FAILS:-0} ;;
     *-m\\ pytest*) echo "pytest" >>"$LOG"; exit ${TESTS_FAIL:-0} ;;
-    *experiments*) echo "run $*" >>"$LOG" ;;
+    *-m\\ experiments*) echo "run $*" >>"$LOG" ;;
 esac
 """
 
@@ -198,6 +199,13 @@ def test_the_newest_versions_have_an_environment_of_their_own(tmp_path: Path) ->
     assert asked == TESTS[:2]
     done, asked = checkout.run("--newest", script="scripts/test", TESTS_FAIL="3")
     assert (done.returncode, asked) == (3, TESTS)
+
+
+@pytest.mark.slow
+def test_the_quick_tier_leaves_out_what_is_slow(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, "3.12.1")
+    done, asked = checkout.run("--quick", script="scripts/test", TESTS_FAIL="3")
+    assert (done.returncode, asked) == (3, ["venv", "install", "quick pytest"]), done.stderr
 
 
 @pytest.mark.slow
