@@ -125,7 +125,8 @@ def test_wrong_use_is_told_in_a_sentence(member: Case) -> None:
         sentence(member, TypeError, f"^got x of dtype bool; {name} takes", key(), bad, RATE)
     else:
         x = jnp.ones(member.shape, jnp.int32)
-        sentence(member, TypeError, f"^got (x|table) of dtype int32; {name} takes", key(), x, RATE)
+        said = f"^got (x|table|params|carry) of dtype int32; {name} takes"
+        sentence(member, TypeError, said, key(), x, RATE)
 
 
 @pytest.mark.parametrize("name", ["dropout", "alpha_dropout", "gaussian_noise", "drop_path"])
