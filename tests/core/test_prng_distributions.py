@@ -11,6 +11,8 @@ from scipy import stats
 
 from tests.core.fast_keys import FALSE_ALARM, fast
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("width", [8, 16, 32, 64])
 @pytest.mark.usefixtures("x64")

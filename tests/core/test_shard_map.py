@@ -12,6 +12,8 @@ from jax.sharding import PartitionSpec as P
 import jaxdrop
 from scripts.proofs import hlo
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (16, 24)
 
 

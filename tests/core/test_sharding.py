@@ -17,6 +17,8 @@ import jaxdrop.linen
 import jaxdrop.nnx
 from scripts.proofs import hlo
 
+pytestmark = pytest.mark.slow
+
 AXIS_TYPES = [AxisType.Auto, AxisType.Explicit]
 MESHES = {"1-D": ((8,), ("data",)), "2-D": ((4, 2), ("data", "model"))}
 SPECS = [

@@ -11,6 +11,8 @@ import scipy.stats
 from scripts.members import Case, Normal, TwoPoint
 from tests.functional.over_members import RATE, decisions, key, with_law
 
+pytestmark = pytest.mark.slow
+
 KEYS = 2000
 # Shared out among all comparisons that the statistical tests of this file make.
 FALSE_ALARM = 1e-7

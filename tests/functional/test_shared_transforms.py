@@ -10,6 +10,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scripts.members import Case
 from tests.functional.over_members import RATE, close, key, over, run
 
+pytestmark = pytest.mark.slow
+
 
 @over()
 def test_jit_vmap_and_scan_give_what_eager_gives(member: Case) -> None:

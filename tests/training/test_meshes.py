@@ -17,6 +17,8 @@ import jaxdrop.training as jt
 from experiments.char_lm.model import RULES, CharModel, bits_per_byte
 from tests.training import small_run as small
 
+pytestmark = pytest.mark.slow
+
 ROWS, BATCH, WIDTH = 64, 16, 32
 MESHES = {"data": (8, 1), "data x model": (4, 2)}
 MLP_RULES = {
