@@ -26,7 +26,7 @@ class Parts:
         return steps + len(list(self.folder.glob("*.numbers")))
 
     def tree(self, name: str, step: int, tree: Any, advance: Callable[[Any], Any]) -> Any:
-        """Return ``advance(tree)``, step number step of a training, and store it.
+        """Return ``advance(tree)``, step number ``step`` of a training, and store it.
 
         A training has one file, its latest step: that step returns what is in there, and an
         earlier one returns its argument.

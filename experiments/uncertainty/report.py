@@ -31,7 +31,7 @@ def show(result: dict[str, Any], console: Console) -> None:
         "1 and 2 sigma."
     )
     for name, value in numbers.get("outside", {}).get("auroc", {}).items():
-        console.print(f"Clothes told from digits by {name}: AUROC {value:.3f}")
+        console.print(f"Clothes among digits, by {name}: AUROC {value:.3f}")
 
 
 def draw(result: dict[str, Any], figure: "Figure") -> None:

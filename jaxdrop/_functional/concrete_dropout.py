@@ -157,7 +157,7 @@ def concrete_regularizer(
             "layer: map over several with jax.vmap, each with the part of the kernel that it drops"
         )
     kernel = check_real_input(kernel, "concrete_regularizer", "kernel", "the weights of a layer")
-    units = check_count(inputs, "inputs", "how many units are dropped")
+    units = check_count(inputs, "inputs", "the number of units that are dropped")
     for name, factor in (("weight_factor", weight_factor), ("entropy_factor", entropy_factor)):
         check_number(factor, name, "a finite number of 0 or more", lambda f: 0 <= f < math.inf)
     p = _differentiable(rate)

@@ -132,7 +132,7 @@ def drop_connect_dense(
             f"got index_offset={offsets!r} with {per_example=}; only per_example=True "
             "has masks to place, and it takes (first_example,)"
         )
-    chunk = check_count(chunk, "chunk", "how many examples to compute at a time")
+    chunk = check_count(chunk, "chunk", "the number of examples computed at a time")
     checked = check_rate(rate)
     check_rate_shape(checked, kernel.shape)
     key, test_mode = resolve(key, checked, deterministic, "drop_connect_dense")

@@ -102,7 +102,7 @@ def kernel_shape(
 
 
 def check_groups(feature_group_count: Any) -> int:
-    return check_count(feature_group_count, "feature_group_count", "how many groups of channels")
+    return check_count(feature_group_count, "feature_group_count", "the number of channel groups")
 
 
 def _check_padding(padding: Any, rank: int) -> Any:

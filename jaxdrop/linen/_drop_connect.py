@@ -61,7 +61,7 @@ class DropConnectDense(DropoutLayer, nn.Module):
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         mode = self._mode(deterministic)
         inputs = check_features(inputs, self)
-        outputs = check_count(self.features, "features", "how many outputs there are")
+        outputs = check_count(self.features, "features", "the number of outputs")
         shape = (inputs.shape[-1], outputs)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None

@@ -52,7 +52,7 @@ class VariationalConv(VariationalLayer):
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         inputs = check_features(inputs, self)
-        outputs = check_count(self.features, "features", "how many output channels")
+        outputs = check_count(self.features, "features", "the number of output channels")
         shape = kernel_shape(self.kernel_size, inputs.shape[-1], outputs, self.feature_group_count)
         convolve = functools.partial(
             variational_conv,

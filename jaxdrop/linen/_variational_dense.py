@@ -48,5 +48,5 @@ class VariationalDense(VariationalLayer):
     ) -> jax.Array:
         """Apply the layer; ``rng`` takes the place of a key from ``make_rng``."""
         inputs = check_features(inputs, self)
-        shape = (inputs.shape[-1], check_count(self.features, "features", "how many outputs"))
+        shape = (inputs.shape[-1], check_count(self.features, "features", "the number of outputs"))
         return self._apply(variational_dense, shape, inputs, deterministic, rng)

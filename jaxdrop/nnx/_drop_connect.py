@@ -61,8 +61,8 @@ class DropConnectLinear(DropoutLayer, nnx.Module):
         rngs: nnx.Rngs,
     ):
         shape = (
-            check_count(in_features, "in_features", "how many inputs there are"),
-            check_count(out_features, "out_features", "how many outputs there are"),
+            check_count(in_features, "in_features", "the number of inputs"),
+            check_count(out_features, "out_features", "the number of outputs"),
         )
         check_rngs(rngs)
         self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))

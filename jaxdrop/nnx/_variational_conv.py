@@ -62,8 +62,8 @@ class VariationalConv(VariationalLayer):
         super().__init__(
             kernel_shape(
                 kernel_size,
-                check_count(in_features, "in_features", "how many input channels"),
-                check_count(out_features, "out_features", "how many output channels"),
+                check_count(in_features, "in_features", "the number of input channels"),
+                check_count(out_features, "out_features", "the number of output channels"),
                 feature_group_count,
             ),
             deterministic=deterministic,

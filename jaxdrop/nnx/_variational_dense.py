@@ -58,8 +58,8 @@ class VariationalLinear(VariationalLayer):
     ):
         super().__init__(
             (
-                check_count(in_features, "in_features", "how many inputs there are"),
-                check_count(out_features, "out_features", "how many outputs there are"),
+                check_count(in_features, "in_features", "the number of inputs"),
+                check_count(out_features, "out_features", "the number of outputs"),
             ),
             deterministic=deterministic,
             threshold=threshold,

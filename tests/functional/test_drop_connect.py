@@ -178,8 +178,8 @@ def test_rates_zero_and_one_and_test_time_need_no_draw():
     [
         ({"kernel": jnp.ones((4, 3))}, r"x of shape \(7, 5\) and a kernel of shape \(4, 3\)"),
         ({"kernel": KERNEL, "index_offset": (1,)}, "only per_example=True"),
-        ({"kernel": KERNEL, "chunk": 0}, "chunk=0, expected .* how many examples"),
-        ({"kernel": KERNEL, "chunk": 2.0}, "chunk=2.0 of type float, expected .* how many"),
+        ({"kernel": KERNEL, "chunk": 0}, "chunk=0, expected .* the number of examples"),
+        ({"kernel": KERNEL, "chunk": 2.0}, "chunk=2.0 of type float, expected .* the number of"),
         (
             {"kernel": KERNEL, "per_example": True, "index_offset": (-1,)},
             r"index_offset\[0\] = -1, expected 0 <= offset",
