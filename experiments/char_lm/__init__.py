@@ -22,9 +22,9 @@ the first that were tried.
 
 The run saves itself as it goes: interrupt it in any way, type the same command, and it resumes and
 ends with the same numbers. It uses all devices that it sees; --model-devices says how many of them
-share one copy of the parameters. Several hosts: --coordinator HOST:PORT --num-processes N
---process-id I on each, or --cluster where the cluster's environment has these (Slurm, Open MPI,
-Cloud TPU).
+share one copy of the parameters. On several hosts, give each of them --coordinator HOST:PORT,
+with --num-processes N and --process-id I, or --cluster where the cluster's environment has these
+(Slurm, Open MPI, Cloud TPU).
 """
 
 import dataclasses
@@ -80,7 +80,7 @@ class Config:
     rise: float = 0.1
     """Share of the steps over which the rate rises from 0."""
     layers: int = 3
-    """Blocks."""
+    """Number of transformer blocks."""
     width: int = 96
     """Width of the residual stream."""
     heads: int = 4

@@ -10,8 +10,8 @@ of the mean (epistemic) should fall, and so should the rates.
 
 Batches of 20, Adam at 1e-3, a length scale of 1e-4 and 20 samples of each of 1000 test points are
 those of the authors' code. The width is not (theirs is --units 1024), nor is the number of steps:
-the authors take 1000 to 2000, in which Adam moves a logit by 1 to 2 at most. With --units 1024
---steps 1000 no rate comes near its final value: at N = 10,000 the epistemic part stays at 0.7. A
+the authors take 1000 to 2000, in which Adam moves a logit by 1 to 2 at most. With 1024 units and
+1000 steps no rate comes near its final value: at N = 10,000 the epistemic part stays at 0.7. A
 stopped run resumes. The numbers and the seconds that they took: results/concrete/result.json.
 """
 
