@@ -1,6 +1,7 @@
 """The two commands: set-up of both environments, its failures in sentences, the experiments."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ["cat", "cksum", "cp", "dirname", "mkdir", "rm", "sed", "sh"]
+TOOLS = ["cat", "cksum", "cp", "dirname", "mkdir", "rm", "sed", "sh", "uname"]
 
 COMPILE = (
     "uv pip compile --universal --python-version 3.11 --fork-strategy fewest pyproject.toml "
@@ -32,7 +33,7 @@ case "$*" in
     *-m\\ pytest*-m\\ not\\ slow*) echo "quick pytest" >>"$LOG"; exit ${TESTS_FAIL:-0} ;;
     *-m\\ pytest*test_golden*) echo "newest pytest" >>"$LOG"; exit ${NEWEST_FAILS:-0} ;;
     *-m\\ pytest*) echo "pytest" >>"$LOG"; exit ${TESTS_FAIL:-0} ;;
-    *-m\\ experiments*) echo "run $*" >>"$LOG" ;;
+    *-m\\ experiments* | *-m\\ scripts*) echo "run $*" >>"$LOG" ;;
 esac
 """
 
@@ -43,7 +44,7 @@ class Checkout:
     def __init__(self, folder: Path, version: str):
         self.root, self.bin, self.log = folder / "a copy", folder / "bin", folder / "log"
         (self.root / "scripts").mkdir(parents=True)
-        for name in ("_env", "run", "test"):
+        for name in ("_env", "prove", "run", "test"):
             shutil.copy(ROOT / "scripts" / name, self.root / "scripts")
         shutil.copytree(ROOT / ".ci", self.root / ".ci")
         for name in ("pyproject.toml", "constraints.txt"):
@@ -199,6 +200,22 @@ def test_the_newest_versions_have_an_environment_of_their_own(tmp_path: Path) ->
     assert asked == TESTS[:2]
     done, asked = checkout.run("--newest", script="scripts/test", TESTS_FAIL="3")
     assert (done.returncode, asked) == (3, TESTS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the compilers are for x86_64 only")
+@pytest.mark.parametrize(("device", "steps"), [("gpu", 2), ("tpu", 1)])
+def test_the_compilers_for_devices_have_environments_of_their_own(
+    tmp_path: Path, device: str, steps: int
+) -> None:
+    checkout = Checkout(tmp_path, "3.11.4")
+    proof = f"run -P -m scripts.proofs.{device}"
+    done, asked = checkout.run(device, script="scripts/prove")
+    assert (done.returncode, asked) == (0, ["venv", *["install"] * steps, proof]), done.stderr
+    assert (checkout.root / f".venv-prove-{device}" / "jaxdrop-stamp").exists()
+    assert not (checkout.root / ".venv").exists()
+    done, asked = checkout.run(device, script="scripts/prove")
+    assert (done.returncode, asked, done.stderr) == (0, [proof], "")
 
 
 @pytest.mark.slow
