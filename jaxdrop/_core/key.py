@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
+from jaxdrop._core.annotations import AnyArray
+
 
 class Words(NamedTuple):
     """A key that has been turned into the generator's words: plain integers from here on.
@@ -18,7 +20,7 @@ class Words(NamedTuple):
     array: jax.Array
 
 
-AnyKey = Key[Array, ""] | UInt32[Array, " words"] | Words
+AnyKey = Key[Array, ""] | UInt32[AnyArray, " words"] | Words
 """A typed key or a legacy one; between our own functions, its words."""
 
 # Counters far from 0, 1, 2, ..., which jax.random.split and fold_in use on the same key.

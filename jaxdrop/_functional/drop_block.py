@@ -26,7 +26,7 @@ def drop_block(
     x: Inexact[AnyArray, "..."],
     rate: RateLike,
     *,
-    block_size: int | Sequence[int] = 7,
+    block_size: int | Sequence[int] | np.ndarray = 7,
     batch_axis: int | None = 0,
     channel_axis: int | None = -1,
     share_channels: bool = False,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer
 
-from jaxdrop._core.annotations import Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_integer, check_sequence
 from jaxdrop._core.keep_where import keep_where
@@ -20,11 +20,11 @@ from jaxdrop._functional.embedding_dropout import check_ids
 
 def word_dropout(
     key: AnyKey | None,
-    tokens: Integer[Array, "..."],
+    tokens: Integer[AnyArray, "..."],
     rate: RateLike,
     *,
-    unknown: int,
-    protected: Sequence[int] = (),
+    unknown: int | Integer[AnyArray, ""],
+    protected: Sequence[int] | Integer[AnyArray, " protected"] = (),
     deterministic: Flag = False,
 ) -> Integer[Array, "..."]:
     """Replace tokens at random by the unknown word.
