@@ -148,5 +148,7 @@ def test_a_sample_keeps_its_mask_wherever_it_lands():
 def test_sample_id_recipe_costs_no_gather_and_no_buffer():
     key, x, ids = jax.random.key(0), inputs(64, 128), jnp.arange(64)
     compiled = jax.jit(by_sample).lower(key, ids, x).compile()
-    temp = compiled.memory_analysis().temp_size_in_bytes
+    memory = compiled.memory_analysis()
+    assert memory is not None
+    temp = memory.temp_size_in_bytes
     assert temp < x.nbytes / 4, f"{temp} bytes besides input and output"

@@ -38,9 +38,9 @@ def buffers(f: Callable[..., jax.Array]) -> int:
     """How many masks and indices a scan over eight layers holds in memory, compiled for the CPU."""
     layers = stack.stack(lambda key, x: f(key, x, stack.RATE), scanned=True)
     arguments = stack.stack_arguments(ROWS, WIDTH, jnp.float32)
-    return len(
-        hlo.mask_buffers(jax.jit(layers).lower(*arguments).compile().as_text(), ROWS * WIDTH)
-    )
+    text = jax.jit(layers).lower(*arguments).compile().as_text()
+    assert text is not None
+    return len(hlo.mask_buffers(text, ROWS * WIDTH))
 
 
 def test_the_primitive(without: Any) -> None:

@@ -1,6 +1,8 @@
 """The index: any block of any array, past 2**32 elements too."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +36,7 @@ def blocks(draw):
     return tuple(whole), shape, offset
 
 
-KINDS = {
+KINDS: dict[str, Callable[[int], Any]] = {
     "Python": int,
     "NumPy": lambda o: np.uint64(o),
     "an array of NumPy": lambda o: np.array(o, np.int64),

@@ -1,5 +1,7 @@
 """keep_where's form for CPUs gives the bits of the plain one, for every bfloat16 number."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,7 +83,8 @@ def test_vmap_over_any_operand_is_the_loop(dtype, shape):
         np.testing.assert_array_equal(jax.vmap(keep_where, batched)(*arguments), jnp.stack(loop))
 
 
-SCALAR = np.float32(3)
+SCALAR: Any = np.float32(3)  # no np.ndarray, and taken as an array all the same
+TOKEN: Any = np.int32(7)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ SCALAR = np.float32(3)
     [
         lambda key: jaxdrop.dropout(key, SCALAR, 0.5),
         lambda key: jaxdrop.zoneout(key, SCALAR, 0.5, previous=2 * SCALAR),
-        lambda key: jaxdrop.word_dropout(key, np.int32(7), 0.5, unknown=0),
+        lambda key: jaxdrop.word_dropout(key, TOKEN, 0.5, unknown=0),
     ],
 )
 def test_keys_may_be_mapped_over_for_one_number(draw):

@@ -40,9 +40,10 @@ def test_typed_keys_come_back_as_they_were(tmp_path: pathlib.Path) -> None:
         restored = checkpointer.restore(tmp_path / "keys", tree)
     for name, key in tree.items():
         assert restored[name].dtype == key.dtype
-        np.testing.assert_array_equal(*(jax.random.key_data(k) for k in (restored[name], key)))
-    drawn = (jax.random.bits(k["dropout"], (9,)) for k in (restored, tree))
-    np.testing.assert_array_equal(*drawn)
+        got, want = (jax.random.key_data(k) for k in (restored[name], key))
+        np.testing.assert_array_equal(got, want)
+    got, want = (jax.random.bits(k["dropout"], (9,)) for k in (restored, tree))
+    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.slow

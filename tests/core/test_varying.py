@@ -73,8 +73,8 @@ def check(f: Callable[..., Any], values: Sequence[Any], varies: Any, mesh: str) 
             for i, g in zip(learned, chosen, strict=True):
                 arguments[i] = g
             y = f(*arguments)
-            i = jax.lax.axis_index("a").astype(jnp.float32)
-            return jax.lax.psum(weight(y, i), "a"), y
+            at = jax.lax.axis_index("a").astype(jnp.float32)
+            return jax.lax.psum(weight(y, at), "a"), y
 
         chosen = [own(*given)[i] for i in learned]
         if not learned or not checked:  # unchecked, a sum over devices has another transpose
@@ -149,6 +149,7 @@ def by_itself(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compare(got: Any, expected: Any, tolerance: float) -> None:
+    tree: Any  # mypy knows no == of what jax calls PyTreeDef
     (paths, tree), other = jax.tree.flatten_with_path(got), jax.tree.flatten(expected)
     assert tree == other[1]
     for (path, a), b in zip(paths, other[0], strict=True):
