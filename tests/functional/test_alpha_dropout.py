@@ -63,13 +63,13 @@ def test_a_rate_per_channel_and_a_shared_dimension() -> None:
 def test_bad_arguments() -> None:
     key = jax.random.key(0)
     with pytest.raises(TypeError, match="^got x='abc' of type str; feature_alpha_dropout takes"):
-        jaxdrop.feature_alpha_dropout(key, "abc", 0.5)
+        jaxdrop.feature_alpha_dropout(key, "abc", 0.5)  # type: ignore[arg-type]
     with pytest.raises(
         TypeError, match=r"^got broadcast_dims=1 of type int, expected a sequence .* \(1,\)"
     ):
-        jaxdrop.alpha_dropout(key, jnp.ones((2, 3)), 0.5, broadcast_dims=1)
+        jaxdrop.alpha_dropout(key, jnp.ones((2, 3)), 0.5, broadcast_dims=1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="^got broadcast_dims='a' of type str, expected a sequence"):
-        jaxdrop.dropout(key, jnp.ones((2, 3)), 0.5, broadcast_dims="a")
+        jaxdrop.dropout(key, jnp.ones((2, 3)), 0.5, broadcast_dims="a")  # type: ignore[arg-type]
     with pytest.raises(
         ValueError, match=r"^got a rate of shape \(2, 1\), which does not.*\(1, 3\)"
     ):

@@ -171,7 +171,7 @@ def test_a_temperature_of_zero_is_told_in_a_sentence():
 
 def test_a_temperature_that_is_no_number_is_told_in_a_sentence():
     with pytest.raises(TypeError, match="^got temperature='a' of type str, expected a Python numb"):
-        jaxdrop.concrete_dropout(KEY, ONES, 0.5, temperature="a")
+        jaxdrop.concrete_dropout(KEY, ONES, 0.5, temperature="a")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="^got temperature=.* expected a Python number above 0"):
         jax.jit(lambda t: jaxdrop.concrete_dropout(KEY, ONES, 0.5, temperature=t))(0.1)
 

@@ -65,4 +65,4 @@ def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match=r"^got a rate of shape \(2,\); cutout takes a scalar"):
         jaxdrop.cutout(key, x, np.array([0.5, 0.5]), size=2)
     with pytest.raises(TypeError, match="^got size=2.0 of type float, expected integers: cutout"):
-        jaxdrop.cutout(key, x, size=2.0)
+        jaxdrop.cutout(key, x, size=2.0)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """drop_block: the exact rate at every position, and blocks of the asked size."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ import jaxdrop
 KEYS = 2000
 
 
-def dropped(shape: tuple[int, ...], rate: float, **options: object) -> np.ndarray:
+def dropped(shape: tuple[int, ...], rate: float, **options: Any) -> np.ndarray:
     """Masks for many keys, (KEYS, *shape)."""
 
     def one(key: jax.Array) -> jax.Array:
@@ -116,7 +118,7 @@ def test_a_rate_per_channel() -> None:
         ({"channel_axis": 0}, "^got batch_axis=0 and channel_axis=0, the same dimension"),
     ],
 )
-def test_bad_options(options: dict[str, object], match: str) -> None:
+def test_bad_options(options: dict[str, Any], match: str) -> None:
     with pytest.raises((TypeError, ValueError), match=match):
         jaxdrop.drop_block(jax.random.key(0), jnp.ones((2, 4, 3)), 0.5, **options)
 

@@ -1,5 +1,7 @@
 """DropConnect: weights dropped per batch or per example, without a mask per example in memory."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,7 +113,9 @@ def test_the_masks_never_exist_as_a_whole():
 
     compiled = jax.jit(jax.grad(loss, (0, 1))).lower(x, kernel).compile()
     every_mask = batch * n * n  # bytes, at one per decision
-    assert compiled.memory_analysis().temp_size_in_bytes < every_mask
+    memory = compiled.memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes < every_mask
 
 
 def test_decisions_have_the_rate_and_examples_are_independent():
@@ -159,7 +163,8 @@ def test_no_inputs_and_no_examples():
 
 def test_rates_zero_and_one_and_test_time_need_no_draw():
     plain = X @ KERNEL
-    for options in ({}, {"per_example": True}):
+    both: list[dict[str, Any]] = [{}, {"per_example": True}]
+    for options in both:
         call = jaxdrop.drop_connect_dense
         np.testing.assert_array_equal(call(None, X, 0.0, kernel=KERNEL, **options), plain)
         y = call(None, X, 0.5, kernel=KERNEL, deterministic=True, **options)

@@ -47,6 +47,6 @@ def test_bad_arguments() -> None:
     with pytest.raises(
         TypeError, match="^got batch_axis=0.0 of type float, expected the number of"
     ):
-        jaxdrop.drop_path(jax.random.key(0), jnp.ones((2, 3)), 0.5, batch_axis=0.0)
+        jaxdrop.drop_path(jax.random.key(0), jnp.ones((2, 3)), 0.5, batch_axis=0.0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="^got depth=3.0 of type float, expected the number of lay"):
-        jaxdrop.drop_path_rates(3.0, 0.5)
+        jaxdrop.drop_path_rates(3.0, 0.5)  # type: ignore[arg-type]

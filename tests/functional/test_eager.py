@@ -34,7 +34,7 @@ class Count:
         if event == "call" and code.co_name.startswith("trace_to_jaxpr"):
             self.traced.append(str(frame.f_locals.get("fun", "")))
 
-    def listen(self, event: str, seconds: float, **details: Any) -> None:
+    def listen(self, event: str, duration_secs: float, **details: Any) -> None:
         self.compiled += event == COMPILED
 
 

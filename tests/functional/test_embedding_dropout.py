@@ -1,5 +1,7 @@
 """embedding_dropout and word_dropout: words as types, and words as tokens."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,7 +116,7 @@ def test_bad_arguments() -> None:
         ({"protected": (300,)}, ValueError, "^got a protected token=300 for tokens of dtype uint8"),
     ],
 )
-def test_bad_tokens(options: dict[str, object], error: type, match: str) -> None:
+def test_bad_tokens(options: dict[str, Any], error: type, match: str) -> None:
     with pytest.raises(error, match=match):
         tokens = np.arange(9, dtype=np.uint8)
         jaxdrop.word_dropout(jax.random.key(0), tokens, 0.5, **{"unknown": 0, **options})

@@ -48,6 +48,6 @@ def test_bad_layers() -> None:
     with pytest.raises(ValueError, match="^got a layer that turns float32.*output is like its"):
         jaxdrop.layer_drop(key, x, 0.5, lambda h: h.sum())
     with pytest.raises(TypeError, match="^got layer=3 of type int"):
-        jaxdrop.layer_drop(key, x, 0.5, 3)
+        jaxdrop.layer_drop(key, x, 0.5, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="^got a rate of shape .2,.; layer_drop makes one decis"):
         jaxdrop.layer_drop(key, x, np.array([0.5, 0.5]), lambda h: h)

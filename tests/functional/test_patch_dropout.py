@@ -1,6 +1,7 @@
 """patch_dropout: a uniformly random subset of the tokens, in order."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,7 @@ def test_bad_arguments() -> None:
         jaxdrop.patch_dropout(key, x, 0.5, prefix=6)
     with pytest.raises(TypeError, match="patch_dropout takes a Python number, since"):
         jax.jit(jaxdrop.patch_dropout)(key, x, 0.5)
+    call: Any
     for mode in (jnp.bool_(True), 1):
         for call, first in ((jaxdrop.patch_dropout, x), (jaxdrop.patch_indices, (2, 5))):
             with pytest.raises(TypeError, match="^got deterministic=.*takes a Python bool, since"):
@@ -73,7 +75,8 @@ def test_bad_arguments() -> None:
     with pytest.raises(TypeError, match="^got deterministic=.*takes a Python bool, since"):
         jax.jit(lambda d: jaxdrop.patch_indices(key, (2, 5), 0.5, deterministic=d))(True)
     with pytest.raises(TypeError, match="^got shape=2 of type int, expected a sequence of sizes"):
-        jaxdrop.patch_indices(key, 2, 0.5)
+        jaxdrop.patch_indices(key, 2, 0.5)  # type: ignore[arg-type]
+    shape: Any
     for shape in ((2,), (2, 5, 3)):
         with pytest.raises(
             ValueError, match=r"^got shape=.*; patch_indices takes \(batch, tokens\)"
@@ -82,4 +85,4 @@ def test_bad_arguments() -> None:
     with pytest.raises(
         TypeError, match="^got prefix=1.0 of type float, expected the number of lead"
     ):
-        jaxdrop.patch_dropout(key, x, 0.5, prefix=1.0)
+        jaxdrop.patch_dropout(key, x, 0.5, prefix=1.0)  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ def test_logits_that_are_no_floats_are_told_in_a_sentence(name):
     with pytest.raises(TypeError, match="^got logits of dtype int32"):
         jaxdrop.r_drop_loss(A.astype(jnp.int32), B.astype(jnp.int32), LABELS)
     with pytest.raises(TypeError, match="^got labels=.* of type list, expected an array of class"):
-        jaxdrop.r_drop_loss(A, B, [0, 1])
+        jaxdrop.r_drop_loss(A, B, [0, 1])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.int8, jnp.int16])

@@ -1,5 +1,7 @@
 """Recurrent dropout: masks fixed over time, what they reach, and the modules around cells."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ from jaxdrop._functional.recurrent_dropout import recurrent_keys
 from jaxdrop.testing import assert_mask_rate
 
 KEY, KEYS = jax.random.key(2016), jax.random.split(jax.random.key(1990))
-OVER_TIME = {"params": False, "dropout": False}
+OVER_TIME: dict[Any, bool] = {"params": False, "dropout": False}
 INPUTS = jnp.ones((16, 5, 40))  # (batch, time, features)
 
 
@@ -92,7 +94,7 @@ def test_the_gradient_of_a_scan_keeps_no_masks():
 def test_linen_masks_stay_over_time_and_follow_the_key():
     cell = jaxdrop.linen.RecurrentDropout(Probe(), 0.25, input_rate=0.5, deterministic=False)
     rnn = nn.RNN(cell, split_rngs=OVER_TIME)
-    seen = rnn.apply({}, INPUTS, rngs={"dropout": KEY})
+    seen: Any = rnn.apply({}, INPUTS, rngs={"dropout": KEY})
     other = rnn.apply({}, INPUTS, rngs={"dropout": jax.random.key(1)})
     assert (seen == seen[:, :1]).all() and (seen != other).any()
     assert_mask_rate(seen[:, 0, :40] > 0, 0.5)
@@ -136,7 +138,7 @@ def test_linen_parameters_and_test_time_are_those_of_the_bare_cell(kind):
     assert jax.tree.map(jnp.shape, train.init(jax.random.key(0), x)) == jax.tree.map(
         jnp.shape, params
     )
-    y = train.apply(params, x, rngs={"dropout": KEY})
+    y: Any = train.apply(params, x, rngs={"dropout": KEY})
     assert (y != bare.apply(params, x)).any()
 
 
@@ -150,11 +152,12 @@ def test_a_state_that_is_passed_on_is_not_scaled_at_every_step():
     params = rnn.init(jax.random.key(0), x)["params"]
     params["cell"]["iz"]["bias"] += 100.0
     start = jnp.arange(8.0).reshape(2, 4) + 1
-    y = rnn.apply({"params": params}, x, initial_carry=start, rngs={"dropout": KEY})
+    y: Any = rnn.apply({"params": params}, x, initial_carry=start, rngs={"dropout": KEY})
     np.testing.assert_allclose(y[:, -1], start, rtol=1e-6)
 
     rngs = nnx.Rngs(0)
     gru = nnx.GRUCell(3, 4, rngs=rngs)
+    assert gru.dense_i.bias is not None
     gru.dense_i.bias[...] += jnp.repeat(jnp.array([0.0, 100.0, 0.0]), 4)
     cell = jaxdrop.nnx.RecurrentDropout(gru, 0.5, rngs=rngs)
     y = nnx.RNN(cell, rngs=rngs)(x, initial_carry=start)
@@ -186,8 +189,8 @@ def test_the_candidate_and_nothing_else_is_dropped(name):
     factor = jaxdrop.dropout(candidate_key, jnp.ones((5, 8)), 0.5)
     bare = getattr(nn, name)(8)
     variables = bare.init(jax.random.key(0), carry, x)
-    options = {"variant": "candidate", "deterministic": False}
-    wrapped = jaxdrop.linen.RecurrentDropout(getattr(nn, name)(8), 0.5, **options)
+    options: dict[str, Any] = {"variant": "candidate", "deterministic": False}
+    wrapped: Any = jaxdrop.linen.RecurrentDropout(getattr(nn, name)(8), 0.5, **options)
     plain = first(bare.apply(variables, carry, x)[0])
     np.testing.assert_allclose(
         first(wrapped.apply(variables, carry, x, rng=KEY)[0]), plain * factor, rtol=1e-6
@@ -202,14 +205,15 @@ def test_the_candidate_and_nothing_else_is_dropped(name):
 
 def test_wrong_use_is_told_in_a_sentence():
     wrapped = jaxdrop.linen.RecurrentDropout
+    gates: Any = "gates"
     lstm = nn.RNN(wrapped(nn.LSTMCell(4), 0.5, deterministic=False))
     params = lstm.init(jax.random.key(0), INPUTS)
     with pytest.raises(ValueError, match="no rng named 'dropout'.*nn.RNN"):
         lstm.apply(params, INPUTS, rngs={"dropout": KEY})
     with pytest.raises(ValueError, match="variant='gates', expected 'state' or 'candidate'"):
-        wrapped(Probe(), variant="gates", deterministic=False).apply({}, None, None, rng=KEY)
+        wrapped(Probe(), variant=gates, deterministic=False).apply({}, None, None, rng=KEY)
     with pytest.raises(ValueError, match="variant='gates', expected 'state' or 'candidate'"):
-        jaxdrop.nnx.RecurrentDropout(NNXProbe(), variant="gates")
+        jaxdrop.nnx.RecurrentDropout(NNXProbe(), variant=gates)
     carry = (jnp.ones((2, 3)), jnp.ones((2, 3)))
     with pytest.raises(ValueError, match="Probe has no activation_fn"):
         wrapped(Probe(), 0.5, variant="candidate", deterministic=False).apply(
@@ -218,13 +222,13 @@ def test_wrong_use_is_told_in_a_sentence():
     renamed = wrapped(nn.GRUCell(3), 0.5, deterministic=False, recurrent_layers=("state",))
     with pytest.raises(ValueError, match="GRUCell has one state and no submodule named in"):
         renamed.init(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((2, 3)))
-    renamed = jaxdrop.nnx.RecurrentDropout(
+    by_nnx = jaxdrop.nnx.RecurrentDropout(
         nnx.GRUCell(3, 3, rngs=nnx.Rngs(0)), 0.5, recurrent_layers=("state",)
     )
     with pytest.raises(ValueError, match="GRUCell has one state and no attribute named in"):
-        renamed(jnp.ones((2, 3)), jnp.ones((2, 3)), rngs=KEY)
+        by_nnx(jnp.ones((2, 3)), jnp.ones((2, 3)), rngs=KEY)
     with pytest.raises(ValueError, match="needs a key while training"):
-        renamed(jnp.ones((2, 3)), jnp.ones((2, 3)))
+        by_nnx(jnp.ones((2, 3)), jnp.ones((2, 3)))
 
 
 @pytest.mark.parametrize("rates", [(0.5, 0.5), (0.0, 0.0)])
@@ -266,7 +270,7 @@ def test_recurrent_cell_is_checked_before_the_first_step(arguments, error, sente
 
 def test_bad_sequence_keys_are_told_in_a_sentence():
     with pytest.raises(TypeError, match="^got 3 where a random key belongs"):
-        recurrent_keys(3)
+        recurrent_keys(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^got a batch of keys of shape \(2,\)"):
         recurrent_keys(KEYS)
     assert recurrent_keys(None) == (None, None, None)
@@ -276,7 +280,8 @@ def test_recurrent_cell_needs_no_key_where_it_draws_nothing():
     def cell(h, x):
         return h + x, h
 
-    for options in ({"rate": 0.0}, {"rate": 0.5, "deterministic": True}):
+    idle: list[dict[str, Any]] = [{"rate": 0.0}, {"rate": 0.5, "deterministic": True}]
+    for options in idle:
         step = jaxdrop.recurrent_cell(None, cell, **options)
         np.testing.assert_array_equal(step(jnp.ones(2), jnp.ones(2))[0], jnp.full(2, 2.0))
 
@@ -284,7 +289,7 @@ def test_recurrent_cell_needs_no_key_where_it_draws_nothing():
 class PlainStart(NNXProbe):
     """A cell that knows no carry_init."""
 
-    def initialize_carry(self, input_shape, rngs=None):
+    def initialize_carry(self, input_shape, rngs=None):  # type: ignore[override]
         return super().initialize_carry(input_shape)
 
 
@@ -303,8 +308,8 @@ def test_a_cell_starts_as_it_does_by_itself():
         gru = wrap(nnx.GRUCell(2, 3, rngs=nnx.Rngs(0)), 0.5)
         carry = gru.initialize_carry((4, 2), nnx.Rngs(0), nnx.initializers.ones_init())
         np.testing.assert_array_equal(carry, jnp.ones((4, 3)))
-    for wrap in (jaxdrop.linen.RecurrentDropout, jaxdrop.linen.Zoneout):
-        carry = wrap(LinenPlainStart(), 0.5).initialize_carry(KEY, (2, 3), fill=2.0)
+    for linen_wrap in (jaxdrop.linen.RecurrentDropout, jaxdrop.linen.Zoneout):
+        carry = linen_wrap(LinenPlainStart(), 0.5).initialize_carry(KEY, (2, 3), fill=2.0)
         np.testing.assert_array_equal(carry, jnp.full((2, 2, 3), 2.0))
 
 

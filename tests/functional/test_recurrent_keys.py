@@ -1,5 +1,7 @@
 """Linen cells around cells: which key reaches a step, and what happens where none does."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,8 @@ def test_a_key_that_does_not_reach_the_cell_is_told_so(make):
     variables = nn.RNN(nn.LSTMCell(5)).init(jax.random.key(0), x)  # the same parameters
     with pytest.raises(ValueError, match=r"found no rng named .* nn.RNN\(cell, split_rngs="):
         rnn.apply(variables, x, rngs=keys)
-    assert jax.tree.structure(rnn.init(jax.random.key(0), x)) == jax.tree.structure(variables)
+    found: Any = jax.tree.structure(rnn.init(jax.random.key(0), x))
+    assert found == jax.tree.structure(variables)
 
 
 def test_a_sampler_gives_zoneout_another_mask_at_every_step():
@@ -43,7 +46,7 @@ def test_a_transformed_cell_is_transformed_outside():
     for make, name in (
         (jaxdrop.linen.RecurrentDropout, "dropout"), (jaxdrop.linen.Zoneout, "zoneout")
     ):  # fmt: skip
-        split = {"params": False, name: name == "zoneout"}
+        split: dict[Any, bool] = {"params": False, name: name == "zoneout"}
         plain, remat = (
             nn.RNN(t(make)(nn.GRUCell(5), 0.5, deterministic=False), split_rngs=split)
             for t in (lambda m: m, nn.remat)

@@ -67,8 +67,8 @@ def test_doubles_stay_doubles(member: Case, x64: None) -> None:
     z = run(member, key(), member.example())
     # The mask knows no dtype; float32 noise is within 2e-3 of the exact quantile (below 3).
     noise = 2e-3 * member.law.std(np.asarray(x), RATE) if isinstance(member.law, Normal) else 0
-    y, z = np.asarray(y), np.asarray(z)
-    assert (abs(y - z) <= 1e-6 + 1e-5 * abs(z) + noise).all()
+    a, b = np.asarray(y), np.asarray(z)
+    assert (abs(a - b) <= 1e-6 + 1e-5 * abs(b) + noise).all()
 
 
 @over(integers=True)
@@ -121,8 +121,8 @@ def test_wrong_use_is_told_in_a_sentence(member: Case) -> None:
             member, TypeError, f"of dtype float32; {name} takes", key(), x.astype(jnp.float32), RATE
         )
     elif member.integers:
-        bad = jnp.ones(member.shape, bool)
-        sentence(member, TypeError, f"^got x of dtype bool; {name} takes", key(), bad, RATE)
+        flags = jnp.ones(member.shape, bool)
+        sentence(member, TypeError, f"^got x of dtype bool; {name} takes", key(), flags, RATE)
     else:
         x = jnp.ones(member.shape, jnp.int32)
         said = f"^got (x|table|params|carry) of dtype int32; {name} takes"

@@ -186,7 +186,7 @@ def test_wrong_use_is_told_in_a_sentence():
     with pytest.raises(ValueError, match="every weight has its own variance"):
         jaxdrop.variational_dense(KEY, X, M, S[0])
     with pytest.raises(ValueError, match="prior='other', expected 'molchanov' or 'kingma'"):
-        variational.kl_divergence(S, "other")
+        variational.kl_divergence(S, "other")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="found no layer with kernel and log_sigma2"):
         variational.loss({"dense": {"kernel": M}})
     with pytest.raises(ValueError, match=r"variational_conv expects \(batch, \*spatial, inputs\)"):
@@ -203,7 +203,7 @@ def test_wrong_use_is_told_in_a_sentence():
     ):
         variational.local_reparameterization(None, X, M, S, jnp.matmul)
     with pytest.raises(TypeError, match="linear=3 of type int; local_reparameterization takes a f"):
-        variational.local_reparameterization(KEY, X, M, S, 3)
+        variational.local_reparameterization(KEY, X, M, S, 3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

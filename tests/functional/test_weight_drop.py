@@ -40,7 +40,7 @@ def test_linen_cells_lose_recurrent_weights_only(cell, names):
 @pytest.mark.parametrize("kind", [nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell])
 def test_nnx_cells_lose_recurrent_weights_only(kind):
     rnn = nnx.RNN(kind(3, 8, rngs=nnx.Rngs(0)), rngs=False)
-    graph, params, rest = nnx.split(rnn, nnx.Param, ...)
+    _, params, *_ = nnx.split(rnn, nnx.Param, ...)
     before = nnx.to_pure_dict(params)
     after = nnx.to_pure_dict(jaxdrop.weight_drop(KEY, params, 0.5))
     paths = changed(before, after)

@@ -1,5 +1,7 @@
 """Zoneout: support, law, moments, gradient, and the expectation at test time."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from jaxdrop.testing import assert_mask_rate
 
 KEY = jax.random.key(2017)
 NEW, OLD = jnp.full((200, 100), 3.0), jnp.full((200, 100), -1.0)
+MODES: list[dict[str, Any]] = [{}, {"deterministic": True}]
 
 
 def test_each_unit_is_the_new_or_the_previous_one_at_the_rate():
@@ -68,7 +71,7 @@ def test_a_scan_keeps_no_mask_per_step_for_its_gradient():
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.complex64])
 def test_the_dtype_is_kept(dtype):
     a, b = NEW.astype(dtype), OLD.astype(dtype)
-    for options in ({}, {"deterministic": True}):
+    for options in MODES:
         assert jaxdrop.zoneout(KEY, a, 0.5, previous=b, **options).dtype == dtype
 
 
@@ -77,6 +80,6 @@ def test_states_that_do_not_agree_are_told_in_a_sentence():
         jaxdrop.zoneout(KEY, NEW, 0.5, previous=jnp.ones(3))
     with pytest.raises(TypeError, match="^got previous of dtype int32; zoneout takes a floating"):
         jaxdrop.zoneout(KEY, NEW, 0.5, previous=OLD.astype(jnp.int32))
-    for options in ({}, {"deterministic": True}):
+    for options in MODES:
         with pytest.raises(ValueError, match=r"^got a rate of shape \(200,\), which does not"):
             jaxdrop.zoneout(KEY, NEW, np.full(200, 0.5), previous=OLD, **options)
