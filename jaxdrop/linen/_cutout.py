@@ -8,7 +8,7 @@ from jaxdrop._functional.cutout import cutout
 from jaxdrop.linen._layer import RatedLayer
 
 
-class Cutout(RatedLayer, kw_only=True):
+class Cutout(RatedLayer):
     """Set one block of every example to zero.
 
     ``y[n, i] = 0`` in a block of ``size`` around a place drawn for each example n, else ``x[n, i]``
@@ -29,7 +29,8 @@ class Cutout(RatedLayer, kw_only=True):
     [True, True]
     """
 
-    rate: Any = dataclasses.field(default=1.0, kw_only=False)
+    rate: Any = 1.0
+    _: dataclasses.KW_ONLY
     size: int | Sequence[int]
     batch_axis: int | None = 0
     channel_axis: int | None = -1

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from jaxdrop._core.annotations import RateLike
 from jaxdrop._flax.call import call, mode_from_number
 from jaxdrop._functional.dropout import Bits, ScaleAt, dropout
 from jaxdrop.linen._layer import DropoutLayer
@@ -42,6 +43,7 @@ class Dropout(DropoutLayer, FlaxDropout):
     [0.0, 2.0]
     """
 
+    rate: RateLike  # type: ignore[assignment]  # flax says float
     scale_at: ScaleAt = "train"
     bits: Bits = "fast"
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop._flax.call import call, mode_from_number
 from jaxdrop._functional.dropout import Bits, ScaleAt, dropout
 from jaxdrop.nnx._rate import keep_rate, read_rate
@@ -77,7 +78,7 @@ class Dropout(FlaxDropout):
         inputs: Any,
         *,
         deterministic: Any = None,
-        rngs: nnx.Rngs | nnx.RngStream | jax.Array | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | AnyArray | None = None,
     ) -> jax.Array:
         """Apply dropout to the inputs.
 
@@ -92,7 +93,7 @@ class Dropout(FlaxDropout):
         mode = self.deterministic if deterministic is None else deterministic
         if mode is None:
             return FlaxDropout(0.5, deterministic=None)(inputs)  # raises, in flax's own words
-        source = self.rngs if rngs is None else rngs
+        source: Any = self.rngs if rngs is None else rngs
 
         def draw_key() -> jax.Array:
             key = next_key(source, self.rng_collection)

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop._functional.embedding_dropout import embedding_dropout
 from jaxdrop.nnx._layer import RatedLayer
 from jaxdrop.nnx._stream import Streams
@@ -35,7 +36,7 @@ class EmbeddingDropout(RatedLayer):
         *,
         ids: Any = None,
         deterministic: Any = None,
-        rngs: Streams | jax.Array = None,
+        rngs: Streams | AnyArray = None,
     ) -> jax.Array:
         """Look up the ids in the table with words dropped; None returns that table."""
         return self._run(inputs, deterministic, rngs, ids=ids)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import jax
 from flax import nnx
 
+from jaxdrop._core.annotations import AnyArray
 from jaxdrop._flax.call import call
 from jaxdrop._flax.stochastic_layer import StochasticLayer
 from jaxdrop.nnx._rate import keep_rate, read_rate
@@ -85,7 +86,7 @@ class RatedLayer(DropoutLayer, nnx.Module):
         inputs: Any,
         *,
         deterministic: Any = None,
-        rngs: Streams | jax.Array = None,
+        rngs: Streams | AnyArray = None,
     ) -> jax.Array:
         """Call the function.
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -192,7 +193,8 @@ def test_nnx_state_moves_between_flax_and_ours(source):
     nnx.reseed(old, dropout=9)
     old(X)
     state = nnx.state(old)
-    assert jax.tree.structure(state) == jax.tree.structure(nnx.state(new))
+    structure: Any = jax.tree.structure(state)
+    assert structure == jax.tree.structure(nnx.state(new))
     nnx.update(new, state)
     assert_one_rounding(new(X), old(X), roundings=2)
 
@@ -220,16 +222,16 @@ def test_no_rng_is_needed_where_flax_needs_none(rate):
     for c in (nn.Dropout, jaxdrop.linen.Dropout):
         y = c(rate, deterministic=False).apply({}, X)
         np.testing.assert_array_equal(y, X * (1 - rate))
-    for c in (nnx.Dropout, jaxdrop.nnx.Dropout):
-        np.testing.assert_array_equal(c(rate)(X), X * (1 - rate))
+    for kind in (nnx.Dropout, jaxdrop.nnx.Dropout):
+        np.testing.assert_array_equal(kind(rate)(X), X * (1 - rate))
 
 
 @pytest.mark.parametrize("mode", [True, np.bool_(True), jnp.bool_(True), 1])
 def test_a_concrete_mode_of_any_kind_means_test_time(mode):
     for c in (nn.Dropout, jaxdrop.linen.Dropout):
         np.testing.assert_array_equal(c(0.5).apply({}, X, mode), X)
-    for c in (nnx.Dropout, jaxdrop.nnx.Dropout):
-        np.testing.assert_array_equal(c(0.5)(X, deterministic=mode), X)
+    for kind in (nnx.Dropout, jaxdrop.nnx.Dropout):
+        np.testing.assert_array_equal(kind(0.5)(X, deterministic=mode), X)
 
 
 @pytest.mark.slow

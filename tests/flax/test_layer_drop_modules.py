@@ -59,7 +59,7 @@ def test_modules_decide_as_the_function_does_and_run_only_what_is_kept() -> None
         variables = variables | seen
         np.testing.assert_array_equal(y, want)
         np.testing.assert_array_equal(step(layer, k), want)
-        assert int(layer.layer.runs[...]) == kept
+        assert isinstance(layer.layer, NNXTwice) and int(layer.layer.runs[...]) == kept
         assert int(variables["seen"]["layer"]["runs"]) == 1 + kept  # init ran it too
     assert 0 < kept < len(KEYS)
 
@@ -145,12 +145,12 @@ def test_test_time_asks_for_no_key_and_the_layer_has_a_mode_of_its_own() -> None
     mask = jnp.ones((2, 1))
     model = jaxdrop.linen.LayerDrop(Mixed(), 0.5)
     layer = jaxdrop.nnx.LayerDrop(NNXMixed(), 0.5)
-    quiet = dict(deterministic=True, layer_deterministic=True)
+    quiet: dict[str, Any] = dict(deterministic=True, layer_deterministic=True)
     np.testing.assert_array_equal(model.apply({}, X, mask, **quiet), X)
     np.testing.assert_array_equal(layer(X, mask, **quiet), X)
     # LayerDrop in test mode, the layer in training: only the layer draws.
-    loud = dict(deterministic=True, layer_deterministic=False)
-    y = model.apply({}, X, mask, rngs={"dropout": fresh(0)}, **loud)
+    loud: dict[str, Any] = dict(deterministic=True, layer_deterministic=False)
+    y: Any = model.apply({}, X, mask, rngs={"dropout": fresh(0)}, **loud)
     assert set(np.unique(y)) == {0.0, 2.0}
     assert set(np.unique(layer(X, mask, nnx.Rngs(0), **loud))) == {0.0, 2.0}
 

@@ -1,5 +1,7 @@
 """The modules of DropConnect, Concrete and variational dropout: they call their functions."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,7 +47,7 @@ def variational(key, x, p, **options):
     return jaxdrop.variational_dropout(key, x, p["log_alpha"], **options)
 
 
-CASES = {
+CASES: dict[str, tuple[Any, ...]] = {
     "DropConnectDense": ((3, 0.5), {"per_example": True}, X, drop_connect),
     "ConcreteDropout": ((0.2,), {}, X, concrete),
     "VariationalDropout": ((0.2,), {}, X, variational),
@@ -168,17 +170,18 @@ def test_variational_dropout_learns_its_noise_while_it_is_projected():
 
 def test_a_window_of_one_dimension_and_strides_of_numpy():
     x = jnp.ones((2, 9, 3))
+    two: Any = np.int64(2)
     params = {"params": KEY}
-    layers = [jaxdrop.linen.VariationalConv(4, size, strides=np.int64(2)) for size in (3, (3,))]
+    layers = [jaxdrop.linen.VariationalConv(4, size, strides=two) for size in (3, (3,))]
     shapes = [
         jax.eval_shape(lambda layer=layer: layer.init_with_output(params, x, deterministic=True))
         for layer in layers
     ]
     assert shapes[0] == shapes[1] and shapes[0][0].shape == (2, 5, 4)
-    layer = jaxdrop.nnx.VariationalConv(3, 4, 3, strides=np.int64(2), rngs=nnx.Rngs(0))
+    layer = jaxdrop.nnx.VariationalConv(3, 4, 3, strides=two, rngs=nnx.Rngs(0))
     assert layer(x, deterministic=True).shape == (2, 5, 4)
 
 
 def test_a_rate_in_the_place_of_features_is_told_so():
     with pytest.raises(TypeError, match=r"^got features=0.2 of type float, .* init_rate comes aft"):
-        jaxdrop.nnx.VariationalDropout(0.2)
+        jaxdrop.nnx.VariationalDropout(0.2)  # type: ignore[arg-type]

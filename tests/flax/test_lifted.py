@@ -1,7 +1,7 @@
 """The lifted transforms of Linen and NNX: masks split where asked, gradients use the mask."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from flax.nnx.filterlib import Filter
 
 import jaxdrop.linen
 import jaxdrop.nnx
@@ -101,7 +102,7 @@ def test_linen_scan_splits_the_mask():
     layers = nn.scan(Layer, variable_axes={}, split_rngs={"dropout": True}, length=3)()
 
     def loss(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        _, ys = layers.apply({}, x, None, rngs={"dropout": key()})
+        ys: Any = layers.apply({}, x, None, rngs={"dropout": key()})[1]
         return ys.sum(), ys
 
     gradient, ys = jax.jit(jax.grad(loss, has_aux=True))(jnp.ones(SHAPE))
@@ -155,7 +156,7 @@ def test_the_next_remat_of_jax_refuses_no_more_here_than_by_itself():
         return False
 
     layer = nnx.remat(lambda net, x: net(x).sum())
-    before = jax.config.jax_remat3
+    before = cast(Any, jax.config).jax_remat3  # the options are made at run time
     jax.config.update("jax_remat3", True)
     try:
         by_itself = jax.jit(jax.grad(jax.checkpoint(unused), 1))
@@ -171,8 +172,8 @@ def test_the_next_remat_of_jax_refuses_no_more_here_than_by_itself():
 def test_nnx_vmap_over_split_streams():
     net, x = NNXNet(nnx.Rngs(0)), jnp.ones((3, 2, 4))
     nnx.split_rngs(net, splits=3)
-    axes = nnx.StateAxes({nnx.RngState: 0, ...: None})
-    y = nnx.vmap(lambda net, x: net(x), in_axes=(axes, 0))(net, x)
+    axes: dict[Filter, int | None] = {nnx.RngState: 0, ...: None}
+    y = nnx.vmap(lambda net, x: net(x), in_axes=(nnx.StateAxes(axes), 0))(net, x)
     assert not np.array_equal(y[0], y[1])
 
 

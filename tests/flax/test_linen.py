@@ -1,6 +1,7 @@
 """jaxdrop.linen.Dropout: one layer over the function, inside every lifted transform."""
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -97,7 +98,7 @@ def test_integer_input_is_told():
 class Block(nn.Module):
     """A layer that a transform can lift: scan passes the carry on."""
 
-    bits: str = "fast"
+    bits: Literal["fast", "key"] = "fast"
 
     @nn.compact
     def __call__(self, x, _=None):

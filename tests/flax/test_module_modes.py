@@ -158,7 +158,8 @@ def test_a_rate_out_of_range_is_told_before_a_missing_key(calls: Any, name: str)
 
 def test_dropout_needs_no_key_at_any_kind_of_one() -> None:
     for one in ONES:
-        assert (L.Dropout(one, deterministic=False).apply({}, X) == 0).all()
+        y: Any = L.Dropout(one, deterministic=False).apply({}, X)
+        assert (y == 0).all()
         assert (N.Dropout(one)(X) == 0).all()
 
 
@@ -209,14 +210,14 @@ def test_only_the_rate_is_positional(name: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: L.DropConnectDense(3, 0.5, True),
-        lambda: L.ConcreteDropout(0.1, 0.1),
-        lambda: L.LayerDrop(Twice(), 0.5, True),
-        lambda: L.RecurrentDropout(nn.GRUCell(3), 0.5, 0.5),
-        lambda: L.Zoneout(nn.GRUCell(3), 0.5, True),
-        lambda: L.VariationalDense(3, True),
-        lambda: L.VariationalConv(3, (3,), True),
-        lambda: L.VariationalDropout(0.1, True),
+        lambda: L.DropConnectDense(3, 0.5, True),  # type: ignore[call-arg, arg-type]
+        lambda: L.ConcreteDropout(0.1, 0.1),  # type: ignore[call-arg, arg-type]
+        lambda: L.LayerDrop(Twice(), 0.5, True),  # type: ignore[call-arg, arg-type]
+        lambda: L.RecurrentDropout(nn.GRUCell(3), 0.5, 0.5),  # type: ignore[call-arg, arg-type]
+        lambda: L.Zoneout(nn.GRUCell(3), 0.5, True),  # type: ignore[call-arg, arg-type]
+        lambda: L.VariationalDense(3, True),  # type: ignore[call-arg, arg-type]
+        lambda: L.VariationalConv(3, (3,), True),  # type: ignore[call-arg, arg-type]
+        lambda: L.VariationalDropout(0.1, True),  # type: ignore[call-arg, arg-type]
     ],
 )
 def test_no_mode_is_positional(make: Callable[[], Any]) -> None:
@@ -232,7 +233,7 @@ def test_a_misspelt_option_is_refused(name: str) -> None:
 
 
 def test_cutout_gives_every_example_a_block_by_default() -> None:
-    want = L.Cutout(1.0, size=4).apply({}, X, deterministic=False, rng=KEY)
+    want: Any = L.Cutout(1.0, size=4).apply({}, X, deterministic=False, rng=KEY)
     assert (want == 0).any(axis=(1, 2)).all()
     y = L.Cutout(size=4).apply({}, X, deterministic=False, rng=KEY)
     np.testing.assert_array_equal(y, want)

@@ -104,7 +104,7 @@ def test_missing_mode_or_key_is_told_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="DropPath needs a key while training"):
         jaxdrop.nnx.DropPath(0.5)(X)
     with pytest.raises(TypeError, match="^got rngs of type int"):
-        jaxdrop.nnx.DropPath(0.5, rngs=3)
+        jaxdrop.nnx.DropPath(0.5, rngs=3)  # type: ignore[arg-type]
 
 
 def test_every_linen_module_has_its_nnx_twin() -> None:

@@ -1,12 +1,14 @@
 """jaxdrop.nnx.Dropout: one layer over the function, inside every NNX transform."""
 
 import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen, nnx
+from flax.nnx.filterlib import Filter
 
 import jaxdrop
 import jaxdrop.linen
@@ -102,7 +104,7 @@ def test_a_traced_rate_without_rngs_still_says_what_is_missing():
 
 
 def test_a_rate_in_a_variable_changes_without_a_new_trace():
-    layer = Dropout(nnx.Variable(jnp.float32(0.0)), rngs=nnx.Rngs(0))
+    layer: Any = Dropout(nnx.Variable(jnp.float32(0.0)), rngs=nnx.Rngs(0))
     traces = []
 
     @nnx.jit
@@ -133,9 +135,9 @@ def test_jit_advances_the_stream_and_gives_the_eager_bits():
 def test_scan_over_time_draws_a_new_mask_in_every_step():
     layer = Dropout(0.5, rngs=nnx.Rngs(0))
 
-    @nnx.scan(
-        in_axes=(nnx.StateAxes({nnx.RngState: nnx.Carry}), nnx.Carry, 0), out_axes=(nnx.Carry, 0)
-    )
+    streams: dict[Filter, Any] = {nnx.RngState: nnx.Carry}
+
+    @nnx.scan(in_axes=(nnx.StateAxes(streams), nnx.Carry, 0), out_axes=(nnx.Carry, 0))
     def steps(layer, carry, x):
         return carry, layer(x)
 

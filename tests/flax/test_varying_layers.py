@@ -111,7 +111,8 @@ class NNXAdd(nnx.Module):
 
 def linen_add(key: jax.Array, x: jax.Array, other: jax.Array) -> jax.Array:
     layer = jaxdrop.linen.LayerDrop(Add(), 0.5, deterministic=False)
-    return layer.apply({}, x, other=other, rngs={"dropout": key})
+    y: Any = layer.apply({}, x, other=other, rngs={"dropout": key})
+    return y
 
 
 def nnx_add(key: jax.Array, x: jax.Array, other: jax.Array) -> jax.Array:
