@@ -1,5 +1,6 @@
 """An NNX model to operate on, every change that can be made to it, and what must not change."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ class Block(nnx.Module):
         self.attention = nnx.MultiHeadAttention(
             2, 8, dropout_rate=0.2, broadcast_dropout=False, decode=False, rngs=rngs
         )
-        self.drops = nnx.List([nnx.Dropout(0.3, rngs=rngs), jaxdrop.nnx.SpatialDropout(0.1)])
+        self.drops: Any = nnx.List([nnx.Dropout(0.3, rngs=rngs), jaxdrop.nnx.SpatialDropout(0.1)])
         self.dense = nnx.Linear(8, 8, rngs=rngs)
         self.again = self.drops[0]  # shared
 
@@ -54,7 +55,7 @@ def is_linear(path: Any, module: Any) -> bool:
     return isinstance(module, nnx.Linear)
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Any], Any]] = {
     "replace": surgery.replace,
     "set_rates": lambda m: surgery.set_rates(m, 0.15),
     "insert": lambda m: surgery.insert(m, is_linear, 0.5, rngs=nnx.Rngs(3)),

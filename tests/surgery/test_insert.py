@@ -13,8 +13,9 @@ from tests.surgery.nnx_block import X, is_linear
 
 
 def test_insert_drops_the_layer_s_input_while_training() -> None:
-    model = nnx.Sequential(nnx.Linear(200, 200, use_bias=False, rngs=nnx.Rngs(0)), nnx.relu)
-    model.layers[0].kernel[...] = jnp.eye(200)
+    layer = nnx.Linear(200, 200, use_bias=False, rngs=nnx.Rngs(0))
+    layer.kernel[...] = jnp.eye(200)
+    model = nnx.Sequential(layer, nnx.relu)
     undo = surgery.insert(model, is_linear, 0.3, rngs=nnx.Rngs(1))
     jaxdrop.testing.assert_mask_rate(
         np.asarray(model(jnp.ones((50, 200)))) > 0, 0.3, false_alarm=1e-9

@@ -131,7 +131,7 @@ def test_attention_draws_by_our_generator(variables: Any) -> None:
 def test_inserted_drops_the_input_of_chosen_layers() -> None:
     layer = nn.Dense(60, use_bias=False)
     variables = {"params": {"kernel": jnp.eye(60)}}
-    chosen = dict(where=lambda path, module: isinstance(module, nn.Dense), rate=0.3)
+    chosen: dict[str, Any] = dict(where=lambda path, module: isinstance(module, nn.Dense), rate=0.3)
     with surgery.inserted(**chosen, deterministic=False):
         y = layer.apply(variables, jnp.ones((400, 60)), rngs={"dropout": key()})
     jaxdrop.testing.assert_mask_rate(np.asarray(y) > 0, 0.3, false_alarm=1e-9)
@@ -170,7 +170,7 @@ def test_layers_that_are_skipped_and_noise_are_found_too() -> None:
     ]
     np.testing.assert_array_equal(Both().apply({}, X), 2 * X)
     with nn.intercept_methods(surgery.force_dropout), surgery.replaced(rate=1.0):
-        y = Both().apply({}, X, rngs={"dropout": key()})
+        y: Any = Both().apply({}, X, rngs={"dropout": key()})
     assert ((y != X) & (y != 2 * X)).any() and abs(float(y.mean()) - 1) < 0.5  # noisy, skipped
 
 
@@ -178,9 +178,9 @@ def test_layers_that_are_skipped_and_noise_are_found_too() -> None:
     "make, error, sentence",
     [
         (lambda: surgery.replaced(rate=2), ValueError, "got rate=2.0; expected 0 <= rate <= 1"),
-        (lambda: surgery.replaced(bits="x"), ValueError, "got bits='x'"),
+        (lambda: surgery.replaced(bits="x"), ValueError, "got bits='x'"),  # type: ignore[arg-type]
         (
-            lambda: surgery.inserted(lambda p, m: True, 0.5, deterministic=None),
+            lambda: surgery.inserted(lambda p, m: True, 0.5, deterministic=None),  # type: ignore[arg-type]
             TypeError,
             "got deterministic=None",
         ),

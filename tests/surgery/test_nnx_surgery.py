@@ -139,8 +139,8 @@ def test_equal_surgeries_give_equal_graphs() -> None:
             ValueError,
             "the predicate chose no layer; the model has modules of type .*Linear",
         ),
-        (lambda m: surgery.replace(m, bits="slow"), ValueError, "got bits='slow'"),
-        (lambda m: surgery.replace(nnx.state(m)), TypeError, "expected a flax.nnx module"),
+        (lambda m: surgery.replace(m, bits="slow"), ValueError, "got bits='slow'"),  # type: ignore[arg-type]
+        (lambda m: surgery.replace(nnx.state(m)), TypeError, "expected a flax.nnx module"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_use_is_an_error_in_one_sentence(
@@ -158,9 +158,9 @@ def test_a_learned_rate_is_not_set() -> None:
     with pytest.raises(TypeError, match=r"at \('layers', 0\) has no rate that can be set"):
         surgery.set_rates(model, 0.1)
     for change in (lambda m: surgery.rates_as_variables(m), lambda m: surgery.set_rates(m, 0.1)):
-        model = jaxdrop.nnx.VariationalDropout(3)
+        layer = jaxdrop.nnx.VariationalDropout(3)
         with pytest.raises(TypeError, match="has no rate that can be set"):
-            change(model)
+            change(layer)
 
 
 def cell() -> nnx.LSTMCell:

@@ -57,7 +57,7 @@ def test_an_array_for_a_layer_that_takes_none(
 
 
 def test_a_number_on_the_device_is_a_python_number_to_flax() -> None:
-    model = nnx.Dict(drop=nnx.Dropout(0.5), attention=attention())
+    model: Any = nnx.Dict(drop=nnx.Dropout(0.5), attention=attention())
     surgery.set_rates(model, jnp.float32(0.25))
     assert (type(model.drop.rate), model.drop.rate) == (float, 0.25)
     assert type(model.attention.dropout_rate) is float

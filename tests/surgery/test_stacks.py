@@ -1,5 +1,6 @@
 """Surgery on stacks of layers that nnx.vmap makes and nnx.scan runs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from flax.nnx.filterlib import Filter
 
 import jaxdrop.nnx
 from jaxdrop import mc, surgery
@@ -88,7 +90,7 @@ def test_insert_gives_every_layer_its_own_masks(block: Any) -> None:
 
 
 def test_rates_in_variables_of_a_stack() -> None:
-    model = Net(Block)
+    model: Any = Net(Block)
     undo = surgery.rates_as_variables(model)
     assert model.blocks.drop.rate[...].shape == (3,) and model.drop.rate[...].shape == ()
     traces = []
@@ -120,14 +122,18 @@ def test_the_dropouts_of_a_stack_are_listed() -> None:
     assert surgery.table(model, X).row_count == 3
 
 
+def state_axes(axes: dict[Filter, Any]) -> nnx.StateAxes:
+    return nnx.StateAxes(axes)
+
+
 class Unsplit(nnx.Module):
     """A stack of layers with parameters of their own and one stream of keys for all."""
 
     def __init__(self, axes: Any):
-        all_but_parameters = nnx.StateAxes({nnx.Param: 0, ...: None})
+        all_but_parameters = state_axes({nnx.Param: 0, ...: None})
 
         @nnx.split_rngs(splits=3, only="params")
-        @nnx.vmap(in_axes=(nnx.StateAxes({"params": 0, ...: None}),), out_axes=all_but_parameters)
+        @nnx.vmap(in_axes=(state_axes({"params": 0, ...: None}),), out_axes=all_but_parameters)
         def make(rngs: nnx.Rngs) -> Any:
             return Block(rngs)
 
@@ -142,8 +148,8 @@ class Unsplit(nnx.Module):
         return run(self.blocks, x)
 
 
-CARRIED = nnx.StateAxes({nnx.Param: 0, ...: nnx.Carry})
-STREAMS_CARRIED = nnx.StateAxes({nnx.RngState: nnx.Carry, ...: 0})
+CARRIED = state_axes({nnx.Param: 0, ...: nnx.Carry})
+STREAMS_CARRIED = state_axes({nnx.RngState: nnx.Carry, ...: 0})
 
 
 @pytest.mark.parametrize("axes", [CARRIED, STREAMS_CARRIED], ids=["all", "streams"])
@@ -163,7 +169,7 @@ def test_rates_of_a_stack_are_mapped_over_or_it_is_an_error() -> None:
     surgery.rates_as_variables(model)
     with pytest.raises(ValueError, match=r"got a rate of shape \(3,\) in a layer .*DropRate: 0"):
         model(X)
-    model.axes = nnx.StateAxes({(nnx.Param, surgery.DropRate): 0, ...: nnx.Carry})
+    model.axes = state_axes({(nnx.Param, surgery.DropRate): 0, ...: nnx.Carry})
     surgery.set_rates(model, 0.5)
     assert abs(kept(model(X)) - 1 / 8) < 0.035
 
@@ -199,7 +205,7 @@ def test_a_traced_rate_stays_behind_as_a_number() -> None:
     np.testing.assert_array_equal(call(model, 1.0), jnp.zeros_like(X))
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[..., Any]] = {
     "Dropout": jaxdrop.nnx.Dropout,
     "DropPath": jaxdrop.nnx.DropPath,
     "GaussianNoise": jaxdrop.nnx.GaussianNoise,
@@ -247,7 +253,7 @@ def test_a_table_shows_every_rate_of_a_stack() -> None:
     surgery.set_rates(model, jnp.array([0.0, 0.5, 0.25]), lambda path, module: "blocks" in path)
     cell = jaxdrop.nnx.Zoneout(nnx.LSTMCell(2, 2, rngs=nnx.Rngs(0)), (0.5, 0.125))
     many = nnx.Dict(drop=jaxdrop.nnx.Dropout(np.linspace(0.0, 0.5, 9)), cell=cell)
-    shown = [list(surgery.table(m).columns[2].cells) for m in (model, many)]
+    shown: list[Any] = [list(surgery.table(m).columns[2].cells) for m in (model, many)]
     assert sorted(shown[0]) == ["0", "0, 0.5, 0.25"]
     assert sorted(shown[1]) == ["0 to 0.5", "0.5, 0.125"]
 
