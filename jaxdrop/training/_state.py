@@ -50,7 +50,7 @@ class TrainState(train_state.TrainState):
     def create(  # type: ignore[override]  # a key is required here
         cls,
         *,
-        apply_fn: Callable[..., Any],
+        apply_fn: Callable[..., Any] | None,
         params: PyTree,
         tx: optax.GradientTransformation,
         dropout_key: AnyKey,
@@ -63,7 +63,8 @@ class TrainState(train_state.TrainState):
         in fields of a subclass too, stays usable afterwards.
 
         Args:
-          apply_fn, params, tx: as in ``flax.training.train_state.TrainState``.
+          apply_fn, params, tx: as in ``flax.training.train_state.TrainState``; apply_fn may be
+            None, as nothing here calls it.
           dropout_key: the run's key.
           collections: the model's other variables by collection.
           **kwargs: the fields that a subclass adds.
@@ -86,7 +87,7 @@ class TrainState(train_state.TrainState):
             )
         state = cls(
             step=jnp.zeros((), jnp.int32),  # an array from the start: one trace, not two
-            apply_fn=apply_fn,
+            apply_fn=apply_fn,  # type: ignore[arg-type]  # flax says no None, and takes it
             params=params,
             tx=tx,
             opt_state=tx.init(params),

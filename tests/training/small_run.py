@@ -45,12 +45,12 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def linen_loss(variables: Any, batch: Any, key: jax.Array) -> jax.Array:
-    logits = LinenNet().apply(variables, batch["x"], train=True, rngs={"dropout": key})
+    logits: Any = LinenNet().apply(variables, batch["x"], train=True, rngs={"dropout": key})
     return cross_entropy(logits, batch["y"]).mean()
 
 
 def linen_metric(variables: Any, batch: Any) -> Any:
-    logits = LinenNet().apply(variables, batch["x"], train=False)
+    logits: Any = LinenNet().apply(variables, batch["x"], train=False)
     return {"test_loss": cross_entropy(logits, batch["y"])}
 
 

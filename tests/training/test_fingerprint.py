@@ -57,9 +57,9 @@ def test_signs_and_permutations_are_seen(kind: str) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "bool", "bfloat16", "float16", "int32", "complex64"])
 def test_every_dtype_and_place_counts(dtype: str) -> None:
     array = np.arange(12).reshape(3, 4) % 5
-    trees = [{"a": jnp.asarray(array).astype(dtype), "b": np.zeros((), np.int8)}]
-    trees += [{**trees[0], "a": trees[0]["a"].T}, {**trees[0], "a": jnp.roll(trees[0]["a"], 1)}]
-    trees += [{**trees[0], "b": np.ones((), np.int8)}]
+    first: dict[str, Any] = {"a": jnp.asarray(array).astype(dtype), "b": np.zeros((), np.int8)}
+    trees = [first, {**first, "a": first["a"].T}, {**first, "a": jnp.roll(first["a"], 1)}]
+    trees += [{**first, "b": np.ones((), np.int8)}]
     prints = [np.asarray(fingerprint(tree)).tolist() for tree in trees]
     assert all(a != b for a, b in itertools.combinations(prints, 2))
     assert np.shape(prints[0]) == (2, 2)

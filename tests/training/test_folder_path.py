@@ -45,7 +45,7 @@ def saved_and_restored(folder: Path, state: Any) -> Any:
         checkpoints.save(3, state, np.array([2, 7], np.uint32))
         checkpoints.wait()
         restored, record = checkpoints.restore(3, state)
-        assert record.tolist() == [2, 7]
+        assert record is not None and record.tolist() == [2, 7]
         return restored
     finally:
         checkpoints.close()

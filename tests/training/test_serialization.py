@@ -55,15 +55,15 @@ def advanced(state: Any) -> Any:
     return jax.tree.map(lambda a: a if is_key(a) else a + jnp.ones((), a.dtype), state)
 
 
+def numbers(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if is_key(leaf) else leaf
+
+
 def same(a: Any, b: Any) -> bool:
     paths = [[p for p, _ in jax.tree_util.tree_leaves_with_path(tree)] for tree in (a, b)]
     assert paths[0] == paths[1]
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(
-        x.dtype == y.dtype
-        and np.array_equal(*(jax.random.key_data(v) if is_key(v) else v for v in (x, y)))
-        for x, y in pairs
-    )
+    return all(x.dtype == y.dtype and np.array_equal(numbers(x), numbers(y)) for x, y in pairs)
 
 
 KEYS = {

@@ -65,7 +65,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def linen_loss(variables: Any, batch: Any, key: jax.Array) -> Any:
-    logits = LinenMLP().apply(variables, batch["x"], train=True, rngs={"dropout": key})
+    logits: Any = LinenMLP().apply(variables, batch["x"], train=True, rngs={"dropout": key})
     return cross_entropy(logits, batch["y"]), {"logits": logits}
 
 
@@ -287,7 +287,8 @@ def test_statistics_that_the_state_does_not_have_are_errors_at_the_trace() -> No
 
 def test_statistics_that_stay_need_not_be_returned() -> None:
     def frozen(variables: Any, batch: Any, key: jax.Array) -> jax.Array:
-        return cross_entropy(LinenMLP(norm=True).apply(variables, batch["x"], False), batch["y"])
+        logits: Any = LinenMLP(norm=True).apply(variables, batch["x"], False)
+        return cross_entropy(logits, batch["y"])
 
     trace(frozen, norm_state())
     trace(norm_loss(lambda loss, changed: (loss, {}, {})), norm_state())
@@ -348,6 +349,7 @@ def test_what_makes_no_state_is_an_error() -> None:
             jt.NNXTrainState.from_model(model, tx, key)
     with pytest.raises(TypeError, match=r"an NNX model \(NNXMLP\) as params; .*from_model\("):
         jt.TrainState.create(apply_fn=None, params=model, tx=optax.sgd(0.1), dropout_key=key)
+    wrong: Any
     for wrong, sentence in (
         (NNXMLP, "got the class NNXMLP as model, expected an NNX module"),
         (LinenMLP(), r"got LinenMLP as model, .* made by jaxdrop\.training\.TrainState\.create"),
@@ -363,7 +365,7 @@ RATE = optax.linear_schedule(0.0, 0.5, 5)
 
 def linen_scheduled(variables: Any, batch: Any, key: jax.Array, *, step: jax.Array) -> Any:
     x = jaxdrop.dropout(key, batch["x"], RATE(step))
-    logits = LinenMLP().apply(variables, x, train=False)
+    logits: Any = LinenMLP().apply(variables, x, train=False)
     return cross_entropy(logits, batch["y"]), {"rate": RATE(step), "zeros": jnp.mean(x == 0)}
 
 

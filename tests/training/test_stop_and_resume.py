@@ -263,7 +263,7 @@ def test_what_is_deleted_during_a_run_is_an_error(what: str, tmp_path: Path) -> 
     """The error comes at the next checkpoint, and at the last one."""
     for step in (2, 12):
         folder = tmp_path / str(step)
-        done = []
+        done: list[int] = []
 
         def delete(n: int, folder: Path = folder, step: int = step, done: Any = done) -> None:
             done.extend(range(n))

@@ -49,7 +49,7 @@ def make_train(steps: int = 20) -> Callable[..., Any]:
 
         step = jt.make_train_step(loss_fn)
         state = jt.TrainState.create(
-            apply_fn=None,  # type: ignore[arg-type]  # the loss applies no module
+            apply_fn=None,  # the loss applies no module
             params=params,
             tx=optax.sgd(learning_rate, momentum=0.9),
             dropout_key=dropout_key,

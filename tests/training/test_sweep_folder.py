@@ -97,7 +97,7 @@ def test_swapped_chunks_and_those_of_another_sweep_are_refused(folder: Path) -> 
     chunks[0].write_bytes(second)
     chunks[1].write_bytes(first)
     refused(folder, "chunk-00000.* is damaged or of another sweep .its checksum is of other bytes.")
-    other = {"axes": {"rate": [0.0, 0.25, 0.5, 0.7]}}
+    other: dict[str, Any] = {"axes": {"rate": [0.0, 0.25, 0.5, 0.7]}}
     run(folder.parent / "other", **other)
     chunks[0].write_bytes((folder.parent / "other" / chunks[0].name).read_bytes())
     refused(folder, "chunk-00000.* is damaged or of another sweep")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +22,7 @@ from experiments._harness.command import run_command  # noqa: E402
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
 
 ROOT = Path(__file__).parents[2]
-SMALL = {
+SMALL: dict[str, Any] = {
     "steps": 60, "train_bytes": 10_000, "test_bytes": 400, "layers": 1, "width": 16, "heads": 2,
     "context": 16, "batch": 16, "model_devices": 2, "learning_rate": 0.01,
 }  # fmt: skip
