@@ -82,7 +82,7 @@ def test_a_result_that_is_not_there_is_told_so(tmp_path: Path, capsys: Any) -> N
 
 
 # What a field may hold that is not what the experiment wrote.
-ODD = [
+ODD: list[Any] = [
     None, True, "", "text", "\0", -1, 0, 1.5, -0.5, 2**31, 2**64, 10**400, 1e308, [], [[]], [None],
     [-1], [0.5, "x"], [10**400], {}, {"a": 1},
 ]  # fmt: skip

@@ -144,7 +144,7 @@ def test_a_setting_without_meaning_is_told_so(
 
 
 def test_seeds_can_be_vmapped() -> None:
-    data = images.load("digits")
+    data: Any = images.load("digits")
     model = MLP(quickstart.ARMS["dropout"], (16,))
 
     def one(key: jax.Array) -> Any:

@@ -83,7 +83,7 @@ def test_gaussian_noise_has_the_variance_of_dropout() -> None:
 
 def test_without_noise_training_mode_is_test_mode() -> None:
     for noise in ("dropout", "gaussian", "drop_connect"):
-        net = Net((8, 8), noise=noise)  # type: ignore[arg-type]
+        net = Net((8, 8), noise=noise)
         params = init(jax.random.key(0), net, 12)
         zero = jnp.zeros(())
         noisy = forward(net, params, jnp.asarray(X), jax.random.key(1), zero, zero)
@@ -100,9 +100,10 @@ def test_max_norm_bounds_every_unit() -> None:
 
 @pytest.mark.parametrize("change", [{"l2": 0.3}, {"l1": 0.1}])
 def test_a_penalty_is_the_gradient_that_its_name_says(change: Any) -> None:
+    nothing: dict[str, Any] = {}
     start = init(jax.random.split(jax.random.key(0), 4)[0], Net((8,)), 12)
     plain, penalised = (
-        trained(Recipe(1, evaluations=1, **extra), last_params) for extra in ({}, change)
+        trained(Recipe(1, evaluations=1, **extra), last_params) for extra in (nothing, change)
     )
     for a, b, w in zip(plain, penalised, start, strict=True):
         kernel = np.asarray(w["kernel"])

@@ -30,7 +30,7 @@ def write(folder: Path, rows: int = 30, splits: int = 2) -> Path:
     x = draw.standard_normal((rows, 2))
     y = 2 * x[:, 0] + 0.1 * draw.standard_normal(rows)
     np.savetxt(place / "data.txt", np.column_stack([x[:, 0], y, x[:, 1]]))
-    numbers = {
+    numbers: dict[str, Any] = {
         "index_features": [0, 2], "index_target": [1], "n_hidden": [8], "n_epochs": [30],
         "dropout_rates": [0.01, 0.1], "tau_values": [0.5, 5.0],
     }  # fmt: skip
@@ -144,7 +144,7 @@ def test_it_goes_on_where_it_was_stopped(toy: Path, tmp_path: Path) -> None:
 def test_networks_that_train_together_train_as_alone() -> None:
     draw = np.random.RandomState(0)
     x, y = (draw.standard_normal(s).astype(np.float32) for s in ((2, 150, 3), (2, 150)))
-    rates, weights = np.float32([0.1, 0.3]), np.float32([0, 1e-3])
+    rates, weights = np.array([0.1, 0.3], np.float32), np.array([0, 1e-3], np.float32)
 
     def train(count: int) -> Any:
         start_keys, keys = jax.random.split(jax.random.key(0), (2, 2))

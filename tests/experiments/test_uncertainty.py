@@ -28,7 +28,7 @@ def standard_promotion() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def less_of_everything() -> Iterator[None]:
-    def some(name: str, folder: str | None = None) -> images.Split:
+    def some(name: images.DataName, folder: str | None = None) -> images.Split:
         if name == "fashion":
             return images.load(name, folder)
         draw = np.random.RandomState(0)

@@ -56,7 +56,9 @@ def test_memory_does_not_depend_on_t() -> None:
     def temporary(num_samples: int) -> int:
         plan = Plan(num_samples, 10, False, None)
         lowered = _moments.lower(jax.tree_util.Partial(drop), key(), X, plan)
-        return lowered.compile().memory_analysis().temp_size_in_bytes
+        memory = lowered.compile().memory_analysis()
+        assert memory is not None
+        return memory.temp_size_in_bytes
 
     assert temporary(1_000) == temporary(100_000_000)
 

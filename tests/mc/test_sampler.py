@@ -68,9 +68,8 @@ def test_linen_samples_are_those_of_training_mode() -> None:
     for t, sample in enumerate(samples):
         k = jax.random.fold_in(key(), np.uint32(t))
         rngs = {"dropout": k, "params": jax.random.fold_in(k, 0)}
-        np.testing.assert_allclose(
-            sample, net.apply(variables, X, train=True, rngs=rngs), rtol=1e-5, atol=1e-6
-        )
+        expected: Any = net.apply(variables, X, train=True, rngs=rngs)
+        np.testing.assert_allclose(sample, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_linen_batch_norm_stays_frozen(variables: Any) -> None:

@@ -117,7 +117,7 @@ def test_mask_rate_tells_what_it_cannot_test():
     with pytest.raises(ValueError, match="rate=1.5"):
         assert_mask_rate(np.ones(100, bool), 1.5)
     with pytest.raises(ValueError, match=r"rate of shape \(2,\)"):
-        assert_mask_rate(np.ones(100, bool), np.array([0.1, 0.2]))
+        assert_mask_rate(np.ones(100, bool), np.array([0.1, 0.2]))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="false_alarm=0"):
         assert_mask_rate(np.ones(100, bool), 0.5, false_alarm=0)
 
