@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ["cat", "cksum", "cp", "dirname", "mkdir", "rm", "sed", "sh", "uname"]
+TOOLS = ["cat", "cksum", "cp", "dirname", "grep", "mkdir", "rm", "sed", "sh", "uname"]
 
 COMPILE = (
     "uv pip compile --universal --python-version 3.11 --fork-strategy fewest pyproject.toml "
@@ -28,6 +28,7 @@ case "$*" in
     *"sys.exit(sys.version_info < (3, 12))"*) exit $((MINOR < 12)) ;;
     *print*) echo "Python $VERSION" ;;
     "-m venv"*) echo venv >>"$LOG"; mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+    *pip\\ install*constraints.txt*dev,*) echo "install ${*##*dev,}" >>"$LOG" ;;
     *pip\\ install*constraints.txt*) echo install >>"$LOG"; exit ${INSTALL_FAILS:-0} ;;
     *pip\\ install*) echo "install newest" >>"$LOG"; exit ${INSTALL_FAILS:-0} ;;
     *-m\\ pytest*-m\\ not\\ slow*) echo "quick pytest" >>"$LOG"; exit ${TESTS_FAIL:-0} ;;
@@ -175,6 +176,69 @@ def test_interpreter_that_is_asked_for_and_does_not_run_gets_a_sentence(tmp_path
     done, _ = Checkout(tmp_path, "3.11.4").run(JAXDROP_PYTHON="/no/such/python")
     assert done.returncode == 1
     assert "found nothing that runs as /no/such/python." in done.stderr
+
+
+# What nvidia-smi prints when it is asked for the driver's version.
+NVIDIA_SMI = "#!/bin/sh\n[ $1 = --query-gpu=driver_version ] && echo {version} && echo {version}\n"
+
+no_driver = pytest.mark.skipif(
+    Path("/proc/driver/nvidia/version").exists() or Path("/dev/accel0").exists(),
+    reason="a device is here",
+)
+
+
+@no_driver
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("version", "installed", "said"),
+    [
+        ("580.65.06", "install cuda13]", "for cuda13: the NVIDIA driver here is of version 580"),
+        ("570.1", "install cuda12]", "for cuda12: the NVIDIA driver here is of version 570"),
+        (
+            "470.82.01",
+            "install",
+            "for cpu: the NVIDIA driver here is of version 470, and jax needs",
+        ),
+        ("", "install", "for cpu: no driver of a GPU or TPU is here"),
+    ],
+)
+def test_jax_is_installed_for_the_device_that_is_there(
+    tmp_path: Path, version: str, installed: str, said: str
+) -> None:
+    checkout = Checkout(tmp_path, "3.11.4")
+    if version:
+        checkout.program("nvidia-smi", NVIDIA_SMI.format(version=version))
+    done, asked = checkout.run("quickstart", "--seed", "1")
+    assert (done.returncode, asked) == (0, ["venv", installed, RUN]), done.stderr
+    assert [line for line in done.stderr.splitlines() if said in line]
+
+
+@no_driver
+@pytest.mark.slow
+def test_an_environment_for_the_cpu_is_brought_up_to_date_when_a_gpu_comes(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, "3.11.4")
+    checkout.run("quickstart")
+    checkout.program("nvidia-smi", NVIDIA_SMI.format(version="580.65.06"))
+    _, asked = checkout.run("quickstart", "--seed", "1")
+    assert asked == ["install cuda13]", RUN]
+    _, asked = checkout.run("quickstart", "--seed", "1")
+    assert asked == [RUN]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chosen", ["cuda12", "cuda13", "tpu", "cpu"])
+def test_the_device_can_be_chosen(tmp_path: Path, chosen: str) -> None:
+    checkout = Checkout(tmp_path, "3.11.4")
+    done, asked = checkout.run("quickstart", "--seed", "1", JAXDROP_ACCELERATOR=chosen)
+    assert asked == ["venv", "install" if chosen == "cpu" else f"install {chosen}]", RUN]
+    assert f"for {chosen}: JAXDROP_ACCELERATOR says so" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_unknown_device_gets_a_sentence(tmp_path: Path) -> None:
+    done, asked = Checkout(tmp_path, "3.11.4").run("quickstart", JAXDROP_ACCELERATOR="gpu")
+    expected = "got JAXDROP_ACCELERATOR=gpu, expected auto, cpu, cuda12, cuda13 or tpu\n"
+    assert (done.returncode, done.stderr, asked) == (2, expected, [])
 
 
 # A shim of pyenv's: it is found, and does not run unless its version was chosen.
