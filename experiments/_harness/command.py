@@ -1,6 +1,7 @@
 """The command of an experiment: its options, folder, resumption, progress, files and ending."""
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from experiments._harness.accelerator import unused_gpu
 from experiments._harness.ending import LOST, politely
 from experiments._harness.environment import environment
 from experiments._harness.experiment import Experiment, load_experiment
@@ -48,6 +50,8 @@ class _Command:
             connect(processes)
             agree("options", repr((config, out)))
         folder = prepare_folder(out)
+        if is_first() and (line := unused_gpu()):
+            print(line, file=sys.stderr)
         with held(folder, f"scripts/run {self.experiment.name}"):
             self.work(config, folder)
         return 0
