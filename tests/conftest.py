@@ -54,6 +54,11 @@ def refuse(event: str, args: tuple[Any, ...]) -> None:
 sys.addaudithook(refuse)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slow ones first: at the end, one that is long would leave the other workers idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Fixtures included, hence no fixture."""

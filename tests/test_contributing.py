@@ -86,7 +86,6 @@ def test_the_list_names_the_files_of_the_example() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_member_that_is_added_as_the_page_says_passes(tmp_path: Path) -> None:
     folder = with_the_member(tmp_path)
     modules = [name for name in (*WRITTEN, *ADDED_LINES) if name.endswith(".py")]
@@ -103,7 +102,6 @@ def test_a_member_that_is_added_as_the_page_says_passes(tmp_path: Path) -> None:
     assert all(of_files.values()), of_files  # no file passes for having nothing to say
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "broken", "said"),

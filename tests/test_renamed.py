@@ -50,7 +50,6 @@ def test_no_other_name_is_found() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_warning_is_shown_to_a_script_that_uses_an_old_name() -> None:
     code = "import jaxdrop; jaxdrop.prune"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
