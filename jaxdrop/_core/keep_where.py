@@ -109,7 +109,8 @@ def _batch(args: Any, dims: Any) -> Any:
 
 def _without_jit() -> bool:
     """Whether jax.disable_jit() is on, under which the compiled form would call itself."""
-    return jax.config.jax_disable_jit  # type: ignore[attr-defined]  # made when jax is imported
+    # jax adds its options to Config when it is imported, so that the class does not declare them.
+    return jax.config.jax_disable_jit  # type: ignore[attr-defined]
 
 
 _keep_p = Primitive("keep_where")

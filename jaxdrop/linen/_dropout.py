@@ -43,7 +43,8 @@ class Dropout(DropoutLayer, FlaxDropout):
     [0.0, 2.0]
     """
 
-    rate: RateLike  # type: ignore[assignment]  # flax says float
+    # Flax declares a float; an array, a rate for each channel for instance, works here, too.
+    rate: RateLike  # type: ignore[assignment]
     scale_at: ScaleAt = "train"
     bits: Bits = "fast"
 

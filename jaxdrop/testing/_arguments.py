@@ -40,7 +40,7 @@ def key_first(fn: Callable[[Any, Any], Any], x: Any, name: str) -> Iterator[None
     """If fn raises within the context, and works as fn(x, key), raise TypeError that says so."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # of the user's function, hence any; it is raised again
         if works_swapped(fn, x, jax.random.key(0)):
             raise swapped(name) from error
         raise
@@ -50,7 +50,7 @@ def works_swapped(fn: Callable[[Any, Any], Any], x: Any, key: Any) -> bool:
     """Say whether fn(x, key) returns arrays."""
     try:
         return bool(jax.tree.leaves(fn(x, key)))
-    except Exception:
+    except Exception:  # of the user's function, given the wrong arguments: no, it does not
         return False
 
 

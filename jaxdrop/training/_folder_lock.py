@@ -20,6 +20,7 @@ from jaxdrop.training._checkpoint_error import CheckpointError, not_writable
 try:
     import fcntl
 except ImportError:  # Windows
+    # A module by its type; who uses it asks for None first.
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".jaxdrop-lock"  # not the name of anybody else's file

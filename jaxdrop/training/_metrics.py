@@ -30,8 +30,9 @@ def check_step_metrics(
       mesh: where they are.
     """
     try:
+        # A method of jitted functions, which Callable does not declare.
         _, metrics = step.eval_shape(state, batch)  # type: ignore[attr-defined]
-    except Exception as error:
+    except Exception as error:  # of the user's loss, hence any; it is raised again
         if mesh is not None and AxisType.Explicit in mesh.axis_types:
             error.add_note(
                 "The mesh has explicit axes, as jax.make_mesh makes them; where loss_fn is not "
