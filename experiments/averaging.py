@@ -25,7 +25,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_counts, check_positive
 from experiments._harness.summary import Summary
 from experiments._harness.tick import Tick, silent
@@ -33,12 +32,12 @@ from experiments._networks.feedforward import Net, forward
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
-    axes,
     check_mnist,
     load_rows,
     scaled,
 )
-from experiments._networks.recipe import Measure, Moment, Recipe, make_train, score
+from experiments._networks.recipe import Measure, Moment, Recipe, score
+from experiments._networks.training import train_networks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,15 +103,19 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
     scale = scaled(config, PRESETS)
     data, digest = load_rows(config, scale.rows)
     net = Net(tuple(scale.units * layer for layer in LAYERS[config.preset]))
-    found, _ = run_sweep(
+    found = train_networks(
         "networks",
-        make_train(net, scale.recipe, sampled_errors(config.networks, config.series)),
-        axes(config, input_rate=[0.2], hidden_rate=[0.5], learning_rate=[config.learning_rate]),
-        data,
-        vectorize=config.vectorize,
+        config,
+        net,
+        scale.recipe,
+        (data, digest),
         tick=tick,
         folder=folder,
-        config={"data": digest, **dataclasses.asdict(scale.recipe), **dataclasses.asdict(config)},
+        measure=sampled_errors(config.networks, config.series),
+        more=dataclasses.asdict(config),
+        input_rate=[0.2],
+        hidden_rate=[0.5],
+        learning_rate=[config.learning_rate],
     )
     averaged = found["averaged"][:, 0, 0, 0, 0].astype(float)  # seeds, series, k
     return {

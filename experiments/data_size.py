@@ -22,7 +22,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive, refuse
 from experiments._harness.summary import Summary
 from experiments._harness.tick import Tick, silent
@@ -30,13 +29,13 @@ from experiments._networks.feedforward import Net
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
-    axes,
     check_mnist,
     load_rows,
     said,
     scaled,
 )
-from experiments._networks.recipe import Recipe, make_train
+from experiments._networks.recipe import Recipe
+from experiments._networks.training import train_networks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,20 +84,17 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
         steps.append(round(scale.steps * more / each) * each)
         recipe = dataclasses.replace(scale.recipe, steps=steps[-1])
         for name, (input_rate, hidden_rate) in ARMS.items():
-            errors, _ = run_sweep(
+            errors = train_networks(
                 f"{name}-{size}",
-                make_train(net, recipe),
-                axes(
-                    config,
-                    input_rate=[input_rate],
-                    hidden_rate=[hidden_rate],
-                    learning_rate=[config.learning_rate],
-                ),
-                data,
-                vectorize=config.vectorize,
+                config,
+                net,
+                recipe,
+                (data, digests[str(size)]),
                 tick=tick,
                 folder=folder,
-                config={"data": digests[str(size)], **dataclasses.asdict(recipe)},
+                input_rate=[input_rate],
+                hidden_rate=[hidden_rate],
+                learning_rate=[config.learning_rate],
             )
             found[name]["error"].append(errors.test_error[:, 0, 0, 0, -1].astype(float).tolist())
             found[name]["train_error"].append(

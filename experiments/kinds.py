@@ -25,7 +25,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive
 from experiments._harness.summary import Summary
 from experiments._harness.tick import Tick, silent
@@ -33,13 +32,13 @@ from experiments._networks.feedforward import Net, Noise
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
-    axes,
     check_mnist,
     load_rows,
     said,
     scaled,
 )
-from experiments._networks.recipe import Recipe, make_train
+from experiments._networks.recipe import Recipe
+from experiments._networks.training import train_networks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,20 +101,18 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
         each = config.preset == "paper" and kind.noise == "drop_connect"
         noise: Noise = "drop_connect_per_example" if each else kind.noise
         recipe = dataclasses.replace(scale.recipe, max_norm=kind.max_norm)
-        found, _ = run_sweep(
+        found = train_networks(
             name,
-            make_train(Net((units, units), noise=noise), recipe),
-            axes(
-                config,
-                input_rate=[kind.input_rate],
-                hidden_rate=[kind.hidden_rate],
-                learning_rate=[config.learning_rate],
-            ),
-            data,
-            vectorize=config.vectorize,
+            config,
+            Net((units, units), noise=noise),
+            recipe,
+            (data, digest),
             tick=tick,
             folder=folder,
-            config={"data": digest, "noise": noise, **dataclasses.asdict(recipe)},
+            more={"noise": noise},
+            input_rate=[kind.input_rate],
+            hidden_rate=[kind.hidden_rate],
+            learning_rate=[config.learning_rate],
         )
         kinds[name] = {
             "label": kind.label,

@@ -1,8 +1,9 @@
 """The tables of docs/family.md, made from the records of the members."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from experiments._harness.markdown import between, row
 from scripts.members import RECORDS
 from scripts.members._record import SECTIONS, Record
 
@@ -20,10 +21,6 @@ HEAD = (
     "use for",
     "not for",
 )
-
-
-def row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def layers(record: Record) -> str:
@@ -57,8 +54,8 @@ def tables(records: Sequence[Record]) -> str:
         rows = [row(cells(record)) for record in records if record.section == section]
         if rows:
             head = [row(HEAD), "|" + "---|" * len(HEAD)]
-            parts += [f"## {section}\n", *head, *rows, ""]
-    return "\n".join(parts)
+            parts.append("\n".join([f"## {section}\n", *head, *rows]))
+    return "\n\n".join(parts)
 
 
 def with_tables(text: str, records: Sequence[Record] = RECORDS) -> str:
@@ -67,11 +64,10 @@ def with_tables(text: str, records: Sequence[Record] = RECORDS) -> str:
     Raises:
       ValueError: if the markers are not there.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    page = between(text, BEGIN, END, tables(records))
+    if page is None:
         raise ValueError(f"{PAGE} lacks the markers {BEGIN} and {END}; put them back")
-    return f"{before}{BEGIN}\n\n{tables(records)}\n{END}{after}"
+    return page
 
 
 def is_up_to_date() -> bool:

@@ -16,6 +16,7 @@ import tyro
 from experiments.__main__ import find_experiments
 from experiments._harness.ending import politely
 from experiments._harness.experiment import load_experiment
+from experiments._harness.markdown import between, row
 from experiments._harness.result import CannotRun, read_result, whole_file
 from experiments._harness.summary import Summary
 
@@ -63,11 +64,10 @@ def with_table(text: str, lines: list[str]) -> str:
     Raises:
       CannotRun: if the markers are not there.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    page = between(text, BEGIN, END, "\n".join(lines))
+    if page is None:
         raise CannotRun(f"{README} lacks the markers {BEGIN} and {END}")
-    return "\n".join([before + BEGIN, "", *lines, "", END + after])
+    return page
 
 
 def table(results: Path) -> list[str]:
@@ -103,7 +103,3 @@ def cells(name: str, one: Summary, result: dict[str, Any]) -> list[str]:
 
 def minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-
-
-def row(parts: Any) -> str:
-    return "| " + " | ".join(parts) + " |"

@@ -24,19 +24,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive, check_rates
 from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net, forward
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
-    axes,
     check_mnist,
     load_rows,
     scaled,
 )
-from experiments._networks.recipe import Moment, Recipe, errors, loss, make_train
+from experiments._networks.recipe import Moment, Recipe, errors, loss
+from experiments._networks.training import train_networks
 from experiments.early_dropout.report import draw as draw
 from experiments.early_dropout.report import readme_line as readme_line
 from experiments.early_dropout.report import show as show
@@ -110,20 +109,18 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
     scale = scaled(config, PRESETS)
     data, digest = load_rows(config, scale.rows)
     plans = schedules(config.rate, scale.steps)
-    found, _ = run_sweep(
+    found = train_networks(
         "schedules",
-        make_train(Net((scale.units,) * 2), scale.recipe, measure),
-        axes(
-            config,
-            hidden_rate=np.stack(list(plans.values())),
-            input_rate=[0.0],
-            learning_rate=[config.learning_rate],
-        ),
-        data,
-        vectorize=config.vectorize,
+        config,
+        Net((scale.units,) * 2),
+        scale.recipe,
+        (data, digest),
         tick=tick,
         folder=folder,
-        config={"data": digest, **dataclasses.asdict(scale.recipe)},
+        measure=measure,
+        hidden_rate=np.stack(list(plans.values())),
+        input_rate=[0.0],
+        learning_rate=[config.learning_rate],
     )
     numbers: dict[str, Any] = {"rows": scale.rows, "steps": scale.steps, "schedules": {}}
     for i, name in enumerate(plans):

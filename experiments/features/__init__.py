@@ -25,19 +25,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive
 from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net, layers
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
-    axes,
     check_mnist,
     load_rows,
     scaled,
 )
-from experiments._networks.recipe import Moment, Recipe, loss, make_train
+from experiments._networks.recipe import Moment, Recipe, loss
+from experiments._networks.training import train_networks
 from experiments.features.report import draw as draw
 from experiments.features.report import readme_line as readme_line
 from experiments.features.report import show as show
@@ -98,20 +97,18 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
     net = Net((scale.units,), outputs=data.x_train.shape[1])
     numbers: dict[str, Any] = {"rows": scale.rows, "steps": scale.steps}
     for name, rate in ARMS.items():
-        found, _ = run_sweep(
+        found = train_networks(
             name,
-            make_train(net, scale.recipe, measure),
-            axes(
-                config,
-                input_rate=[0.0],
-                hidden_rate=[rate],
-                learning_rate=[config.learning_rate],
-            ),
-            data,
-            vectorize=config.vectorize,
+            config,
+            net,
+            scale.recipe,
+            (data, digest),
             tick=tick,
             folder=folder,
-            config={"data": digest, **dataclasses.asdict(scale.recipe)},
+            measure=measure,
+            input_rate=[0.0],
+            hidden_rate=[rate],
+            learning_rate=[config.learning_rate],
         )
         runs = {field: values[:, 0, 0, 0, 0].astype(float) for field, values in found.items()}
         features = runs.pop("features")[0]

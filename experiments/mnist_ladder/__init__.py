@@ -25,19 +25,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive
 from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
-    axes,
     check_mnist,
     load_rows,
     scaled,
 )
-from experiments._networks.recipe import Recipe, make_train
+from experiments._networks.recipe import Recipe
+from experiments._networks.training import train_networks
 from experiments.mnist_ladder.report import draw as draw
 from experiments.mnist_ladder.report import readme_line as readme_line
 from experiments.mnist_ladder.report import show as show
@@ -108,20 +107,17 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
         recipe = dataclasses.replace(scale.recipe, **rung.changes, momentum=(0.5, momentum))
         hidden = tuple(max(1, round(scale.units * layer)) for layer in rung.layers)
         relu = rung.activation == "relu"
-        found, _ = run_sweep(
+        found = train_networks(
             name,
-            make_train(Net(hidden, activation=rung.activation), recipe),
-            axes(
-                config,
-                input_rate=[0.2 * rung.dropout],
-                hidden_rate=[0.5 * rung.dropout],
-                learning_rate=[config.learning_rate if relu else config.logistic_learning_rate],
-            ),
-            data,
-            vectorize=config.vectorize,
+            config,
+            Net(hidden, activation=rung.activation),
+            recipe,
+            (data, digest),
             tick=tick,
             folder=folder,
-            config={"data": digest, **dataclasses.asdict(recipe)},
+            input_rate=[0.2 * rung.dropout],
+            hidden_rate=[0.5 * rung.dropout],
+            learning_rate=[config.learning_rate if relu else config.logistic_learning_rate],
         )
         test, train = (e[:, 0, 0, 0].astype(float) for e in (found.test_error, found.train_error))
         rungs[name] = {

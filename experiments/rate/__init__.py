@@ -20,19 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from experiments._harness.runs import run_sweep
 from experiments._harness.settings import check_positive, check_rates
 from experiments._harness.tick import Tick, silent
 from experiments._networks.feedforward import Net
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
-    axes,
     check_mnist,
     load_rows,
     scaled,
 )
-from experiments._networks.recipe import Recipe, make_train
+from experiments._networks.recipe import Recipe
+from experiments._networks.training import train_networks
 from experiments.rate.report import draw as draw
 from experiments.rate.report import readme_line as readme_line
 from experiments.rate.report import show as show
@@ -74,20 +73,17 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
     layers, kept = LAYERS[config.preset]
 
     def trained(name: str, hidden: tuple[int, ...], rates: tuple[float, ...]) -> Any:
-        found, _ = run_sweep(
+        found = train_networks(
             name,
-            make_train(Net(hidden), scale.recipe),
-            axes(
-                config,
-                hidden_rate=rates,
-                input_rate=[0.0],
-                learning_rate=[config.learning_rate],
-            ),
-            data,
-            vectorize=config.vectorize,
+            config,
+            Net(hidden),
+            scale.recipe,
+            (data, digest),
             tick=tick,
             folder=folder,
-            config={"data": digest, **dataclasses.asdict(scale.recipe)},
+            hidden_rate=rates,
+            input_rate=[0.0],
+            learning_rate=[config.learning_rate],
         )
         return found.train_error[..., 0, 0, -1], found.test_error[..., 0, 0, -1]
 

@@ -1,14 +1,10 @@
 """FeatureAlphaDropout as a Flax NNX module."""
 
-from typing import Any
-
 from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout
-from jaxdrop.nnx._layer import RatedLayer
-from jaxdrop.nnx._rate import keep_rate
-from jaxdrop.nnx._stream import Streams
+from jaxdrop.nnx._layer import MapLayer
 
 
-class FeatureAlphaDropout(RatedLayer):
+class FeatureAlphaDropout(MapLayer):
     """Drop whole feature maps to SELU's saturation.
 
     ``y = a * where(m[n, c], x, s) + b``, ``P(m = 0) = rate``, s, a and b the constants of SELU
@@ -29,17 +25,3 @@ class FeatureAlphaDropout(RatedLayer):
     """
 
     _function = staticmethod(feature_alpha_dropout)
-
-    def __init__(
-        self,
-        rate: Any,
-        *,
-        batch_axis: int | None = 0,
-        channel_axis: int = -1,
-        deterministic: bool | None = False,
-        rng_collection: str = "dropout",
-        rngs: Streams = None,
-    ):
-        self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
-        self._keep_options(batch_axis=batch_axis, channel_axis=channel_axis)

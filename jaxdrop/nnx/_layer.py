@@ -110,3 +110,21 @@ class RatedLayer(DropoutLayer, nnx.Module):
             **{name: getattr(self, name) for name in self.options},
             **more,
         )
+
+
+class MapLayer(RatedLayer):
+    """A layer that drops whole feature maps, along a batch and a channel axis."""
+
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        batch_axis: int | None = 0,
+        channel_axis: int = -1,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Streams = None,
+    ):
+        self.rate = keep_rate(rate)
+        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_options(batch_axis=batch_axis, channel_axis=channel_axis)

@@ -1,14 +1,10 @@
 """SpatialDropout as a Flax NNX module."""
 
-from typing import Any
-
 from jaxdrop._functional.spatial_dropout import spatial_dropout
-from jaxdrop.nnx._layer import RatedLayer
-from jaxdrop.nnx._rate import keep_rate
-from jaxdrop.nnx._stream import Streams
+from jaxdrop.nnx._layer import MapLayer
 
 
-class SpatialDropout(RatedLayer):
+class SpatialDropout(MapLayer):
     """Drop whole feature maps.
 
     ``y[n, ..., c] = x[n, ..., c] * m[n, c] / (1 - rate)``, ``P(m[n, c] = 0) = rate``
@@ -29,17 +25,3 @@ class SpatialDropout(RatedLayer):
     """
 
     _function = staticmethod(spatial_dropout)
-
-    def __init__(
-        self,
-        rate: Any,
-        *,
-        batch_axis: int | None = 0,
-        channel_axis: int = -1,
-        deterministic: bool | None = False,
-        rng_collection: str = "dropout",
-        rngs: Streams = None,
-    ):
-        self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
-        self._keep_options(batch_axis=batch_axis, channel_axis=channel_axis)

@@ -91,6 +91,19 @@ def test_dropout_outside_of_jit(spec: P, axis_type: AxisType):
     np.testing.assert_array_equal(got, function(key(), inputs()))
 
 
+def check_sharded_on_two_axes(
+    drop: Any, x: jax.Array, expected: jax.Array, axis_type: AxisType
+) -> None:
+    """The same numbers on a mesh of two axes, with nothing sent between devices."""
+    mesh = make_mesh("2-D", axis_type)
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(x, NamedSharding(mesh, P("data", "model")))
+        compiled = drop.lower(key(), sharded).compile()
+        got = compiled(key(), sharded)
+    np.testing.assert_array_equal(got, expected)
+    assert (text := compiled.as_text()) and hlo.collectives(text) == []
+
+
 @pytest.mark.parametrize("axis_type", AXIS_TYPES, ids=str)
 @pytest.mark.parametrize(
     ("broadcast_dims", "bits"),
@@ -101,13 +114,7 @@ def test_broadcast_dims_on_sharded_axes(broadcast_dims: Any, bits: Any, axis_typ
     x = inputs()
     drop = jax.jit(lambda key, x: function(key, x, broadcast_dims=broadcast_dims, bits=bits))
     expected = drop(key(), x)
-    mesh = make_mesh("2-D", axis_type)
-    with jax.set_mesh(mesh):
-        sharded = jax.device_put(x, NamedSharding(mesh, P("data", "model")))
-        compiled = drop.lower(key(), sharded).compile()
-        got = compiled(key(), sharded)
-    np.testing.assert_array_equal(got, expected)
-    assert (text := compiled.as_text()) and hlo.collectives(text) == []
+    check_sharded_on_two_axes(drop, x, expected, axis_type)
 
 
 @pytest.mark.parametrize("axis_type", AXIS_TYPES, ids=str)
@@ -117,13 +124,7 @@ def test_modules(layer: Callable[..., jax.Array], options: dict[str, Any], axis_
     x = inputs()
     drop = jax.jit(lambda key, x: layer(key, x, **options))
     expected = function(key(), x, **options)
-    mesh = make_mesh("2-D", axis_type)
-    with jax.set_mesh(mesh):
-        sharded = jax.device_put(x, NamedSharding(mesh, P("data", "model")))
-        compiled = drop.lower(key(), sharded).compile()
-        got = compiled(key(), sharded)
-    np.testing.assert_array_equal(got, expected)
-    assert (text := compiled.as_text()) and hlo.collectives(text) == []
+    check_sharded_on_two_axes(drop, x, expected, axis_type)
 
 
 @pytest.mark.parametrize("axis_type", AXIS_TYPES, ids=str)

@@ -113,7 +113,7 @@ def test_an_interrupted_experiment_goes_on_and_is_reproduced(
 ) -> None:
     argv = [f"--{k}={v}" for k, v in SMALL.items()] + ["--networks=3", f"--out={tmp_path}"]
     sweep_calls: list[Any] = []
-    whole = averaging.run_sweep
+    whole = averaging.train_networks
 
     def stops(*args: Any, tick: Any, **kwargs: Any) -> Any:
         def stop(n: int = 1) -> None:
@@ -122,10 +122,10 @@ def test_an_interrupted_experiment_goes_on_and_is_reproduced(
 
         return whole(*args, tick=stop, **kwargs)
 
-    monkeypatch.setattr(averaging, "run_sweep", stops)
+    monkeypatch.setattr(averaging, "train_networks", stops)
     assert run_command("averaging", argv) == 130
     assert "resumes from run 1 of 2" in capsys.readouterr().err
-    monkeypatch.setattr(averaging, "run_sweep", whole)
+    monkeypatch.setattr(averaging, "train_networks", whole)
     assert run_command("averaging", argv) == 0
     assert "Resuming averaging from run 1 of 2" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "result.json"]
