@@ -1,13 +1,9 @@
 """Stops and refusals: signals save; what does not fit is refused, and left as it was."""
 
-import gc
 import json
-import os
-import resource
-import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +11,14 @@ import jax
 import numpy as np
 import optax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import jaxdrop.training as jt
-from jaxdrop.training import _atomic_file, _folder_lock
-from jaxdrop.training._fingerprint import linear_fingerprint
-from jaxdrop.training._folder_lock import held
 from jaxdrop.training._stop_signals import on_stop_signals
-from jaxdrop.training._typed_keys import words_of_keys
 from tests.training import small_run as small
+from tests.training.saved_run import refused, restore
 from tests.training.test_fit import kept, stop_at
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
-
-# Orbax leaves coroutines behind when it fails, as it is made to here; they are collected at once.
-BREAKS_ORBAX = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def collect_garbage(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if BREAKS_ORBAX.mark in request.node.own_markers:
-        gc.collect()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with two checkpoints, of steps 3 and 4."""
-    folder = tmp_path_factory.mktemp("saved") / "run"
-    small.run(folder=folder, epochs=1, config={"rate": 0.5})
-    return folder
-
-
-@pytest.fixture
-def folder(saved: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "copy"))
-
-
-def refused(folder: Path, sentence: str, **options: Any) -> str:
-    """Check that a call is refused with a sentence and changes nothing; return the sentence."""
-    before = small.contents(folder)
-    with pytest.raises(jt.CheckpointError, match=sentence) as error:
-        small.run(folder=folder, **({"config": {"rate": 0.5}} | options))
-    assert small.contents(folder) == before
-    return str(error.value)
 
 
 @pytest.fixture
@@ -151,132 +111,6 @@ def test_another_key_or_model_is_refused(folder: Path) -> None:
         restore(folder, wider)
 
 
-def test_a_damaged_run_file_is_an_error(folder: Path) -> None:
-    deep = b'{"config": ' + b"[" * 5000 + b"]" * 5000 + b"}"
-    for content in (b'{"seed": 0', b"[]", b"", b"\xff", b'{"seed": NaN}', deep):
-        (folder / "run.json").write_bytes(content)
-        refused(folder, r"run.json is damaged: .*; nothing was changed. Choose another folder")
-
-
-def files_of(folder: Path, step: int) -> list[Path]:
-    return sorted(p for p in (folder / "checkpoints" / str(step)).rglob("*") if p.is_file())
-
-
-@BREAKS_ORBAX
-def test_a_damaged_checkpoint_is_an_error_and_the_one_before_can_be_resumed(folder: Path) -> None:
-    path = max(files_of(folder, 4), key=lambda p: p.stat().st_size)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    sentence = (
-        r"the checkpoint of step 4 in .* is damaged .* to resume from step 3, .* delete .*/4$"
-    )
-    refused(folder, sentence)
-    shutil.rmtree(folder / "checkpoints" / "4")
-    state, _ = small.run(folder=folder, config={"rate": 0.5})
-    assert small.same(state, small.run()[0])
-
-
-@BREAKS_ORBAX
-def test_every_missing_file_and_every_flipped_bit_is_noticed(folder: Path) -> None:
-    """It is an error, or makes no difference: the numbers that come back are those saved."""
-    like = small.linen_state()
-    whole = restore(folder, like)
-    for path in files_of(folder, 4):
-        text = path.read_bytes()
-        path.unlink()
-        check_damage(folder, like, whole)
-        for place in range(0, len(text), max(1, len(text) // 6)):
-            path.write_bytes(text[:place] + bytes([text[place] ^ 16]) + text[place + 1 :])
-            check_damage(folder, like, whole)
-        path.write_bytes(text)
-    assert small.same(restore(folder, like), whole)
-
-
-def restore(folder: Path, like: Any) -> Any:
-    from jaxdrop.training._checkpoints import Checkpoints
-
-    checkpoints = Checkpoints(folder, 3)
-    try:
-        state, record = checkpoints.restore(4, like)
-        assert record is None or record[0] == 5  # lines: four steps and an evaluation
-        return state
-    finally:
-        checkpoints.close()
-
-
-def check_damage(folder: Path, like: Any, whole: Any) -> None:
-    try:
-        read = restore(folder, like)
-    except jt.CheckpointError as error:
-        assert "is damaged" in str(error)
-    else:
-        assert small.same(read, whole)
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    refused(tmp_path, "holds thesis.tex but no run.json, so it is not known whose it is")
-
-
-def test_a_folder_that_cannot_be_written_to_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("")
-    refused(tmp_path / "file" / "run", r"cannot be written to \(Not a directory\); nothing was run")
-
-    def deny(*args: Any) -> Any:
-        raise PermissionError(13, "Permission denied")
-
-    # root may write anywhere, so a read-only folder is acted out
-    with monkeypatch.context() as patch:
-        patch.setattr(_folder_lock.os, "open", deny)
-        refused(tmp_path / "run", r"cannot be written to \(Permission denied\); nothing was run")
-    monkeypatch.setattr(_atomic_file.os, "fsync", full)
-    refused(tmp_path / "run", r"cannot be written to \(No space left on device\); nothing was run")
-
-
-def full(*args: Any) -> Any:
-    raise OSError(28, "No space left on device")
-
-
-def test_what_a_kill_before_run_json_leaves_is_no_obstacle(tmp_path: Path) -> None:
-    for name in (".jaxdrop-lock", ".run.json.partial", ".run.json-123"):
-        (tmp_path / name).write_text("half of")
-    small.run(folder=tmp_path, epochs=1)
-
-
-def test_two_calls_at_once_in_a_folder_are_one_too_many(folder: Path) -> None:
-    def again(n: int) -> None:
-        if n == 1:
-            told = r"copy is in use by fit in process \d+ on .*; nothing was changed"
-            with pytest.raises(jt.CheckpointError, match=told):
-                small.run(folder=folder, config={"rate": 0.5})
-
-    state, _ = small.run(folder=folder, config={"rate": 0.5}, tick=again)
-    assert small.same(state, small.run()[0]) and not (folder / ".jaxdrop-lock").exists()
-    with held(folder, "another"):
-        refused(folder, "in use by another in process")
-
-
-@pytest.mark.parametrize("what", ["", "metrics.jsonl", "checkpoints", ".jaxdrop-lock"])
-@BREAKS_ORBAX
-def test_what_is_deleted_during_a_run_is_an_error(what: str, tmp_path: Path) -> None:
-    """The error comes at the next checkpoint, and at the last one."""
-    for step in (2, 12):
-        folder = tmp_path / str(step)
-        done: list[int] = []
-
-        def delete(n: int, folder: Path = folder, step: int = step, done: Any = done) -> None:
-            done.extend(range(n))
-            if len(done) == step and n:
-                (folder / what).rename(
-                    tmp_path / f"gone {step}"
-                )  # a save may be on its way into it
-
-        told = folder if what == ".jaxdrop-lock" else folder / what
-        with pytest.raises(jt.CheckpointError, match=f"{told} was deleted or moved"):
-            small.run(folder=folder, tick=delete)
-
-
 def test_fewer_epochs_than_were_done_are_refused(tmp_path: Path) -> None:
     state, _ = small.run(folder=tmp_path, epochs=2)
     sentence = r"has done step 8, and epochs=1 end at step 4 \(4 in an epoch\).* Give epochs=2 or"
@@ -306,72 +140,6 @@ def test_numbers_of_numpy_and_jax_in_a_config_are_those_of_python(tmp_path: Path
     config = {"a": np.float32(0.5), "b": jax.numpy.arange(2), "c": (1, None), "d": np.bool_(True)}
     small.run(folder=tmp_path, epochs=1, config=config)
     small.run(folder=tmp_path, epochs=1, config={"a": 0.5, "b": [0, 1], "c": [1, None], "d": True})
-
-
-def test_checkpoints_of_before_come_back(folder: Path) -> None:
-    """Old ones have another fingerprint, and do not know how many lines were logged."""
-    import orbax.checkpoint as ocp
-
-    plain = words_of_keys(restore(folder, small.linen_state()))
-    place = folder / "checkpoints" / "4" / "default"
-    for flipped in (1, 0):
-        state = plain.replace(step=plain.step ^ flipped)
-        shutil.rmtree(place)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(
-                place.absolute(), {"state": state, "fingerprint": linear_fingerprint(plain)}
-            )
-        if flipped:
-            refused(folder, "step 4 in .* is damaged .its numbers are not those that were saved")
-    assert small.same(small.run(folder=folder, config={"rate": 0.5})[0], small.run()[0])
-
-
-def limited(size: int, work: Callable[[], Any]) -> Any:
-    """Call work while no file may grow beyond size bytes: a write fails where the disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    jax.config.update("jax_enable_compilation_cache", False)  # which writes files, too
-    compilation_cache.reset_cache()
-    try:
-        return work()
-    finally:
-        jax.config.update("jax_enable_compilation_cache", True)
-        compilation_cache.reset_cache()
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@BREAKS_ORBAX
-def test_a_checkpoint_that_cannot_be_written_leaves_the_ones_before(folder: Path) -> None:
-    files = small.contents(folder / "checkpoints")
-    with pytest.raises(jt.CheckpointError) as error:
-        limited(600, lambda: small.run(folder=folder, config={"rate": 0.5}, metric_fn=None,
-                                       test=None, log_every=1000))  # fmt: skip
-    assert "could not be written to" in str(error.value), error.value
-    assert "step 4 is whole. Make room, and the same call resumes from there" in str(error.value)
-    now = small.contents(folder / "checkpoints")
-    assert {name: now.get(name) for name in files} == files
-    state, _ = small.run(folder=folder, config={"rate": 0.5})
-    assert small.same(state, small.run()[0])
-
-
-@BREAKS_ORBAX
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may mount a disk")
-def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.system(f"mount -t tmpfs -o size=192k tmpfs {disk} 2>/dev/null"):
-        pytest.skip("no disk can be mounted here")
-    try:
-        with pytest.raises(
-            jt.CheckpointError, match="could not be written to .*No space left"
-        ) as error:
-            small.run(folder=disk / "run", epochs=50, save_every=1, keep=100)
-        saved = jt.saved_step(disk / "run")
-        assert saved and f"step {saved} is whole" in str(error.value)
-        assert not os.system(f"mount -o remount,size=64m {disk}")  # room is made
-        assert small.same(small.run(folder=disk / "run")[0], small.run()[0])
-    finally:
-        os.system(f"umount {disk}")
 
 
 def test_nan_is_null_in_the_lines(tmp_path: Path) -> None:

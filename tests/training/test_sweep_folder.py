@@ -21,6 +21,7 @@ from jaxdrop.training._folder_lock import held
 from jaxdrop.training._sweep_folder import SweepFolder
 from jaxdrop.training._sweep_identity import identity
 from tests.training import test_sweep
+from tests.training.disk import by_root, mounted, remount
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -254,29 +255,23 @@ def test_a_full_disk_is_an_error_and_what_was_saved_stays(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may mount a disk")
+@by_root
 def test_a_disk_that_is_full_then_larger_then_read_only(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.system(f"mount -t tmpfs -o size=64k tmpfs {disk} 2>/dev/null"):
-        pytest.skip("no disk can be mounted here")
-    options: dict[str, Any] = {"shared": {}, "chunk": 1, "folder": disk / "sweep"}
-    try:
+    with mounted(tmp_path, "64k") as disk:
+        options: dict[str, Any] = {"shared": {}, "chunk": 1, "folder": disk / "sweep"}
         with pytest.raises(
             jt.CheckpointError, match=r"could not be written \(No space left on dev"
         ):
             run(how=wide, **options)
         saved = len(list((disk / "sweep").glob("chunk-*")))
         assert 0 < saved < 4
-        assert not os.system(f"mount -o remount,size=1m {disk}")
+        remount(disk, "size=1m")
         done: list[int] = []
         got = run(how=wide, on_chunk=lambda n, way: done.append(n), **options)
         np.testing.assert_array_equal(got[:, 0], AXES["rate"])
         assert done[0] == saved
-        assert not os.system(f"mount -o remount,ro {disk}")
+        remount(disk, "ro")
         refused(disk / "sweep", r"cannot be written to \(Read-only file system\)", how=wide)
-    finally:
-        os.system(f"umount {disk}")
 
 
 def wide(rate: Any) -> Any:
