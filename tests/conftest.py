@@ -7,7 +7,7 @@ import os
 import sys
 
 # Read by XLA when its first backend starts, hence before anything below touches a device.
-# At level 3, which users have, a short loop is unrolled whole: a small mask takes half a second to
+# At level 3, which users have, a short loop is unrolled whole, and small masks take long to
 # compile. The caller's own flags come last, and count.
 os.environ["XLA_FLAGS"] = " ".join(
     [

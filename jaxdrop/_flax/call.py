@@ -10,12 +10,6 @@ import numpy as np
 from jaxdrop._core.checks import check_deterministic, check_input, is_real
 from jaxdrop._core.key import is_deleted, is_typed
 from jaxdrop._core.rate import ROUNDING
-from jaxdrop._functional.cutout import cutout
-from jaxdrop._functional.gaussian_noise import gaussian_noise
-from jaxdrop._functional.patch_dropout import patch_dropout
-
-# At rate 1, where the others' result is known, these draw a position, noise or a choice of tokens.
-DRAW_AT_ONE = (cutout, gaussian_noise, patch_dropout)
 
 
 def call(
@@ -24,11 +18,16 @@ def call(
     inputs: Any,
     rate: Any,
     deterministic: Any,
+    *,
+    draws_at_one: bool = False,
     **options: Any,
 ) -> jax.Array:
-    """Call a member of the family, without a key where its result is known without one."""
+    """Call a member of the family, without a key where its result is known without one.
+
+    At rate 1 it is, unless the member ``draws_at_one``: a position, noise, or a choice of tokens.
+    """
     rate, mode = known_rate(rate), known_mode(deterministic)
-    drawn = not is_idle(mode, rate) if function in DRAW_AT_ONE else needs_key(mode, rate)
+    drawn = not is_idle(mode, rate) if draws_at_one else needs_key(mode, rate)
     key = draw_key() if drawn else None
     return function(key, inputs, rate, deterministic=mode, **options)
 

@@ -36,3 +36,4 @@ class Cutout(RatedLayer):
     channel_axis: int | None = -1
 
     _function = staticmethod(cutout)
+    _draws_at_one = True

@@ -50,4 +50,5 @@ class GaussianNoise(DropoutLayer, nn.Module):
             inputs,
             self.stddev,
             self._mode(deterministic),
+            draws_at_one=True,
         )

@@ -43,6 +43,7 @@ class RatedLayer(DropoutLayer, nn.Module):
     rng_collection: str = "dropout"
 
     _function: ClassVar[Callable[..., jax.Array]]
+    _draws_at_one: ClassVar[bool] = False  # see ``call``
 
     @nn.compact
     def __call__(
@@ -67,6 +68,7 @@ class RatedLayer(DropoutLayer, nn.Module):
             inputs,
             self.rate,
             self._mode(deterministic),
+            draws_at_one=self._draws_at_one,
             **{field.name: getattr(self, field.name) for field in _added(type(self))},
             **more,
         )

@@ -25,3 +25,4 @@ class PatchDropout(RatedLayer, kw_only=True):
     prefix: int = 1
 
     _function = staticmethod(patch_dropout)
+    _draws_at_one = True

@@ -32,6 +32,7 @@ class Cutout(RatedLayer):
     """
 
     _function = staticmethod(cutout)
+    _draws_at_one = True
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ class GaussianNoise(RatedLayer):
     """
 
     _function = staticmethod(gaussian_noise)
+    _draws_at_one = True
 
     def __init__(
         self,

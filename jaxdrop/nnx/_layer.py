@@ -61,6 +61,7 @@ class RatedLayer(DropoutLayer, nnx.Module):
     """A member of the family as a layer: it finds mode and key, then calls the function."""
 
     _function: ClassVar[Callable[..., jax.Array]]
+    _draws_at_one: ClassVar[bool] = False  # see ``call``
 
     # For members without options; a member that has some names them in a constructor of its own.
     def __init__(
@@ -107,6 +108,7 @@ class RatedLayer(DropoutLayer, nnx.Module):
             inputs,
             read_rate(self.rate),
             self._mode(deterministic),
+            draws_at_one=self._draws_at_one,
             **{name: getattr(self, name) for name in self.options},
             **more,
         )

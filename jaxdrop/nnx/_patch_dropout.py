@@ -28,6 +28,7 @@ class PatchDropout(RatedLayer):
     """
 
     _function = staticmethod(patch_dropout)
+    _draws_at_one = True
 
     def __init__(
         self,
