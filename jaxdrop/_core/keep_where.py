@@ -48,8 +48,8 @@ def small_number(words: jax.Array) -> jax.Array:
     """Return a float32 below 2**-134, which every narrower dtype rounds to 0, from random words.
 
     A compiler that knows the zero moves the rounding of a product before the choice between the
-    two. GPUs round two numbers at once, unless they are chosen from one by one afterwards: that
-    takes 1.75 instructions more per element (``scripts/prove gpu``).
+    two. GPUs round two numbers at once, unless they are chosen from one by one afterwards, which
+    takes more instructions per element; ``scripts/prove gpu`` counts them.
     """
     return jax.lax.bitcast_convert_type(words[-1] >> np.uint32(17), jnp.float32)
 
