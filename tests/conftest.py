@@ -7,12 +7,14 @@ import os
 import sys
 
 # Read by XLA when its first backend starts, hence before anything below touches a device.
-# At level 3, which users have, a short loop is unrolled whole, and small masks take long to
-# compile. The caller's own flags come last, and count.
+# Compiling is most of what the tests do. With fusion emitters and at level 3, which users have, it
+# takes more than twice as long. The caller's own flags come last, and count: .ci/run tests the core
+# once more as users compile it.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=1",
+        "--xla_backend_optimization_level=0",
+        "--xla_cpu_use_fusion_emitters=false",
         os.environ.get("XLA_FLAGS", ""),
     ]
 ).strip()
@@ -68,20 +70,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         return (yield)
     finally:
         running.clear()
-
-
-@pytest.fixture(scope="module")
-def unoptimised() -> Iterator[None]:
-    """Compile large programs faster; they run slower, and may round otherwise.
-
-    For files about what a run stores, says and goes on from; commands that they start included.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()  # other files test what users run
 
 
 @pytest.fixture

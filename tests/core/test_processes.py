@@ -1,5 +1,6 @@
 """Two processes, four devices each, draw what one process draws."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]
     environment = {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4",
         "HOME": str(folder),
     }
     running = [

@@ -19,7 +19,7 @@ import jaxdrop
 from scripts.members import Case
 from tests.functional.over_members import RATE, over
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 SHARDS = 2
 MESHES = {

@@ -23,7 +23,7 @@ from experiments._harness.result import CannotRun  # noqa: E402
 from experiments.char_lm.model import CharModel, bits_per_byte  # noqa: E402
 from tests.training.test_fit import stop_at  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--steps=20", "--train-bytes=1700", "--test-bytes=400", "--layers=1", "--width=16",

@@ -28,7 +28,7 @@ from experiments._harness.result import CannotRun  # noqa: E402
 from jaxdrop.training._folder_lock import NAME as LOCK  # noqa: E402
 from jaxdrop.training._folder_lock import held  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 MODULES = {name: importlib.import_module(f"experiments.{name}") for name in find_experiments()}
 SWEEP = ["--data=digits", "--hidden=4", "--steps=5", "--seeds=2", "--rates", "0", "0.5",

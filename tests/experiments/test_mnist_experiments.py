@@ -25,7 +25,7 @@ from experiments._harness.command import run_command  # noqa: E402
 from experiments._harness.experiment import load_experiment  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 SMALL: dict[str, Any] = {"data": "digits", "seeds": 2, "rows": 200, "units": 8, "steps": 20}
 MNIST = [averaging, data_size, early_dropout, features, kinds, mnist_ladder, rate]

@@ -28,7 +28,7 @@ from experiments.quickstart import figure
 from experiments.quickstart.mlp import MLP, train
 from experiments.quickstart.robustness import removal_gates
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--data", "digits", "--hidden", "24", "--epochs", "2", "--seeds", "2", "--draws", "2"]

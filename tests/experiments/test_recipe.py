@@ -15,7 +15,7 @@ from experiments._data.images import Split  # noqa: E402  (after the check)
 from experiments._networks.feedforward import Net, forward, init, layers  # noqa: E402
 from experiments._networks.recipe import Moment, Recipe, make_train, optimizer  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 FALSE_ALARM = 1e-9
 draw = np.random.RandomState(0)

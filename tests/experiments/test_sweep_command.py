@@ -18,7 +18,7 @@ from experiments._harness.experiment import load_experiment  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
 from jaxdrop.training import CheckpointError  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 ARGV = ["--data=digits", "--hidden=8", "--steps=20", "--seeds=2", "--rates", "0", "0.5"]
 ARGV += ["--learning-rates=0.1", "--chunk=2"]

@@ -17,7 +17,7 @@ from experiments._harness.parts import Parts
 from experiments._harness.result import CannotRun
 from experiments.uci import network
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

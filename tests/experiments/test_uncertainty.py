@@ -14,7 +14,7 @@ from experiments._data import images
 from experiments._harness.command import run_command
 from experiments.uncertainty import curve
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 SMALL = ["--samples", "10", "--units", "32", "--epochs", "1"]
 

@@ -16,7 +16,7 @@ from scripts.members._layer import ROWS, SEQUENCES
 from tests.core.test_varying import by_itself, check, is_float
 from tests.flax.layers import LAYERS, nnx_class
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]  # large programs
+pytestmark = pytest.mark.slow
 
 INPUTS = {name: layer.x for name, layer in LAYERS.items()}
 FLOATS = {name: x for name, x in INPUTS.items() if is_float(x)}

@@ -14,7 +14,6 @@ from scripts.members import Layer
 from scripts.members._rnn import LinenRNN
 from tests.flax.layers import LAYERS
 
-pytestmark = pytest.mark.usefixtures("unoptimised")  # a program for each layer
 KEY = jax.random.key(3)
 every = pytest.mark.parametrize("layer", LAYERS.values(), ids=lambda layer: layer.id)
 

@@ -19,8 +19,6 @@ import jaxdrop.training as jt
 from jaxdrop.training import _hyperparams
 from tests.training import small_run as small
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 
 def with_metric(name: Any, value: Any = 1.0) -> Any:
     def loss_fn(variables: Any, batch: Any, key: jax.Array) -> Any:

@@ -12,7 +12,7 @@ from jaxdrop.training._typed_keys import words_of_keys
 from tests.training import small_run as small
 from tests.training.saved_run import BREAKS_ORBAX, refused, restore
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 
 def test_a_damaged_run_file_is_an_error(folder: Path) -> None:

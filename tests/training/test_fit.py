@@ -15,8 +15,6 @@ import jaxdrop.training as jt
 from jaxdrop.training import _fit
 from tests.training import small_run as small
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 BOTH = pytest.mark.parametrize("kind", ["linen", "nnx"])
 
 

@@ -13,8 +13,6 @@ import jaxdrop.training as jt
 from jaxdrop.training._log import Log, _undamaged_lines
 from tests.training import small_run as small
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 Damage = Callable[[bytes], bytes]
 
 

@@ -16,7 +16,7 @@ from tests.training import small_run as small
 from tests.training.disk import by_root, mounted, remount
 from tests.training.saved_run import BREAKS_ORBAX, refused
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

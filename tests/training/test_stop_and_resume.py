@@ -18,7 +18,7 @@ from tests.training import small_run as small
 from tests.training.saved_run import refused, restore
 from tests.training.test_fit import kept, stop_at
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

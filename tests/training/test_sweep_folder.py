@@ -23,8 +23,6 @@ from jaxdrop.training._sweep_identity import identity
 from tests.training import test_sweep
 from tests.training.disk import by_root, mounted, remount
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 AXES = {"rate": [0.0, 0.25, 0.5, 0.75]}
 SHARED = {"x": np.arange(8, dtype=np.float32)}
 SHAPE = jax.ShapeDtypeStruct((2,), np.float32)

@@ -19,7 +19,7 @@ pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experimen
 from experiments import char_lm  # noqa: E402  (after the check)
 from experiments._harness.command import run_command  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {
@@ -50,7 +50,7 @@ def start(out: Path, port: int, process: int) -> "subprocess.Popen[str]":
         | {
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+            "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
