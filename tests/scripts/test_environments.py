@@ -1,12 +1,17 @@
 """Which environment a script makes: for the device that is there, the newest jax, a compiler."""
 
+import os
 import platform
 import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.scripts.checkout import FAKE_PYTHON, RUN, Checkout
+from tests.scripts.checkout import FAKE_PYTHON, ROOT, RUN, Checkout
 
 # What nvidia-smi prints when it is asked for the driver's version.
 NVIDIA_SMI = "#!/bin/sh\n[ $1 = --query-gpu=driver_version ] && echo {version} && echo {version}\n"
@@ -40,6 +45,70 @@ def test_jax_is_installed_for_the_device_that_is_there(
     done, asked = checkout.run("quickstart", "--seed", "1")
     assert (done.returncode, asked) == (0, ["venv", installed, RUN]), done.stderr
     assert [line for line in done.stderr.splitlines() if said in line]
+
+
+MODULES = {
+    "NVIDIA's": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12\nGCC 12",
+    "open": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build",
+}
+INSTALLED = {"NVIDIA's": "install cuda12]", "open": "install cuda13]"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", MODULES)
+def test_the_kernel_module_says_its_version(tmp_path: Path, module: str) -> None:
+    checkout = Checkout(tmp_path, "3.11.4")
+    checkout.system({"/proc/driver/nvidia/version": MODULES[module]})
+    done, asked = checkout.run("quickstart", "--seed", "1")
+    assert asked == ["venv", INSTALLED[module], RUN], done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("node", ["/dev/accel0", "/dev/vfio/0"])
+@pytest.mark.parametrize(("maker", "installed"), [("0x1ae0", "tpu"), ("0x8086", "cpu")])
+def test_a_tpu_has_device_files_of_google_s(
+    tmp_path: Path, node: str, maker: str, installed: str
+) -> None:
+    checkout = Checkout(tmp_path, "3.11.4")
+    checkout.system({node: "", "/sys/bus/pci/devices/0000:00:05.0/vendor": maker})
+    done, asked = checkout.run("quickstart", "--seed", "1")
+    assert asked == ["venv", "install tpu]" if installed == "tpu" else "install", RUN], done.stderr
+    assert f"for {installed}: " in done.stderr
+
+
+def fake_wheel(folder: Path, name: str, *lines: str) -> None:
+    """A package of an index: what it is called and what it needs."""
+    metadata = "\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 9", *lines, ""])
+    about = f"{name.replace('-', '_')}-9.dist-info"
+    with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-9-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{about}/METADATA", metadata)
+        wheel.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
+        )
+        wheel.writestr(f"{about}/RECORD", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ["", "cuda12", "cuda13", "tpu"])
+def test_an_extra_brings_the_build_of_jax_for_its_device(tmp_path: Path, extra: str) -> None:
+    """Asks pip, of an index that holds jax and what its own extras of these names need."""
+    needs = {"cuda12": "jax-cuda12-plugin", "cuda13": "jax-cuda13-plugin", "tpu": "libtpu"}
+    wanted = [f'Requires-Dist: {needs[name]} ; extra == "{name}"' for name in needs]
+    fake_wheel(tmp_path, "jax", *(f"Provides-Extra: {name}" for name in needs), *wanted)
+    for name in needs.values():
+        fake_wheel(tmp_path, name)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [name for name in project["dependencies"] if name.startswith("jax>")]
+    asked += project["optional-dependencies"][extra] if extra else []
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-index"]
+        + ["--disable-pip-version-check", "--find-links", str(tmp_path), *asked],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+    )
+    found = done.stdout.splitlines()[-1].removeprefix("Would install ").split()
+    assert found == sorted(["jax-9"] + ([f"{needs[extra]}-9"] if extra else [])), done.stderr
 
 
 @no_driver
