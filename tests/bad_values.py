@@ -233,6 +233,18 @@ BAD: dict[str, Callable[[], list[Any]]] = {
     "any rate": lambda: [v for v in BAD["rate"]() if len(shape_of(v)) != 1],
     "axes": lambda: ["0", b"0", 1.5, (0, 0), (1.5,), (True,), {0: 1}, Thing(), (None,)],
     "hidden state": lambda: [v for v in BAD["floats"]() if not isinstance(v, tuple)],
+    "reals or None": lambda: [v for v in BAD["reals"]() if v is not None],
+    "choice or None": lambda: [v for v in BAD["choice"]() if v is not None],
+    "integers or None": lambda: [v for v in BAD["integers"]() if v is not None],
+    "scale or None": lambda: [
+        v for v in BAD["finite"]() if v is not None and not isinstance(v, Traced)
+    ],
+    "pairs": lambda: [
+        *("text", 3, {"a": True}, Thing(), [[True], [True, False]], np.ones((3, 3)), KEY),
+        *(np.ones((4, 3, 3), int), np.zeros((2, 2), bool), np.ones((2, 4, 3, 2), bool)),
+        *(np.ones((1,) * 5, bool), deleted(jnp.ones((1, 1, 3, 3), bool))),
+    ],
+    "sides of a window": lambda: [-1, (3, -1), (1,), (1, 2, 3), "3", 1.5, (1.5, 2), True, Thing()],
     "seed": lambda: [-1, 2**32, 2**70, *NO_INTEGERS, (2,)],
 }
 
@@ -286,7 +298,7 @@ KINDS: dict[str, str] = {
     "mesh": "mesh",
     "tx": "transformation",
     "axes": "axes of a sweep",
-    "donate": "static switch",
+    **dict.fromkeys(["donate", "check"], "static switch"),
     **dict.fromkeys(["loss_fn", "metric_fn", "train", "trial", "on_chunk"], "function!"),
     "vectorize": "choice",
     "folder": "folder",

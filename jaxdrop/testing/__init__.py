@@ -16,6 +16,27 @@ ValueError instead of passing.
 Traceback (most recent call last):
     ...
 AssertionError: the mask of shape (64, 256) keeps ... of 16384 elements, expected 9830.4 ...
+
+They work inside compiled functions, too, such as a train step, if the outermost of these is wrapped
+in ``chex.chexify``: what is static is checked while it is traced, values when it runs. Of a mask's
+rate the program compares counts with exact bounds that are computed before it runs. The other
+assertions need exact tails of numbers that only the run knows, or float64, and so the program calls
+the host back. A check that could not fail is then an AssertionError, too.
+
+>>> import chex
+>>> @jax.jit
+... def step(key, rate):
+...     mask = jaxdrop.keep_mask(key, (64, 256), rate)
+...     assert_mask_rate(mask, 0.5)
+...     return mask.sum()
+>>> checked = chex.chexify(step, async_check=False)
+>>> kept = checked(jax.random.key(0), 0.5)
+>>> checked(jax.random.key(0), 0.4)  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+    ...
+AssertionError: [Chex] ... the mask of shape (64, 256) keeps ... of 16384 elements, expected ...
+
+``jaxdrop.training.make_train_step(loss_fn, check=True)`` is wrapped already.
 """
 
 from jaxdrop.testing._deterministic_eval import (

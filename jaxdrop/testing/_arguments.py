@@ -1,29 +1,46 @@
-"""Checks of an assertion's arguments: an input to read a mask off, the key before the input."""
+"""Checks of an assertion's arguments: an input to read a mask off, the key before the input.
+
+What chex can decide it decides, and ``told`` says it in our words, which name the way out.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop._core.checks import as_array
 from jaxdrop._core.key import is_typed
+from jaxdrop.testing._traced import assert_on_host
+
+
+@contextmanager
+def told(error: Exception) -> Iterator[None]:
+    """Raise the error in place of an AssertionError of chex within the context."""
+    try:
+        yield
+    except AssertionError as failed:
+        raise error from failed
 
 
 def check_nonzero(x: Any, caller: str) -> jax.Array:
     """Return x as an array, or raise a sentence if a zero of y = fn(x) might not mean dropped."""
     array = as_array(x, "x", f"{caller} takes a floating array")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"got x of dtype {array.dtype}; {caller} takes a floating array")
-    host = np.asarray(array).astype(np.float64)
-    bad = ~np.isfinite(host) | (host == 0)
-    if bad.any() or not host.size:
-        raise ValueError(
-            f"got x with {int(bad.sum())} of {host.size} elements zero or not finite; {caller} "
-            "reads the mask off y / x, so give it an x without any, such as ones"
-        )
+    with told(TypeError(f"got x of dtype {array.dtype}; {caller} takes a floating array")):
+        chex.assert_type(array, float)
+
+    def judge(x: np.ndarray) -> None:
+        host = x.astype(np.float64)
+        bad = ~np.isfinite(host) | (host == 0)
+        if bad.any() or not host.size:
+            raise ValueError(
+                f"got x with {int(bad.sum())} of {host.size} elements zero or not finite; {caller} "
+                "reads the mask off y / x, so give it an x without any, such as ones"
+            )
+
+    assert_on_host(judge, array, caller=caller)
     return array
 
 

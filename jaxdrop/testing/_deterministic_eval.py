@@ -1,13 +1,16 @@
 """Assertion that a model in test mode is deterministic."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 
 from jaxdrop._core.checks import check_function
-from jaxdrop.testing._arguments import first_place, swapped, works_swapped
+from jaxdrop.testing._arguments import first_place, swapped, told, works_swapped
+from jaxdrop.testing._traced import assert_on_host
 
 
 def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> None:
@@ -27,7 +30,10 @@ def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> No
       AssertionError: if a call without a key fails, or an output differs; says where and by how
         much.
       ValueError: if apply_fn returns no array.
-      TypeError: if apply_fn takes x before the key.
+      TypeError: if apply_fn takes x before the key, or if something is traced and no chex.chexify
+        is around.
+
+    A compiled function sends the outputs to the host, which compares them.
 
     A Linen model takes the key as ``rngs``:
 
@@ -70,36 +76,46 @@ def assert_deterministic_eval(apply_fn: Callable[[Any, Any], Any], x: Any) -> No
         _compare(expected, actual, f"a call with jax.random.key({seed})")
 
 
-def _leaves(tree: Any) -> dict[str, np.ndarray]:
+def _leaves(tree: Any) -> dict[str, Any]:
     return {
-        jax.tree_util.keystr(path): np.asarray(leaf)
+        jax.tree_util.keystr(path): leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 
 
-def _compare(expected: dict[str, np.ndarray], actual: dict[str, np.ndarray], call: str) -> None:
-    if expected.keys() != actual.keys():
-        raise AssertionError(
-            f"expected an output of the same structure in test mode, but {call} gave leaves "
-            f"{list(actual)} where the first call without a key gave {list(expected)}"
-        )
+def _compare(expected: dict[str, Any], actual: dict[str, Any], call: str) -> None:
+    other_leaves = AssertionError(
+        f"expected an output of the same structure in test mode, but {call} gave leaves "
+        f"{list(actual)} where the first call without a key gave {list(expected)}"
+    )
+    with told(other_leaves):
+        chex.assert_trees_all_equal_structs(expected, actual)
     for name, a in expected.items():
         b = actual[name]
         what = f"output{name}" if name else "the output"
-        if (a.shape, a.dtype) != (b.shape, b.dtype):
-            raise AssertionError(
-                f"expected the same array in test mode, but {call} gave {b.dtype}{b.shape} for "
-                f"{what} where the first call without a key gave {a.dtype}{a.shape}"
-            )
-        differ = _bytes(a) != _bytes(b)
-        if differ.any():
-            i = first_place(differ.any(-1).reshape(a.shape))
-            raise AssertionError(
-                f"expected the same bits in test mode, but {call} changed "
-                f"{int(differ.any(-1).sum())} of {a.size} elements of {what}, the first at "
-                f"{i}: {b[i]!r} where the first call without a key gave "
-                f"{a[i]!r}; without randomness the probability of this is 0"
-            )
+        other_array = AssertionError(
+            f"expected the same array in test mode, but {call} gave {b.dtype}{b.shape} for "
+            f"{what} where the first call without a key gave {a.dtype}{a.shape}"
+        )
+        with told(other_array):
+            chex.assert_trees_all_equal_shapes_and_dtypes(a, b)
+        judge = functools.partial(_same_bits, what=what, call=call)
+        assert_on_host(judge, a, b, caller="assert_deterministic_eval")
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray, what: str, call: str) -> None:
+    """Raise an AssertionError with the first element that differs."""
+    try:
+        chex.assert_trees_all_equal(_bytes(a), _bytes(b))
+    except AssertionError as failed:
+        differ = (_bytes(a) != _bytes(b)).any(-1)
+        i = first_place(differ.reshape(a.shape))
+        raise AssertionError(
+            f"expected the same bits in test mode, but {call} changed "
+            f"{int(differ.sum())} of {a.size} elements of {what}, the first at "
+            f"{i}: {b[i]!r} where the first call without a key gave "
+            f"{a[i]!r}; without randomness the probability of this is 0"
+        ) from failed
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

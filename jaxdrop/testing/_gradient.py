@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,14 @@ from jaxtyping import Array, Float
 
 from jaxdrop._core.checks import check_function
 from jaxdrop._core.key import AnyKey, check_key
-from jaxdrop.testing._arguments import check_key_first, check_nonzero, first_place, key_first
+from jaxdrop.testing._arguments import (
+    check_key_first,
+    check_nonzero,
+    first_place,
+    key_first,
+    told,
+)
+from jaxdrop.testing._traced import assert_on_host
 
 
 def assert_gradient_uses_mask(
@@ -28,7 +36,11 @@ def assert_gradient_uses_mask(
     Raises:
       AssertionError: with the number of elements where mask or scale differ.
       ValueError: if fn drops nothing or everything, so that any mask would agree.
-      TypeError: if x comes before the key, here or in fn.
+      TypeError: if x comes before the key, here or in fn, or if something is traced and no
+        chex.chexify is around.
+
+    Quotients are compared in float64. So a compiled function sends x, y and the gradient to the
+    host, which decides.
 
     >>> import jax, jax.numpy as jnp, jaxdrop
     >>> fn = lambda key, x: jaxdrop.dropout(key, x, 0.5)
@@ -39,11 +51,17 @@ def assert_gradient_uses_mask(
     x = check_nonzero(x, "assert_gradient_uses_mask")
     key = check_key(key, "assert_gradient_uses_mask")
     with key_first(fn, x, "fn"):
-        y_device, vjp = jax.vjp(lambda v: fn(key, v), x)
-    if y_device.shape != x.shape:
-        raise AssertionError(f"y has shape {y_device.shape}, expected that of x, {x.shape}")
-    y = np.asarray(y_device).astype(np.float64)
-    gradient = np.asarray(vjp(jnp.ones_like(y_device))[0]).astype(np.float64)
+        y, vjp = jax.vjp(lambda v: fn(key, v), x)
+    with told(AssertionError(f"y has shape {y.shape}, expected that of x, {x.shape}")):
+        chex.assert_equal_shape([y, x])
+    (gradient,) = vjp(jnp.ones_like(y))
+    assert_on_host(_judge, x, y, gradient, caller="assert_gradient_uses_mask")
+
+
+def _judge(x: np.ndarray, y: np.ndarray, gradient: np.ndarray) -> None:
+    # y and the gradient are each rounded once, or twice if the factor itself was.
+    limit = 2 * float(jnp.finfo(x.dtype).eps)
+    dtype, (x, y, gradient) = x.dtype, (a.astype(np.float64) for a in (x, y, gradient))
     dropped = y == 0
     if dropped.all() or not dropped.any():
         raise ValueError(
@@ -58,15 +76,13 @@ def assert_gradient_uses_mask(
             f"of them only, the first at {first_place(differ)}; expected none, and with one mask "
             "for both the probability of any is 0"
         )
-    noise = y / np.asarray(x).astype(np.float64)
-    # y and the gradient are each rounded once, or twice if the factor itself was.
-    limit = 2 * float(jnp.finfo(x.dtype).eps)
+    noise = y / x
     error = np.abs(gradient - noise) / np.where(dropped, 1.0, np.abs(noise))
     if error.max() > limit:
         i = first_place(error)
         raise AssertionError(
             f"the gradient is {gradient[i]:.6g} at {i} where y / x is "
             f"{noise[i]:.6g}, a relative difference of {error[i]:.2g}; expected at most the "
-            f"rounding of {x.dtype}, {limit:.2g}, and with one scale for both the probability of "
+            f"rounding of {dtype}, {limit:.2g}, and with one scale for both the probability of "
             "more is 0"
         )

@@ -1,9 +1,11 @@
 """Assertion that a random layer preserves the mean of its input."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,15 @@ from jaxtyping import Array, Float
 
 from jaxdrop._core.checks import check_count, check_function, check_number, check_sequence
 from jaxdrop._core.key import AnyKey, check_key, typed
-from jaxdrop.testing._arguments import check_key_first, check_nonzero, first_place, key_first
+from jaxdrop.testing._arguments import (
+    check_key_first,
+    check_nonzero,
+    first_place,
+    key_first,
+    told,
+)
 from jaxdrop.testing._p_values import binomial_p_value, check_false_alarm, in_words
+from jaxdrop.testing._traced import assert_on_host
 
 
 def assert_mean_preserved(
@@ -48,7 +57,11 @@ def assert_mean_preserved(
     Raises:
       AssertionError: with the element that deviates most, and its probability.
       ValueError: if y / x takes more than two values at an element and no support is given.
-      TypeError: if x comes before the key, here or in fn.
+      TypeError: if x comes before the key, here or in fn, or if something is traced and no
+        chex.chexify is around.
+
+    The factor c, and with it the law, is read off the samples. So a compiled function sends all of
+    them to the host, which decides.
 
     Reference:
       Hoeffding, Probability Inequalities for Sums of Bounded Random Variables, 1963.
@@ -65,10 +78,19 @@ def assert_mean_preserved(
     if support is not None:
         _check_support(support)
     x = check_nonzero(x, "assert_mean_preserved")
+    with key_first(fn, x, "fn"):
+        y = jax.jit(jax.vmap(fn, in_axes=(0, None)))(jax.random.split(key, num_samples), x)
+    with told(AssertionError(f"y has shape {y.shape[1:]}, expected that of x, {x.shape}")):
+        chex.assert_shape(y, (num_samples, *x.shape))
+    judge = functools.partial(_judge, false_alarm=false_alarm, support=support)
+    assert_on_host(judge, x, y, caller="assert_mean_preserved")
+
+
+def _judge(x: np.ndarray, y: np.ndarray, false_alarm: float, support: Any) -> None:
+    """Raise an AssertionError if samples y do not have the mean x."""
     eps = float(jnp.finfo(x.dtype).eps)
     budget = false_alarm / x.size
-    with key_first(fn, x, "fn"):
-        noise = _sample(fn, key, x, num_samples)
+    noise = y.astype(np.float64).reshape(-1, x.size) / x.astype(np.float64).reshape(-1)
     mean = noise.mean(0)
     if support is None:
         p_values = _two_point(noise, eps)
@@ -78,7 +100,7 @@ def assert_mean_preserved(
     if p_values[i] <= budget:
         where = first_place(-p_values.reshape(x.shape))
         raise AssertionError(
-            f"over {num_samples} keys the mean of y / x is {mean[i]:.6g} at {where}, expected 1: "
+            f"over {len(noise)} keys the mean of y / x is {mean[i]:.6g} at {where}, expected 1: "
             f"the probability of a deviation this large is {in_words(p_values[i])}, the limit "
             f"{budget:.2g} ({false_alarm=} shared among {x.size} elements)"
         )
@@ -91,15 +113,6 @@ def _check_support(support: Any) -> None:
         check_number(bound, "a bound in support", expected, math.isfinite, traced=False)
     if len(bounds) != 2 or not bounds[0] < bounds[1]:
         raise ValueError(f"got {support=}, expected {expected}")
-
-
-def _sample(fn: Callable[[Any, Any], Any], key: Any, x: jax.Array, num_samples: int) -> np.ndarray:
-    """Return y / x for every sample and element, in float64."""
-    y = jax.jit(jax.vmap(fn, in_axes=(0, None)))(jax.random.split(key, num_samples), x)
-    if y.shape[1:] != x.shape:
-        raise AssertionError(f"y has shape {y.shape[1:]}, expected that of x, {x.shape}")
-    host = np.asarray(y).astype(np.float64).reshape(num_samples, x.size)
-    return host / np.asarray(x).astype(np.float64).reshape(-1)
 
 
 def _two_point(noise: np.ndarray, eps: float) -> np.ndarray:

@@ -1,5 +1,7 @@
-"""Exact two-sided p-values of counts, and their wording."""
+"""Exact two-sided p-values of counts, the counts that they allow, and their wording."""
 
+import bisect
+import functools
 import math
 from typing import Any
 
@@ -16,6 +18,30 @@ def binomial_p_value(kept: Any, total: Any, keep: Any) -> np.ndarray:
     """
     law = stats.binom(total, keep)
     return np.minimum(1.0, 2 * np.minimum(law.cdf(kept), law.sf(np.asarray(kept) - 1)))
+
+
+@functools.cache
+def count_bounds(total: int, keep: float, budget: float) -> tuple[int, int]:
+    """Return the least and the greatest count whose ``binomial_p_value`` is above the budget.
+
+    Those between have one above it, too, and all others have not: the p-value rises to the median
+    and falls from there. So the bounds decide as it does, and need no more than a count.
+
+    Args:
+      total: number of elements.
+      keep: probability of keeping one.
+      budget: probability of a count outside of the bounds, at most; below 1.
+    """
+
+    def passes(kept: int) -> bool:
+        return bool(binomial_p_value(kept, total, keep) > budget)
+
+    middle = int(stats.binom(total, keep).median())
+    low = bisect.bisect_left(range(middle), True, key=passes)
+    first_to_fail = bisect.bisect_left(
+        range(total + 1), True, lo=middle, key=lambda kept: not passes(kept)
+    )
+    return low, first_to_fail - 1
 
 
 def overlap_p_value(both: int, kept_a: int, kept_b: int, total: int) -> float:
