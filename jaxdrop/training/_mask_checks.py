@@ -48,12 +48,12 @@ def with_mask_checks(fn: F) -> F:
 
 def _with_checks(program: Any) -> tuple[Any, set[Any]]:
     """Return a program with its checks, and their effects; what is no program stays."""
-    if isinstance(program, ClosedJaxpr):
-        jaxpr, effects = _with_checks(program.jaxpr)
-        return (program.replace(jaxpr=jaxpr) if effects else program), effects
     if type(program) is tuple:  # of branches
         parts = [_with_checks(part) for part in program]
         return tuple(part for part, _ in parts), set().union(*(effects for _, effects in parts))
+    if isinstance(program, ClosedJaxpr) and not isinstance(program, Jaxpr):  # one class since 0.12
+        jaxpr, effects = _with_checks(program.jaxpr)
+        return (program.replace(jaxpr=jaxpr) if effects else program), effects
     if not isinstance(program, Jaxpr):
         return program, set()
     eqns: list[JaxprEqn] = []
