@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdrop.training._dataset import Dataset
+from jaxdrop.training._deterministic import compiler_options
 from jaxdrop.training._mesh import batch_shapes, place_batch
 from jaxdrop.training._metrics import check_row_metrics
 from jaxdrop.training._state import TrainState
@@ -47,7 +48,7 @@ def make_evaluation(
         }
 
     everywhere = None if mesh is None else NamedSharding(mesh, P())
-    compiled = jax.jit(sums, out_shardings=everywhere)
+    compiled = jax.jit(sums, out_shardings=everywhere, compiler_options=compiler_options())
     compiled.eval_shape(
         like, batch_shapes(rows, batch_size, mesh), jax.ShapeDtypeStruct((batch_size,), bool)
     )

@@ -24,7 +24,7 @@ from jaxdrop.training._folder_lock import held
 from jaxdrop.training._folder_path import run_folder
 from jaxdrop.training._hyperparams import injected_hyperparams
 from jaxdrop.training._log import Log, summary_writer
-from jaxdrop.training._mesh import batch_shapes, check_mesh, keep_places, on_mesh, place_batch
+from jaxdrop.training._mesh import batch_shapes, check_mesh, compile_step, on_mesh, place_batch
 from jaxdrop.training._metrics import check_step_metrics
 from jaxdrop.training._progress_bar import progress_bar
 from jaxdrop.training._run_file import describe_key, open_run
@@ -60,7 +60,9 @@ def fit(
     ``rows of step n = epoch_order(seed, n // steps, rows)[batch n % steps]``, with
     ``steps = rows // batch_size`` in an epoch; ``key of step n = fold_in(state.dropout_key, n)``.
     Nothing else is random. A run that was killed and resumed has the parameters, metrics and masks
-    of one that was not, bit for bit, on the same devices and versions.
+    of one that was not, bit for bit, on the same devices and versions. On a GPU the step and the
+    evaluation are compiled with deterministic kernels for that; a process started with
+    ``XLA_FLAGS=--xla_gpu_deterministic_ops=false`` gets the fast ones.
 
     Args:
       state: a TrainState or NNXTrainState. It is donated: use the one that is returned.
@@ -141,7 +143,7 @@ def fit(
     if not steps:
         raise ValueError(f"got batch_size={batch_size}, and there are {rows.count} rows")
     state = on_mesh(state, mesh)
-    train_step = keep_places(make_train_step(loss_fn), state, mesh)
+    train_step = compile_step(make_train_step(loss_fn), state, mesh)
     check_step_metrics(train_step, state, batch_shapes(rows, batch_size, mesh), mesh)
     evaluate = None
     if metric_fn is not None:

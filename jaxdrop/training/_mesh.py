@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxdrop._core.checks import check_mapping
 from jaxdrop.training._dataset import Dataset
+from jaxdrop.training._deterministic import compiler_options
 from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._state import TrainState, check_state
 from jaxdrop.training._typed_keys import keys_of_words, words_of_keys
@@ -137,14 +138,20 @@ def on_mesh(state: S, mesh: Mesh | None) -> S:
     )
 
 
-def keep_places(
+def compile_step(
     step: Callable[..., Any], state: TrainState, mesh: Mesh | None
 ) -> Callable[..., Any]:
-    """Return the step; on a mesh its state stays where it is, and every device gets metrics."""
-    if mesh is None:
+    """Return the step as fit compiles it: on a GPU, with deterministic kernels.
+
+    On a mesh its state stays where it is, and every device gets metrics.
+    """
+    options, places = compiler_options(), None
+    if mesh is not None:
+        own = jax.tree.map(lambda leaf: leaf.sharding, state)
+        places = (own, NamedSharding(mesh, P()))
+    elif options is None:
         return step
-    places = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return DonatingStep(step, out_shardings=(places, NamedSharding(mesh, P())))
+    return DonatingStep(step, out_shardings=places, compiler_options=options)
 
 
 def check_is_mesh(mesh: Any) -> None:

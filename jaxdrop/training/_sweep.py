@@ -47,7 +47,9 @@ def sweep(
     "vmap" the random draws and all masks are the same bits; but a batch of matrix products is
     computed by another routine than a single product, which adds its terms in another order. That
     changes the rounding of the last digit at every step, which training amplifies: ``scripts/bench
-    training`` measures how much in the loss. Chunks of another size may be batched differently.
+    training`` measures how much in the loss. Chunks of another size may be batched differently. On
+    a GPU the program is compiled with deterministic kernels, unless the process was started with
+    ``XLA_FLAGS=--xla_gpu_deterministic_ops=false``.
 
     Args:
       train: a pure function that jit can trace, from named arguments to a tree of arrays. By

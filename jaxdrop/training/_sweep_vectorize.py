@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import jax
 
+from jaxdrop.training._deterministic import compiler_options
+
 Way = Literal["vmap", "map"]
 Chunk = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 
@@ -16,6 +18,8 @@ Chunk = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 @functools.lru_cache(maxsize=16)
 def make_chunk(train: Callable[..., Any], way: Way, mesh: jax.sharding.Mesh | None) -> Chunk:
     """Build the jitted ``chunk(runs, shared)``: train for every entry of ``runs``.
+
+    On a GPU its kernels are deterministic.
 
     Args:
       train: called as ``train(**run, **shared)``.
@@ -30,13 +34,13 @@ def make_chunk(train: Callable[..., Any], way: Way, mesh: jax.sharding.Mesh | No
         return jax.vmap(one)(runs) if way == "vmap" else jax.lax.map(one, runs)
 
     if mesh is None:
-        return jax.jit(chunk)
+        return jax.jit(chunk, compiler_options=compiler_options())
     spread = jax.P(mesh.axis_names)
     # check_vma would require the carry of every scan in train to start out as varying.
     split = jax.shard_map(
         chunk, mesh=mesh, in_specs=(spread, jax.P()), out_specs=spread, check_vma=False
     )
-    return jax.jit(split)
+    return jax.jit(split, compiler_options=compiler_options())
 
 
 def faster_way(
