@@ -23,7 +23,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 
 from scripts.kill_report import draw, markdown, table
@@ -184,6 +183,8 @@ def shares(kills: int) -> dict[str, int]:
 
 
 def main(argv: list[str]) -> int:
+    import tyro  # not needed by scripts/prove device, which kills runs too
+
     config = tyro.cli(Config, args=argv, prog="scripts/kill_and_resume", description=__doc__)
     from experiments._harness.ending import politely
     from experiments._harness.environment import environment

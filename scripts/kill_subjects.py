@@ -35,6 +35,10 @@ class Subject:
     """What is half written just before it ends, if anything."""
     finished: Callable[[Path], bool] = lambda folder: False
     """Whether nothing is left to resume, even if the program was killed before it ended."""
+    environment: dict[str, str] = dataclasses.field(
+        default_factory=lambda: {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    )
+    """Variables that choose the device and how it computes."""
 
     def start(self, folder: Path) -> "subprocess.Popen[str]":
         """Start it, or resume it, in a folder."""
@@ -43,13 +47,12 @@ class Subject:
             cwd=ROOT,
             env=os.environ
             | {
-                "PYTHONPATH": str(ROOT),
-                "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": "",
+                "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
                 # Every call runs the very same programs, and compiles them once.
                 "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
                 "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            },
+            }
+            | self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

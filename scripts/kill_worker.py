@@ -1,6 +1,7 @@
 """Two runs for scripts/kill_and_resume: a small NNX network through fit, and a sweep.
 
     python -m scripts.kill_worker fit|sweep FOLDER
+    python -m scripts.kill_worker fit FOLDER --short    # one epoch, for a rehearsal
 
 At its end it writes FOLDER/final.json: a digest of every array that came out.
 """
@@ -50,17 +51,17 @@ def correct(model: Net, batch: Any) -> dict[str, jax.Array]:
     return {"accuracy": right.astype(jnp.float32)}
 
 
-def fit(folder: Path) -> jt.NNXTrainState:
+def fit(folder: Path, epochs: int) -> jt.NNXTrainState:
     x = np.asarray(jax.random.normal(jax.random.key(0), (ROWS, 16)))
     data = {"x": x, "y": (x[:, :4] + x[:, 4:8]).argmax(axis=1).astype(np.int32)}
-    tx = optax.adam(optax.cosine_decay_schedule(1e-3, EPOCHS * (ROWS // BATCH)))
+    tx = optax.adam(optax.cosine_decay_schedule(1e-3, epochs * (ROWS // BATCH)))
     state = jt.NNXTrainState.from_model(Net(nnx.Rngs(0)), tx, jax.random.key(1))
     return jt.fit(
         state,
         loss_fn,
         data,
         seed=0,
-        epochs=EPOCHS,
+        epochs=epochs,
         batch_size=BATCH,
         folder=folder,
         metric_fn=correct,
@@ -97,6 +98,6 @@ def digests(state: Any) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    run, place = {"fit": fit, "sweep": sweep}[sys.argv[1]], Path(sys.argv[2])
-    final = run(place)
+    name, place, short = sys.argv[1], Path(sys.argv[2]), "--short" in sys.argv
+    final = sweep(place) if name == "sweep" else fit(place, 1 if short else EPOCHS)
     (place / "final.json").write_text(json.dumps(digests(final)))

@@ -21,8 +21,6 @@ from rich.table import Table
 
 from scripts.benchmarks import peers, timing
 
-SHAPES = ((512, 1024), (2048, 2048), (4096, 4096))
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -30,6 +28,11 @@ class Config:
 
     seconds: float = 8.0
     """Time per case, shared by all functions in it."""
+    shapes: tuple[tuple[int, int], ...] = ((512, 1024), (2048, 2048), (4096, 4096))
+    """Of the arrays that are dropped."""
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")
+    peers: tuple[str, ...] = tuple(peers.PEERS)
+    """What it is compared with, with their own key and with a fast one."""
 
 
 def forward(apply: peers.Apply) -> Callable[..., Any]:
@@ -49,25 +52,26 @@ def train(apply: peers.Apply) -> Callable[..., Any]:
 
 
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
-    subjects = {"copy": peers.copy, "jaxdrop": peers.drop, **peers.PEERS}
-    subjects |= {
-        f"{name}, fast key": peers.with_fast_key(apply) for name, apply in peers.PEERS.items()
-    }
+    if unknown := set(config.peers) - set(peers.PEERS):
+        raise SystemExit(f"got peers {sorted(unknown)}, expected some of {', '.join(peers.PEERS)}")
+    chosen = {name: peers.PEERS[name] for name in config.peers}
+    subjects = {"copy": peers.copy, "jaxdrop": peers.drop, **chosen}
+    subjects |= {f"{name}, fast key": peers.with_fast_key(apply) for name, apply in chosen.items()}
     cases = []
     for mode, wrap in (("forward", forward), ("call", call), ("train", train)):
         calls = {name: wrap(apply) for name, apply in subjects.items()}
-        for dtype in (jnp.float32, jnp.bfloat16):
-            for shape in SHAPES:
+        for dtype in map(jnp.dtype, config.dtypes):
+            for shape in config.shapes:
                 keys = jax.random.split(jax.random.key(0), 4)
                 x = [jax.random.normal(k, shape, dtype) for k in keys[:2]]
                 w = jax.random.normal(keys[2], shape, dtype)
                 inputs = [(keys[3], xi, w) for xi in x]
-                with console.status(f"{mode} {jnp.dtype(dtype).name} {shape}"):
+                with console.status(f"{mode} {dtype.name} {shape}"):
                     times = timing.medians(calls, inputs, x[0], seconds=config.seconds)
                 cases.append(
                     {
                         "mode": mode,
-                        "dtype": jnp.dtype(dtype).name,
+                        "dtype": dtype.name,
                         "shape": list(shape),
                         "copy_ms": times["copy"] * 1e3,
                         "times_a_copy": {n: t / times["copy"] for n, t in times.items()},

@@ -39,6 +39,18 @@ class Config:
 
     seconds: float = 20.0
     """Time for each table of cases and mode, shared by all functions in it."""
+    shape: tuple[int, int] = TIMED_SHAPE
+    """Of what the members drop; as maps, any number of 32 x 32 x 64."""
+    learned: tuple[int, int] = (512, 1024)
+    """Of what is dropped at learned rates."""
+    size: int = 512
+    """Rows, inputs and outputs of the layers."""
+    only: tuple[str, ...] = ()
+    """Names in the table; without any, all are timed."""
+
+    def times(self, name: str) -> bool:
+        """Say whether what has this name in the table is to be timed."""
+        return not self.only or name in self.only
 
 
 TIMED = [timed for record in RECORDS for timed in record.timed]
@@ -58,29 +70,31 @@ def backward(apply: Callable[..., jax.Array]) -> Callable[..., Any]:
     return timing.into_buffer(gradient)
 
 
-def learned_cases(seconds: float) -> list[dict[str, Any]]:
-    x, g, spare = (jax.random.normal(jax.random.key(i), (512, 1024)) for i in range(3))
+def learned_cases(config: Config) -> list[dict[str, Any]]:
+    x, g, spare = (jax.random.normal(jax.random.key(i), config.learned) for i in range(3))
+    learned = [one for one in LEARNED if config.times(one.name)]
 
     def wrap(apply: Callable[..., jax.Array], start: Any) -> Callable[..., Any]:
         def gradient(key: Any, x: jax.Array, g: jax.Array) -> Any:
-            learned = jnp.full(x.shape[-1], start)
-            by_x, by_learned = jax.vjp(lambda x, p: apply(key, x, p), x, learned)[1](g)
-            return by_learned, by_x
+            rates = jnp.full(x.shape[-1], start)
+            by_x, by_rates = jax.vjp(lambda x, p: apply(key, x, p), x, rates)[1](g)
+            return by_rates, by_x
 
         return timing.into_buffer(gradient)
 
     calls = {"copy": timing.into_buffer(lambda key, x, g: g * (1 / (1 - TIMED_RATE)))}
-    calls |= {one.name: wrap(one.apply, one.start) for one in LEARNED}
+    calls |= {one.name: wrap(one.apply, one.start) for one in learned}
     inputs = [(jax.random.key(3), a, g) for a in (x, spare)]
-    times = timing.medians(calls, inputs, x, seconds=seconds)
+    times = timing.medians(calls, inputs, x, seconds=config.seconds)
     return [
-        record(one.name, "backward", "learned", times[one.name], times["copy"]) for one in LEARNED
+        record(one.name, "backward", "learned", times[one.name], times["copy"]) for one in learned
     ]
 
 
-def layer_cases(mode: str, seconds: float) -> list[dict[str, Any]]:
+def layer_cases(mode: str, config: Config) -> list[dict[str, Any]]:
     keys = jax.random.split(jax.random.key(1), 4)
-    x, w, g, spare = (jax.random.normal(k, (512, 512)) for k in keys)
+    x, w, g, spare = (jax.random.normal(k, (config.size, config.size)) for k in keys)
+    layers = [one for one in LAYERS if config.times(one.name)]
 
     def wrap(layer: Callable[..., jax.Array]) -> Callable[..., Any]:
         if mode == "forward":
@@ -90,20 +104,32 @@ def layer_cases(mode: str, seconds: float) -> list[dict[str, Any]]:
         )
 
     calls = {"plain": wrap(lambda key, x, w: x @ w)}
-    calls |= {one.name: wrap(one.apply) for one in LAYERS}
+    calls |= {one.name: wrap(one.apply) for one in layers}
     inputs = [(keys[0], a, w, g) for a in (x, spare)]
-    times = timing.medians(calls, inputs, x, seconds=seconds)
-    return [record(one.name, mode, "layer", times[one.name], times["plain"]) for one in LAYERS]
+    times = timing.medians(calls, inputs, x, seconds=config.seconds)
+    return [record(one.name, mode, "layer", times[one.name], times["plain"]) for one in layers]
+
+
+def check(config: Config) -> None:
+    """Stop if a name is not one of the table."""
+    names = [*(timed.name for timed in TIMED), *recurrent.LOOPS]
+    if unknown := [name for name in config.only if name not in names]:
+        raise SystemExit(f"got {unknown[0]!r} in only, expected one of: {'; '.join(names)}")
 
 
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
+    check(config)
     keys = jax.random.split(jax.random.key(0), 4)
-    x = [jax.random.normal(k, TIMED_SHAPE) for k in keys[:2]]
-    w = jax.random.normal(keys[2], TIMED_SHAPE)
+    x = [jax.random.normal(k, config.shape) for k in keys[:2]]
+    w = jax.random.normal(keys[2], config.shape)
     cases: list[dict[str, Any]] = []
     for mode, wrap in (("forward", forward), ("backward", backward)):
         calls = {"copy": wrap(lambda key, x: x * (1 / (1 - TIMED_RATE)))}
-        chosen = [one for one in ELEMENTS if mode == "forward" or one.backward]
+        chosen = [
+            one
+            for one in ELEMENTS
+            if config.times(one.name) and (mode == "forward" or one.backward)
+        ]
         calls |= {one.name: wrap(one.apply) for one in chosen}
         with console.status(f"{mode}, {len(calls)} functions, {config.seconds:g} s and compiling"):
             inputs = [(keys[3], one, w) for one in x]
@@ -112,17 +138,15 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
             record(one.name, mode, one.kind, times[one.name], times["copy"]) for one in chosen
         ]
     with console.status(f"learned rates, {config.seconds:g} s and compiling"):
-        cases += learned_cases(config.seconds)
+        cases += learned_cases(config)
     for mode in ("forward", "train"):
         with console.status(f"layers, {mode}, {config.seconds:g} s and compiling"):
-            cases += layer_cases(mode, config.seconds)
+            cases += layer_cases(mode, config)
     for mode in ("forward", "train"):
         with console.status(f"cells, {mode}, {config.seconds:g} s and compiling"):
-            times = recurrent.times(mode, config.seconds)
-        cases += [
-            record(name, mode, "cell", times[name], times[f"{name}, bare"])
-            for name in recurrent.LOOPS
-        ]
+            loops = list(filter(config.times, recurrent.LOOPS))
+            times = recurrent.times(mode, config.seconds, loops) if loops else {}
+        cases += [record(name, mode, "cell", times[name], times[f"{name}, bare"]) for name in loops]
     console.print(table(cases))
     return cases
 

@@ -25,7 +25,6 @@ from rich.table import Table
 
 from scripts.benchmarks import peers
 
-LAYERS, WIDTH, HEADS, LENGTH, BATCH, VOCABULARY = 4, 256, 4, 256, 8, 1024
 TX = optax.adam(1e-3)
 SUBJECTS: dict[str, peers.Apply] = {
     "no dropout": lambda key, x: x,
@@ -41,18 +40,29 @@ class Config:
 
     seconds: float = 60.0
     """Time per dtype, shared by all four, after compiling."""
+    layers: int = 4
+    """Blocks."""
+    width: int = 256
+    heads: int = 4
+    length: int = 256
+    """Tokens in a sequence."""
+    batch: int = 8
+    """Sequences in a step."""
+    vocabulary: int = 1024
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")
 
 
-def parameters(key: jax.Array) -> dict[str, Any]:
+def parameters(key: jax.Array, config: Config) -> dict[str, Any]:
     """Draw the parameters, in float32."""
-    shapes = {"qkv": (WIDTH, 3 * WIDTH), "out": (WIDTH, WIDTH)}
-    shapes |= {"up": (WIDTH, 4 * WIDTH), "down": (4 * WIDTH, WIDTH)}
-    keys = iter(jax.random.split(key, LAYERS * len(shapes) + 2))
-    draw = lambda shape: jax.random.normal(next(keys), shape) / WIDTH**0.5  # noqa: E731
+    width = config.width
+    shapes = {"qkv": (width, 3 * width), "out": (width, width)}
+    shapes |= {"up": (width, 4 * width), "down": (4 * width, width)}
+    keys = iter(jax.random.split(key, config.layers * len(shapes) + 2))
+    draw = lambda shape: jax.random.normal(next(keys), shape) / width**0.5  # noqa: E731
     return {
-        "tokens": draw((VOCABULARY, WIDTH)),
-        "places": draw((LENGTH, WIDTH)),
-        "blocks": [{n: draw(s) for n, s in shapes.items()} for _ in range(LAYERS)],
+        "tokens": draw((config.vocabulary, width)),
+        "places": draw((config.length, width)),
+        "blocks": [{n: draw(s) for n, s in shapes.items()} for _ in range(config.layers)],
     }
 
 
@@ -61,30 +71,31 @@ def norm(x: jax.Array) -> jax.Array:
     return jax.nn.standardize(wide, epsilon=1e-5).astype(x.dtype)
 
 
-def attention(x: jax.Array, qkv: jax.Array, out: jax.Array) -> jax.Array:
+def attention(x: jax.Array, qkv: jax.Array, out: jax.Array, heads: int) -> jax.Array:
     batch, length, width = x.shape
-    parts = jnp.split((x @ qkv).reshape(batch, length, HEADS, -1), 3, axis=-1)
+    parts = jnp.split((x @ qkv).reshape(batch, length, heads, -1), 3, axis=-1)
     mixed = jax.nn.dot_product_attention(*parts, is_causal=True)
     return mixed.reshape(batch, length, width) @ out
 
 
 def logits(
-    params: dict[str, Any], tokens: jax.Array, key: jax.Array, drop: peers.Apply, dtype: Any
-) -> jax.Array:
+    params: dict[str, Any], tokens: jax.Array, key: jax.Array, drop: peers.Apply, dtype: Any,
+    heads: int,
+) -> jax.Array:  # fmt: skip
     params = jax.tree.map(lambda p: p.astype(dtype), params)
-    keys = iter(jax.random.split(key, 2 * LAYERS + 1))
+    keys = iter(jax.random.split(key, 2 * len(params["blocks"]) + 1))
     x = drop(next(keys), params["tokens"][tokens] + params["places"][None])
     for block in params["blocks"]:
-        x = x + drop(next(keys), attention(norm(x), block["qkv"], block["out"]))
+        x = x + drop(next(keys), attention(norm(x), block["qkv"], block["out"], heads))
         x = x + drop(next(keys), jax.nn.gelu(norm(x) @ block["up"]) @ block["down"])
     return (norm(x) @ params["tokens"].T).astype(jnp.float32)
 
 
-def make_step(drop: peers.Apply, dtype: Any) -> Callable[..., Any]:
+def make_step(drop: peers.Apply, dtype: Any, heads: int) -> Callable[..., Any]:
     """Return a jitted step whose parameters and state are donated."""
 
     def loss(params: dict[str, Any], tokens: jax.Array, key: jax.Array) -> jax.Array:
-        out = logits(params, tokens[:, :-1], key, drop, dtype)
+        out = logits(params, tokens[:, :-1], key, drop, dtype, heads)
         return optax.softmax_cross_entropy_with_integer_labels(out, tokens[:, 1:]).mean()
 
     def step(params: Any, state: Any, tokens: jax.Array, key: jax.Array, i: jax.Array) -> Any:
@@ -98,12 +109,13 @@ def make_step(drop: peers.Apply, dtype: Any) -> Callable[..., Any]:
 class Runner:
     """One of the four in training: every call is a step, and is waited for."""
 
-    def __init__(self, drop: peers.Apply, dtype: Any):
+    def __init__(self, drop: peers.Apply, dtype: Any, config: Config):
         keys = jax.random.split(jax.random.key(0), 3)
-        self.params = parameters(keys[0])
+        self.params = parameters(keys[0], config)
         self.state = TX.init(self.params)
-        self.tokens = jax.random.randint(keys[1], (BATCH, LENGTH + 1), 0, VOCABULARY)
-        self.key, self.step, self.i = keys[2], make_step(drop, dtype), 0
+        shape = config.batch, config.length + 1
+        self.tokens = jax.random.randint(keys[1], shape, 0, config.vocabulary)
+        self.key, self.step, self.i = keys[2], make_step(drop, dtype, config.heads), 0
 
     def __call__(self) -> float:
         """Take a step; return its seconds."""
@@ -131,12 +143,12 @@ def record(dtype: str, taken: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def measure(dtype: Any, seconds: float, least: int = 5) -> dict[str, Any]:
-    runners = {name: Runner(drop, dtype) for name, drop in SUBJECTS.items()}
+def measure(dtype: str, config: Config, least: int = 5) -> dict[str, Any]:
+    runners = {name: Runner(drop, dtype, config) for name, drop in SUBJECTS.items()}
     for runner in runners.values():
         runner(), runner()  # compiles, and takes the memory
     taken: dict[str, list[float]] = {name: [] for name in runners}
-    names, stop = list(runners), time.perf_counter() + seconds
+    names, stop = list(runners), time.perf_counter() + config.seconds
     while len(taken[names[-1]]) < least or time.perf_counter() < stop:
         for name in names:
             taken[name].append(runners[name]())
@@ -144,14 +156,14 @@ def measure(dtype: Any, seconds: float, least: int = 5) -> dict[str, Any]:
     for name, runner in runners.items():
         if not np.isfinite(runner.loss):
             raise FloatingPointError(f"{name}: got loss {runner.loss}, expected a finite one")
-    return record(jnp.dtype(dtype).name, taken)
+    return record(dtype, taken)
 
 
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
     cases = []
-    for dtype in (jnp.float32, jnp.bfloat16):
-        with console.status(f"{jnp.dtype(dtype).name}, {config.seconds:g} s and compiling"):
-            cases.append(measure(dtype, config.seconds))
+    for dtype in config.dtypes:
+        with console.status(f"{dtype}, {config.seconds:g} s and compiling"):
+            cases.append(measure(dtype, config))
     console.print(table(cases))
     return cases
 

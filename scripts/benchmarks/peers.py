@@ -1,11 +1,13 @@
-"""The dropouts that are compared, each as a function (key, x) -> y at rate 0.1."""
+"""The dropouts that are compared, each as a function (key, x) -> y at rate 0.1.
 
+haiku and equinox are compared where they are installed.
+"""
+
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import flax.linen as linen
-import haiku as hk
 import jax
 from flax import nnx
 
@@ -33,18 +35,20 @@ def flax_nnx(key: Any, x: jax.Array) -> jax.Array:
 
 
 def haiku(key: Any, x: jax.Array) -> jax.Array:
+    import haiku as hk
+
     return hk.dropout(key, RATE, x)
 
 
 def equinox(key: Any, x: jax.Array) -> jax.Array:
+    import equinox as eqx
+
     return eqx.nn.Dropout(RATE)(x, key=key)
 
 
-PEERS: dict[str, Apply] = {
-    "flax linen": flax_linen,
-    "flax nnx": flax_nnx,
-    "haiku": haiku,
-    "equinox": equinox,
+PEERS: dict[str, Apply] = {"flax linen": flax_linen, "flax nnx": flax_nnx}
+PEERS |= {
+    peer.__name__: peer for peer in (haiku, equinox) if importlib.util.find_spec(peer.__name__)
 }
 
 

@@ -1,7 +1,7 @@
 """Loops over time around a recurrent cell, bare and with dropout, timed side by side."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -82,13 +82,13 @@ LOOPS: dict[str, Callable[[bool], tuple[Any, Loop]]] = {
 }
 
 
-def times(mode: str, seconds: float) -> dict[str, float]:
+def times(mode: str, seconds: float, loops: Iterable[str]) -> dict[str, float]:
     """Return the median seconds of each loop: dropped under "name", bare under "name, bare"."""
     calls, parameters = {}, {}
-    for loop, make in LOOPS.items():
+    for loop in loops:
         for dropped in (False, True):
             name = loop if dropped else f"{loop}, bare"
-            parameters[name], run = make(dropped)
+            parameters[name], run = LOOPS[loop](dropped)
             calls[name] = _call(mode, name, run)
     x = [jax.random.normal(jax.random.key(i), (BATCH, STEPS, UNITS)) for i in (1, 2)]
     inputs = [(jax.random.key(3), one, parameters) for one in x]

@@ -23,14 +23,6 @@ from experiments._networks.recipe import Recipe, make_train
 from jaxdrop.training import sweep
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sweeps against the same runs one after another."""
-
-    turns: int = 5
-    """How often each way is timed."""
-
-
 class Case(NamedTuple):
     """A grid to be trained."""
 
@@ -41,6 +33,15 @@ class Case(NamedTuple):
 
 
 CASES = (Case((512, 512), 5, 1, 100), Case((50,), 20, 4, 100), Case((256, 256), 5, 3, 100))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sweeps against the same runs one after another."""
+
+    turns: int = 5
+    """How often each way is timed."""
+    cases: tuple[Case, ...] = CASES
 
 
 def pixels() -> Split[jax.Array]:
@@ -103,7 +104,7 @@ def compare(case: Case, data: Split[jax.Array], turns: int) -> dict[str, Any]:
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
     """Time all cases and print the table."""
     data, cases = pixels(), []
-    for case in CASES:
+    for case in config.cases:
         with console.status(f"{case.seeds * case.rates} networks of {case.hidden}"):
             cases.append(compare(case, data, config.turns))
     console.print(table(cases))

@@ -7,7 +7,7 @@ import jax
 
 TIMED_RATE = 0.1
 TIMED_SHAPE = (2048, 2048)
-TIMED_MAPS = (64, 32, 32, 64)
+TIMED_MAPS = (-1, 32, 32, 64)  # 64 of them in TIMED_SHAPE
 
 
 class Timed(NamedTuple):

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 from scripts.benchmarks import compile as compiling
-from scripts.benchmarks import model
+from scripts.benchmarks import core, family, model
 
 
 def turns(*totals):
@@ -45,3 +46,10 @@ def test_a_ratio_is_over_the_step_without_dropout():
         "| step, float32 | 200 | 2.00 | 3.00 | 4.00 |"
     ]
     model.table([case])
+
+
+def test_a_name_that_nothing_has_gets_a_sentence():
+    with pytest.raises(SystemExit, match="got 'dropuot' in only, expected one of: .*dropout; "):
+        family.run(family.Config(only=("dropout", "dropuot")), Console())
+    with pytest.raises(SystemExit, match=r"got peers \['torch'\], expected some of flax linen, "):
+        core.run(core.Config(peers=("flax linen", "torch")), Console())
