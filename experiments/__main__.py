@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from experiments._harness.kernels import choose_kernels
+
 FOLDER = Path(__file__).parent
 COMMANDS = FOLDER / "_commands"
 STOPPED = (130, 143)  # after Ctrl-C and SIGTERM
@@ -49,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     asked = argv[0]
     name = asked.removesuffix(".py").replace("-", "_")
     experiments, commands = find_experiments(), find_experiments(COMMANDS)
+    choose_kernels(argv[1:])  # before anything imports jax
     if name in commands:
         return importlib.import_module(f"experiments._commands.{name}").main(argv[1:]) or 0
     if name in experiments:

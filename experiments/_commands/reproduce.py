@@ -3,14 +3,13 @@
     scripts/run reproduce DIR/result.json
 
 Exit code 0: every number and every parameter digest is the same. 1: some differ, and a table says
-which. 2: it could not be run. It takes as long as the run that made the file.
+which, and by how much. 2: it could not be run. It takes as long as the run that made the file.
 
-Bits depend on versions and on the device (a matrix product may be summed in another order), so
-these are compared too, and differences are named.
+Bits depend on versions, device, driver and flags (a matrix product may be summed in another
+order), so these are compared too, and differences are named.
 """
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.__main__ import find_experiments
+from experiments._harness.command import FastKernels
+from experiments._harness.difference import Difference, differences, leaves
 from experiments._harness.ending import politely
 from experiments._harness.environment import environment
 from experiments._harness.experiment import load_experiment
@@ -32,11 +33,13 @@ from experiments._harness.result import (
 from jaxdrop.training._progress_bar import progress_bar
 
 ROWS = 20
+SINCE = {"fast_kernels", "matmul_precision", "xla_flags"}  # not in the oldest results
 
 
 def main(argv: list[str]) -> int:
     def command(
         result: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="A result.json.")],
+        fast_kernels: FastKernels = False,  # for --help: choose_kernels has read it
     ) -> int:
         return reproduce(result, Console())
 
@@ -79,42 +82,68 @@ def reproduce(path: Path, console: Console) -> int:
 
 def report(old: dict[str, Any], new: dict[str, Any], console: Console) -> int:
     """Print the answer."""
-    was, now = (
-        dict(leaves({part: result[part] for part in ("numbers", "digests")}))
-        for result in (old, new)
+    then, now = old["environment"], new["environment"]
+    changed = [n for n in sorted(then | now) if n in then or n not in SINCE]
+    changed = [n for n in changed if then.get(n) != now.get(n)]
+    for name in changed:
+        line = f"Different {name}: {then.get(name, 'none')} then, {now.get(name, 'none')} now."
+        console.print(line, markup=False, soft_wrap=True)
+    if unknown := sorted(SINCE & set(now) - set(then)):
+        console.print(f"Not recorded then: {', '.join(unknown)}.", soft_wrap=True)
+    numbers, digests = (
+        [dict(leaves(result[part], part)) for result in (old, new)]
+        for part in ("numbers", "digests")
     )
-    wrong = [path for path in sorted(was | now) if was.get(path) != now.get(path)]
-    for name in sorted(old["environment"] | new["environment"]):
-        before, after = old["environment"].get(name), new["environment"].get(name)
-        if before != after:
-            console.print(f"Different {name}: {before} then, {after} now.", markup=False)
-    digests = sum(path.startswith("digests") for path in now)
-    if not wrong:
+    wrong, odd = differences(*numbers), differences(*digests)
+    if not wrong and not odd:
         console.print(
-            f"Identical: all {len(now) - digests} numbers and {digests} digests of "
+            f"Identical: all {len(numbers[1])} numbers and {len(digests[1])} digests of "
             f"{old['experiment']}."
         )
         return 0
-    table = Table(title=f"{len(wrong)} of {len(was | now)} values differ")
-    for column in ("value", "then", "now"):
-        table.add_column(column, overflow="fold")
-    for path in wrong[:ROWS]:
-        table.add_row(path, short(was.get(path)), short(now.get(path)))
-    console.print(table)
-    if len(wrong) > ROWS:
-        console.print(f"... and {len(wrong) - ROWS} more.")
+    if wrong:
+        console.print(table(wrong, len(numbers[0] | numbers[1])))
+        if len(wrong) > ROWS:
+            most = f"{wrong[ROWS].relative:.2g}"
+            console.print(f"... and {len(wrong) - ROWS} more, by at most {most} (relative).")
+    if odd:
+        names = ", ".join(one.name for one in odd[:ROWS])
+        more = f" and {len(odd) - ROWS} more" if len(odd) > ROWS else ""
+        console.print(
+            f"Parameters differ: {len(odd)} of {len(digests[0] | digests[1])} digests "
+            f"({names}{more}).",
+            soft_wrap=True,
+        )
+    console.print(reason(changed, then, now), soft_wrap=True)
     return 1
 
 
-def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) for every value in nested dicts and lists."""
-    if isinstance(tree, dict | list):
-        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        for name, branch in items:
-            yield from leaves(branch, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, tree
+def reason(changed: list[str], then: dict[str, Any], now: dict[str, Any]) -> str:
+    """Say in a sentence why numbers differ; changed names the parts of the environment that do."""
+    may = "numbers may differ from the last digit on, and training amplifies that."
+    if fast := [w for w, e in (("then", then), ("now", now)) if e.get("fast_kernels")]:
+        when = " and ".join(fast)
+        return f"Fast kernels {when}: the order of sums may be another in every run; {may}"
+    if parts := [name for name in changed if name != "commit"]:
+        return f"Bits depend on {', '.join(parts)}: {may}"
+    return (
+        "Device, versions and flags are the same as far as they are recorded, so the numbers "
+        "should be, too; was the code changed?"
+    )
+
+
+def table(wrong: list[Difference], total: int) -> Table:
+    """Lay out the largest differences, each in its own units."""
+    found = Table(title=f"{len(wrong)} of {total} numbers differ, the largest (relative) first")
+    for column in ("number", "then", "now", "difference", "relative"):
+        found.add_column(column, overflow="fold")
+    for one in wrong[:ROWS]:
+        amounts = ["", ""]
+        if one.absolute is not None:
+            amounts = [f"{one.absolute:+.3g}", f"{one.relative:.2g}"]
+        found.add_row(one.name, short(one.then), short(one.now), *amounts)
+    return found
 
 
 def short(value: Any) -> str:
-    return "(absent)" if value is None else str(value)[:24]
+    return "not a number" if value is None else str(value)[:24]

@@ -1,32 +1,41 @@
-"""A GPU that is here and that jax does not use."""
+"""The GPU that is here: whether jax uses it, its driver, and whether its runs repeat."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import jax
 
+from jaxdrop.training._deterministic import said_in_xla_flags
+
 NVIDIA = Path("/proc/driver/nvidia/version")
-DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
-def has_nvidia_driver() -> bool:
-    """Say whether the driver of an NVIDIA GPU is here, as ``scripts/_env`` looks for it."""
-    if NVIDIA.exists():
-        return True
+def nvidia_driver() -> str | None:
+    """Return the version of the NVIDIA driver here, found as ``scripts/_env`` does; None without.
+
+    A driver that does not tell its version is "unknown".
+    """
+    try:
+        found = re.search(r"^NVRM.* (\d+\.[\d.]+) ", NVIDIA.read_text(), re.MULTILINE)
+        return found[1] if found else "unknown"
+    except OSError:  # not here, or not there: WSL has nvidia-smi alone
+        pass
     if not shutil.which("nvidia-smi"):
-        return False
+        return None
     ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        return subprocess.run(ask, capture_output=True, timeout=30).returncode == 0
+        answer = subprocess.run(ask, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
-        return False
+        return None
+    return (answer.stdout.strip() or "unknown").splitlines()[0] if answer.returncode == 0 else None
 
 
 def unused_gpu() -> str | None:
     """Return one line that says what to do if a GPU is here and jax runs on the CPU; else None."""
-    if jax.default_backend() != "cpu" or not has_nvidia_driver():
+    if jax.default_backend() != "cpu" or nvidia_driver() is None:
         return None
     for name in ("JAX_PLATFORMS", "JAXDROP_ACCELERATOR"):
         if chosen := os.environ.get(name):
@@ -37,11 +46,16 @@ def unused_gpu() -> str | None:
     return f"A GPU is here, and jax does not use it. To change that: {way_out}."
 
 
+def fast_kernels() -> bool:
+    """Say whether this process has left a GPU its fast kernels, whose bits may not repeat."""
+    return jax.default_backend() == "gpu" and not said_in_xla_flags()
+
+
 def repeats() -> str:
     """Say whether a run on this backend has the same bits when it is run again."""
     backend = jax.default_backend()
     if backend == "cpu":
         return "yes, with these versions on this kind of processor"
-    if backend == "gpu" and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
-        return f"not asked for: set XLA_FLAGS={DETERMINISTIC}"
-    return "asked for, and not measured on a device yet"
+    if fast_kernels():
+        return "not asked for: XLA_FLAGS turns deterministic kernels off"
+    return f"{'asked for, but ' if backend == 'gpu' else ''}not run on a device yet"

@@ -22,6 +22,14 @@ from jaxdrop.training._folder_lock import held, refused_together
 from jaxdrop.training._progress_bar import progress_bar
 from jaxdrop.training._typed_json import Unreadable
 
+FastKernels = Annotated[
+    bool,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.arg(
+        help="On a GPU: the fastest kernels, with which a run may not give the same bits again."
+    ),
+]
+
 
 def run_command(name: str, argv: list[str]) -> int:
     """Run an experiment from its command line and store what came out.
@@ -134,7 +142,11 @@ def _options(experiment: Experiment, argv: list[str]) -> tuple[Any, Path, Proces
     """Read what was typed: the config, the folder, and the other processes if there can be any."""
     out_type = Annotated[Path, tyro.conf.arg(help="Folder for result.json and figure.png.")]
     default = Path("out") / experiment.name
-    fields: list[Any] = [("config", experiment.Config), ("out", out_type, default)]
+    fields: list[Any] = [
+        ("config", experiment.Config),
+        ("out", out_type, default),
+        ("fast_kernels", FastKernels, False),  # for --help: choose_kernels has read it
+    ]
     if experiment.PROCESSES:
         fields.append(("processes", Processes, Processes()))
     chosen: Any = tyro.cli(

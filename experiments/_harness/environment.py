@@ -1,4 +1,4 @@
-"""Where a run ran: versions, machine, device and commit."""
+"""Where a run ran: versions, machine, device, flags and commit."""
 
 import importlib.metadata
 import os
@@ -10,24 +10,58 @@ from typing import Any
 import jax
 
 import jaxdrop
+from experiments._harness.accelerator import fast_kernels, nvidia_driver
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+LIBRARIES = ("jax-cuda", "nvidia-cublas", "nvidia-cudnn", "nvidia-nccl", "libtpu")
 
 
 def environment() -> dict[str, Any]:
-    """Name all that the bits may depend on: versions, machine and device; the commit, if any."""
-    device = jax.devices()[0]
+    """Name all that the bits may depend on: versions, machine, device, flags; the commit, if any.
+
+    What only a GPU or TPU has is left out on a CPU.
+    """
+    device, backend = jax.devices()[0], jax.default_backend()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "jaxdrop": jaxdrop.__version__,
         **{name: importlib.metadata.version(name) for name in PACKAGES},
+        **({} if backend == "cpu" else _libraries()),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": f"{jax.device_count()} x {device.device_kind}",
+        **({"driver": nvidia_driver()} if backend == "gpu" else {}),
         "processor": _processor(),
         "cores": cores,
+        "xla_flags": flags_that_count(os.environ.get("XLA_FLAGS", ""), backend),
+        "matmul_precision": _matmul_precision(),
+        "fast_kernels": fast_kernels(),
         "commit": _commit(),
     }
+
+
+def flags_that_count(flags: str, backend: str) -> str:
+    """Return the flags of XLA that bits may depend on, in order of their names.
+
+    Left out are those about dumps, the number of devices, which ``device`` says, and those of other
+    backends. Of two flags with one name the last one counts.
+    """
+    others = {"cpu", "gpu", "tpu"} - {backend}
+    idle = ("xla_dump_", "xla_force_host_", *(f"xla_{other}_" for other in others))
+    named = {word.lstrip("-").partition("=")[0]: word for word in flags.split()}
+    return " ".join(word for name, word in sorted(named.items()) if not name.startswith(idle))
+
+
+def _libraries() -> dict[str, str]:
+    """Return the versions of the libraries that compute on a GPU or TPU, as far as pip has them."""
+    found = {d.name.lower(): d.version for d in importlib.metadata.distributions()}
+    return {name: found[name] for name in sorted(found) if name.startswith(LIBRARIES)}
+
+
+def _matmul_precision() -> str:
+    # jax declares none of its flags to the type checker.
+    chosen: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return chosen or "default"
 
 
 def _processor() -> str:
