@@ -45,6 +45,8 @@ class Config:
     """Of what is dropped at learned rates."""
     size: int = 512
     """Rows, inputs and outputs of the layers."""
+    cells: tuple[int, int, int] = (32, 64, 256)
+    """Sequences, steps and units of the cells."""
     only: tuple[str, ...] = ()
     """Names in the table; without any, all are timed."""
 
@@ -145,7 +147,7 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
     for mode in ("forward", "train"):
         with console.status(f"cells, {mode}, {config.seconds:g} s and compiling"):
             loops = list(filter(config.times, recurrent.LOOPS))
-            times = recurrent.times(mode, config.seconds, loops) if loops else {}
+            times = recurrent.times(mode, config.seconds, loops, config.cells) if loops else {}
         cases += [record(name, mode, "cell", times[name], times[f"{name}, bare"]) for name in loops]
     console.print(table(cases))
     return cases

@@ -15,30 +15,30 @@ import jaxdrop.nnx
 from scripts.benchmarks import timing
 
 RATE = 0.25
-BATCH, STEPS, UNITS = 32, 64, 256
 OVER_TIME: dict[Any, bool] = {"params": False, "dropout": False}
 
 Loop = Callable[[Any, Any, jax.Array], Any]  # (parameters, key, x) -> y like x
+Shape = tuple[int, int, int]  # sequences, steps, units
 
 
 def linen_rnn(
-    dropped: bool, kind: Callable[..., Any] = nn.LSTMCell, variant: Any = "state"
+    dropped: bool, shape: Shape, kind: Callable[..., Any] = nn.LSTMCell, variant: Any = "state"
 ) -> tuple[Any, Loop]:
-    cell: Any = kind(UNITS)
+    cell: Any = kind(shape[-1])
     if dropped:
         cell = jaxdrop.linen.RecurrentDropout(
             cell, RATE, input_rate=RATE, variant=variant, deterministic=False
         )
     rnn = nn.RNN(cell, split_rngs=OVER_TIME)
-    params = nn.RNN(kind(UNITS)).init(jax.random.key(0), _example())
+    params = nn.RNN(kind(shape[-1])).init(jax.random.key(0), jnp.ones(shape))
     return params, lambda params, key, x: rnn.apply(params, x, rngs={"dropout": key})
 
 
 def nnx_rnn(
-    dropped: bool, kind: Callable[..., Any] = nnx.LSTMCell, variant: Any = "state"
+    dropped: bool, shape: Shape, kind: Callable[..., Any] = nnx.LSTMCell, variant: Any = "state"
 ) -> tuple[Any, Loop]:
     rngs = nnx.Rngs(0)
-    cell: Any = kind(UNITS, UNITS, rngs=rngs)
+    cell: Any = kind(shape[-1], shape[-1], rngs=rngs)
     if dropped:
         cell = jaxdrop.nnx.RecurrentDropout(cell, RATE, input_rate=RATE, variant=variant, rngs=rngs)
     graph, *states = nnx.split(nnx.RNN(cell, rngs=rngs), nnx.Param, ...)
@@ -50,10 +50,11 @@ def nnx_rnn(
     return params, loop
 
 
-def scan(dropped: bool) -> tuple[Any, Loop]:
-    module = nn.LSTMCell(UNITS)
-    start = module.initialize_carry(jax.random.key(0), (BATCH, UNITS))
-    params = module.init(jax.random.key(0), start, _example()[:, 0])
+def scan(dropped: bool, shape: Shape) -> tuple[Any, Loop]:
+    batch, _, units = shape
+    module = nn.LSTMCell(units)
+    start = module.initialize_carry(jax.random.key(0), (batch, units))
+    params = module.init(jax.random.key(0), start, jnp.ones((batch, units)))
 
     def loop(params: Any, key: Any, x: jax.Array) -> jax.Array:
         def cell(carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
@@ -65,7 +66,7 @@ def scan(dropped: bool) -> tuple[Any, Loop]:
     return params, loop
 
 
-LOOPS: dict[str, Callable[[bool], tuple[Any, Loop]]] = {
+LOOPS: dict[str, Callable[[bool, Shape], tuple[Any, Loop]]] = {
     "nn.RNN, LSTM": linen_rnn,
     "nn.RNN, LSTM, candidate": functools.partial(linen_rnn, variant="candidate"),
     "nn.RNN, GRU": functools.partial(linen_rnn, kind=nn.GRUCell),
@@ -82,15 +83,15 @@ LOOPS: dict[str, Callable[[bool], tuple[Any, Loop]]] = {
 }
 
 
-def times(mode: str, seconds: float, loops: Iterable[str]) -> dict[str, float]:
+def times(mode: str, seconds: float, loops: Iterable[str], shape: Shape) -> dict[str, float]:
     """Return the median seconds of each loop: dropped under "name", bare under "name, bare"."""
     calls, parameters = {}, {}
     for loop in loops:
         for dropped in (False, True):
             name = loop if dropped else f"{loop}, bare"
-            parameters[name], run = LOOPS[loop](dropped)
+            parameters[name], run = LOOPS[loop](dropped, shape)
             calls[name] = _call(mode, name, run)
-    x = [jax.random.normal(jax.random.key(i), (BATCH, STEPS, UNITS)) for i in (1, 2)]
+    x = [jax.random.normal(jax.random.key(i), shape) for i in (1, 2)]
     inputs = [(jax.random.key(3), one, parameters) for one in x]
     return timing.medians(calls, inputs, x[0], seconds=seconds)
 
@@ -105,7 +106,3 @@ def _call(mode: str, name: str, loop: Loop) -> Callable[..., Any]:
 
     gradient = jax.grad(loss, (0, 1))
     return timing.into_buffer(lambda key, x, p: gradient(p[name], x, key))
-
-
-def _example() -> jax.Array:
-    return jnp.ones((BATCH, STEPS, UNITS))
