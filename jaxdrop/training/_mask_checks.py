@@ -187,7 +187,8 @@ def _check_count(kept: Any, share: Any, shape: tuple[int, ...]) -> None:
         width = math.sqrt(size / 2 * math.log(2 / FALSE_ALARM)) + size * _EPS
         if width >= size:
             return
-        expected, kept = size * (share.mean() if known else share), kept.astype("float32")
+        expected = size * jnp.asarray(share.mean() if known else share, "float32")
+        kept = kept.astype("float32")
         low, high = expected - width, expected + width
     nearest = jnp.clip(kept, low, high)
     worst = jnp.argmax(jnp.abs(kept - nearest))

@@ -49,10 +49,12 @@ def make_train_step(
     elsewhere that of the rate; bounds are exact for a rate that is a number, and Hoeffding's for
     one that is traced or an array. A right mask fails with a probability below 1e-15. Not counted
     are masks too small for any count to fail at that, of 2**31 elements or more, inside of
-    ``shard_map``, and of other libraries; the position of ``cutout`` and the noise of Gaussian and
-    Concrete dropout are no masks. Your loss function can call chex's and ``jaxdrop.testing``'s
-    assertions itself. Such a step is wrapped in ``chex.chexify`` and raises where it is called. So
-    it has to be called as it is: inside of jit, vmap or a sweep chex raises a RuntimeError.
+    ``shard_map``, of a ``keep_mask`` under vmap over rates alone, and of other libraries; the
+    position of ``cutout`` and the noise of Gaussian and Concrete dropout are no masks. Your loss
+    function can call chex's and ``jaxdrop.testing``'s assertions itself. Such a step is wrapped in
+    ``chex.chexify`` and raises where it is called. So it has to be called as it is: inside of jit,
+    vmap or a sweep chex raises a RuntimeError. At the end of the process chex may log that
+    assertions were not inspected; those of this step were.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxdrop, jaxdrop.training as jt
     >>> model = nn.Dense(1)

@@ -62,8 +62,9 @@ def test_the_bounds_decide_as_the_p_value_at_the_edges(total: int, keep: float) 
 # assert_mask_rate
 
 
-@pytest.mark.parametrize("shape", [(4000,), (64, 256), (4, 16, 256)])
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "shape, rate", [((4000,), 0.5), ((64, 256), 0.0), ((64, 256), 0.1), ((4, 16, 256), 1.0)]
+)
 def test_a_mask_of_the_right_rate_is_quiet(shape: tuple[int, ...], rate: float) -> None:
     mask = jaxdrop.keep_mask(new_key(), shape, rate)
     compiled(lambda mask: assert_mask_rate(mask, rate))(mask)
