@@ -28,7 +28,7 @@ from rich.table import Table
 from experiments._data.images import DataName, Split, data_digest, load, on_device
 from experiments._harness.settings import check_counts, check_rates, check_seeds
 from experiments._harness.tick import Tick, silent
-from experiments._networks.feedforward import Net, Params, forward, init
+from experiments._networks.feedforward import Net, Params, init
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,10 +72,10 @@ def schedules(rate: float, steps: int) -> dict[str, optax.Schedule]:
     }
 
 
-def logits_of(net: Net, params: Params, x: jax.Array, key: jax.Array, rate: Any) -> jax.Array:
+def logits_of(net: Net, params: Params, x: jax.Array, key: jax.Array, rate: Any) -> Any:
     """Return the logits; the mask of hidden layer i has the key ``fold_in(key, i)``."""
-    keys = [None, *(jax.random.fold_in(key, i) for i in range(len(params) - 1)), None]
-    return forward(net, params, x, keys, hidden_rate=rate)
+    keys = [None, *(jax.random.fold_in(key, i) for i in range(len(net.hidden)))]
+    return net.clone(hidden_rate=rate).apply({"params": params}, x, train=True, keys=keys)
 
 
 def loss(

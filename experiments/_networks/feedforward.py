@@ -1,105 +1,116 @@
-"""Feed-forward nets, as a function of parameters, key and rates."""
+"""The feed-forward network of the experiments, as a Flax module."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-import jaxdrop
+from jaxdrop.linen import DropConnectDense, Dropout, GaussianDropout
 
 Noise = Literal["dropout", "gaussian", "drop_connect", "drop_connect_per_example"]
-Params = list[dict[str, jax.Array]]
-Key = jax.Array | Sequence[jax.Array | None] | None
+Params = dict[str, dict[str, jax.Array]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Net:
-    """Layers and noise of a network: what its program depends on."""
+class Net(nn.Module):
+    """Dense layers, with noise on the input and on every hidden layer.
+
+    Attributes:
+      hidden: units of each hidden layer.
+      outputs: units of the last layer.
+      activation: of the hidden units.
+      noise: what the rates apply to: units, Gaussian noise of the same variance, or weights.
+      input_rate, hidden_rate: probability of dropping an input and a hidden unit; with a
+        "drop_connect" the hidden rate is that of each weight that enters a hidden unit.
+      scale_at: with "dropout", when units are scaled, as in ``jaxdrop.dropout``.
+    """
 
     hidden: tuple[int, ...]
-    """Units of each hidden layer."""
     outputs: int = 10
     activation: Literal["relu", "logistic"] = "relu"
     noise: Noise = "dropout"
-    """What the rates apply to: units, Gaussian noise of the same variance, or weights."""
+    input_rate: Any = 0.0
+    hidden_rate: Any = 0.0
+    scale_at: Literal["train", "test"] = "train"
+
+    @property
+    def kernel_init(self) -> Any:
+        """He normal for ReLU, Glorot normal for logistic units."""
+        relu = self.activation == "relu"
+        return nn.initializers.he_normal() if relu else nn.initializers.glorot_normal()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        train: bool = False,
+        keys: Sequence[jax.Array | None] | None = None,
+        gates: Sequence[jax.Array] | None = None,
+    ) -> jax.Array:
+        """Return the outputs before softmax; sow every layer "before" and "after" its noise.
+
+        Args:
+          x: rows of pixels, (rows, inputs).
+          train: add noise. In test mode the weights stand for their mean ("weight scaling" in the
+            paper, which the division by 1 - rate in training amounts to).
+          keys: of the noise on the input and on each hidden layer, in place of the "dropout" rng.
+          gates: one factor per hidden unit and layer, 0 for a unit that is removed.
+        """
+        keys = keys or [None] * (1 + len(self.hidden))
+        on_weights = self.noise.startswith("drop_connect")
+        x = self._noise(x, self.input_rate, train, keys[0])
+        for i, (units, key) in enumerate(zip(self.hidden, keys[1:], strict=True)):
+            options: Any = {"kernel_init": self.kernel_init, "name": f"Dense_{i}"}
+            if on_weights:
+                each = self.noise == "drop_connect_per_example"
+                dense = DropConnectDense(units, self.hidden_rate, per_example=each, **options)
+                x = dense(x, not train, key)
+            else:
+                x = nn.Dense(units, **options)(x)
+            x = nn.relu(x) if self.activation == "relu" else nn.sigmoid(x)
+            x = self._noise(x, 0.0 if on_weights else self.hidden_rate, train, key)
+            x = x if gates is None else x * gates[i][None]
+        return nn.Dense(self.outputs, name=f"Dense_{len(self.hidden)}")(x)
+
+    def _noise(self, x: jax.Array, rate: Any, train: bool, key: jax.Array | None) -> jax.Array:
+        self.sow("intermediates", "before", x)
+        if self.noise == "gaussian":
+            x = GaussianDropout(rate)(x, not train, key)
+        else:
+            x = Dropout(rate, scale_at=self.scale_at)(x, not train, key)
+        self.sow("intermediates", "after", x)
+        return x
 
 
 def init(key: jax.Array, net: Net, inputs: int) -> Params:
-    """Return kernels (He normal for ReLU, Glorot normal for logistic units) and zero biases."""
+    """Return kernels, by ``net.kernel_init`` in the last layer too, and zero biases.
+
+    The layers' keys are split from one key, on which the stored results depend; ``net.init`` would
+    derive them from the layers' names.
+    """
     sizes = (inputs, *net.hidden, net.outputs)
-    relu = net.activation == "relu"
-    draw = jax.nn.initializers.he_normal() if relu else jax.nn.initializers.glorot_normal()
     keys = jax.random.split(key, len(sizes) - 1)
-    return [
-        {"kernel": draw(k, (a, b), jnp.float32), "bias": jnp.zeros(b)}
-        for k, a, b in zip(keys, sizes, sizes[1:], strict=False)
-    ]
+    return {
+        f"Dense_{i}": {"kernel": net.kernel_init(k, (a, b), jnp.float32), "bias": jnp.zeros(b)}
+        for i, (k, a, b) in enumerate(zip(keys, sizes, sizes[1:], strict=False))
+    }
 
 
 def forward(
     net: Net,
     params: Params,
     x: jax.Array,
-    key: Key = None,
+    key: jax.Array | None = None,
     input_rate: Any = 0.0,
     hidden_rate: Any = 0.0,
 ) -> jax.Array:
-    """Return the outputs before softmax.
+    """Return the outputs at these rates; without a key, in test mode.
 
-    Args:
-      net: the layers.
-      params: from ``init``.
-      x: rows of pixels, (rows, inputs).
-      key: of this step's noise, split into one for the input and one for each layer, or a list of
-        these; None for test mode, where the weights stand for their mean ("weight scaling" in the
-        paper, which the division by 1 - rate in training amounts to).
-      input_rate, hidden_rate: probability of dropping an input and a hidden unit; with a
-        "drop_connect" the hidden rate is that of each weight that enters a hidden unit.
+    The step's key is split into one for the input and one for each layer; the last is not used.
     """
-    return layers(net, params, x, key, input_rate, hidden_rate)[-1]
-
-
-def layers(
-    net: Net,
-    params: Params,
-    x: jax.Array,
-    key: Key = None,
-    input_rate: Any = 0.0,
-    hidden_rate: Any = 0.0,
-) -> list[jax.Array]:
-    """Return the output of every layer, of hidden layers after their noise, the last one's last."""
-    keys = _keys(key, len(params) + 1)
-    found = []
-    x = _noise(net, keys[0], x, input_rate)
-    for i, layer in enumerate(params):
-        last = i == len(params) - 1
-        x = _product(net, keys[i + 1], x, layer["kernel"], hidden_rate, last) + layer["bias"][None]
-        if not last:
-            x = jax.nn.relu(x) if net.activation == "relu" else jax.nn.sigmoid(x)
-            if not net.noise.startswith("drop_connect"):
-                x = _noise(net, keys[i + 1], x, hidden_rate)
-        found.append(x)
-    return found
-
-
-def _keys(key: Key, places: int) -> Sequence[jax.Array | None]:
-    if key is None or isinstance(key, Sequence):
-        return key or [None] * places
-    return list(jax.random.split(key, places))
-
-
-def _noise(net: Net, key: jax.Array | None, x: jax.Array, rate: Any) -> jax.Array:
-    if net.noise == "gaussian":
-        return jaxdrop.gaussian_dropout(key, x, rate, deterministic=key is None)
-    return jaxdrop.dropout(key, x, rate, deterministic=key is None)
-
-
-def _product(
-    net: Net, key: jax.Array | None, x: jax.Array, kernel: jax.Array, rate: Any, last: bool
-) -> jax.Array:
-    if last or key is None or not net.noise.startswith("drop_connect"):
-        return x @ kernel
-    each = net.noise == "drop_connect_per_example"
-    return jaxdrop.drop_connect_dense(key, x, rate, kernel=kernel, per_example=each)
+    keys = None if key is None else list(jax.random.split(key, len(net.hidden) + 2))[:-1]
+    net = net.clone(input_rate=input_rate, hidden_rate=hidden_rate)
+    outputs: Any = net.apply({"params": params}, x, train=key is not None, keys=keys)
+    return outputs

@@ -123,7 +123,7 @@ def make_train(net: Net, recipe: Recipe, measure: Measure = errors) -> Callable[
             x, y, rate = batch
             params = variables["params"]
             total = loss(net, recipe, forward(net, params, x, key, input_rate, rate), x, y)
-            for layer in params:
+            for layer in params.values():
                 if recipe.l2:
                     total += recipe.l2 / 2 * jnp.sum(jnp.square(layer["kernel"]))
                 if recipe.l1:
@@ -142,11 +142,11 @@ def make_train(net: Net, recipe: Recipe, measure: Measure = errors) -> Callable[
             state, _ = jax.lax.scan(one_step, state, numbers)
             fresh = jax.random.fold_in(measure_key, numbers[-1])
             rates = input_rate, rate_at(numbers[-1])
-            params: Any = state.params  # a list here; flax says FrozenDict
+            params: Any = state.params  # flax says FrozenDict
             return state, measure(net, Moment(params, fresh, *rates, data))
 
         state = TrainState.create(
-            apply_fn=forward,
+            apply_fn=net.apply,
             params=init(init_key, net, data.x_train.shape[1]),
             tx=optimizer(recipe, learning_rate),
             dropout_key=dropout_key,

@@ -1,4 +1,8 @@
-"""Concrete dropout's synthetic regression: a network that learns its noise and its rates."""
+"""Concrete dropout's synthetic regression: a network that learns its noise and its rates.
+
+It is not ``_networks.feedforward.Net``: each layer has a rate that is learned with its weights, and
+the last two, mean and log variance, share their input.
+"""
 
 from functools import partial
 from typing import Any, NamedTuple

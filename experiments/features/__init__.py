@@ -27,7 +27,7 @@ import numpy as np
 
 from experiments._harness.settings import check_positive
 from experiments._harness.tick import Tick, silent
-from experiments._networks.feedforward import Net, layers
+from experiments._networks.feedforward import Net
 from experiments._networks.mnist_config import (
     MnistConfig,
     Scale,
@@ -70,7 +70,8 @@ def ticks(config: Config) -> int:
 def measure(net: Net, moment: Moment) -> dict[str, jax.Array]:
     """Measure the hidden activations of the test rows, and keep some features."""
     x = moment.data.x_test
-    hidden, logits = layers(net, moment.params, x)
+    logits, sown = net.apply({"params": moment.params}, x, mutable="intermediates")
+    hidden = sown["intermediates"]["after"][1]
     recipe = Recipe(1, reconstruct=True)
     units = hidden.mean(axis=0)
     return {
@@ -80,7 +81,7 @@ def measure(net: Net, moment: Moment) -> dict[str, jax.Array]:
         # Up to 10; larger values count in the last bin.
         "activations": _histogram(hidden.ravel(), 10.0),
         "units": _histogram(units, 5.0),
-        "features": moment.params[0]["kernel"].T[:SHOWN],
+        "features": moment.params["Dense_0"]["kernel"].T[:SHOWN],
     }
 
 

@@ -45,10 +45,11 @@ from experiments._harness.settings import (
     refuse,
 )
 from experiments._harness.tick import Tick, silent
+from experiments._networks.feedforward import Net
 from experiments.quickstart.figure import draw as draw
-from experiments.quickstart.mlp import MLP, Arm, Curves, train
 from experiments.quickstart.robustness import NOISE, REMOVED, noise_accuracy, removal_accuracy
 from experiments.quickstart.table import show as show
+from experiments.quickstart.training import Arm, Curves, train
 
 ARMS = {
     "none": Arm("no dropout", 0.0, 0.0, "train"),
@@ -120,7 +121,12 @@ def run(config: Config, tick: Tick = silent) -> dict[str, Any]:
 
 def train_and_measure(config: Config, arm: Arm, tick: Tick) -> Callable[..., Any]:
     """Return a function of (data, key) that is compiled once and runs one seed of an arm."""
-    model = MLP(arm, tuple(config.hidden))
+    model = Net(
+        tuple(config.hidden),
+        input_rate=arm.input_rate,
+        hidden_rate=arm.hidden_rate,
+        scale_at=arm.scale_at,
+    )
 
     def one(data: Split[jax.Array], key: jax.Array) -> Any:
         train_key, removal_key, noise_key = jax.random.split(key, 3)

@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.quickstart.mlp import MLP, accuracy, predict
+from experiments._networks.feedforward import Net
+from experiments.quickstart.training import accuracy, predict
 
 REMOVED = tuple(i / 10 for i in range(10))
 NOISE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -26,7 +27,7 @@ def removal_gates(hidden: tuple[int, ...], share: Any, key: jax.Array) -> list[j
 
 
 def removal_accuracy(
-    model: MLP, params: Any, x: jax.Array, y: jax.Array, key: jax.Array, draws: int
+    model: Net, params: Any, x: jax.Array, y: jax.Array, key: jax.Array, draws: int
 ) -> jax.Array:
     """Remove a share of the units of every hidden layer, the same for the whole test set.
 
@@ -48,7 +49,7 @@ def removal_accuracy(
 
 
 def noise_accuracy(
-    model: MLP, params: Any, x: jax.Array, y: jax.Array, key: jax.Array, draws: int
+    model: Net, params: Any, x: jax.Array, y: jax.Array, key: jax.Array, draws: int
 ) -> jax.Array:
     """Add Gaussian noise of standard deviation ``NOISE`` to pixels that lie in [0, 1].
 

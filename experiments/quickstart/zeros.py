@@ -30,7 +30,7 @@ def count_zeros(model: Any, state: Any, x: jax.Array, y: jax.Array) -> Zeros:
     weight matrix's gradient is zero when unit j did not take part in that example.
 
     Args:
-      model: an MLP that sows "before" and "after" dropout.
+      model: a network that sows "before" and "after" dropout.
       state: its train state; the step's own dropout key is used.
       x, y: the step's batch. A mask depends on key and index alone, so the first rows alone have
         the masks that they have in the batch.

@@ -1,4 +1,8 @@
-"""Gal & Ghahramani's regression network: many of them trained at once, and what they predict."""
+"""Gal & Ghahramani's regression network: many of them trained at once, and what they predict.
+
+It is not ``_networks.feedforward.Net``, whose bias is added after the product: that is slower here,
+and rounds differently.
+"""
 
 from functools import partial
 from typing import Any, NamedTuple

@@ -81,7 +81,7 @@ def run(config: Config, tick: Tick = silent) -> dict[str, Any]:
         "numbers": {"curve": numbers, **found},
         "digests": {
             "data": data_digest(data),
-            "curve": params_digest(params),
+            "curve": params_digest(list(params.values())),  # as it is stored
             "classifier": params_digest(nnx.as_pure(nnx.state(model, nnx.Param))),
         },
     }

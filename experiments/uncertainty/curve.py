@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments._networks.feedforward import Net, Params, forward
+from experiments._networks.feedforward import Net, Params
 from jaxdrop import mc
 
 NOISE = 0.1  # standard deviation
@@ -32,9 +32,10 @@ def draw_rows(key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
 
 def network(params: Params, key: jax.Array, x: jax.Array) -> jax.Array:
     """Three ReLU layers with dropout before all but the first."""
-    net = Net((UNITS,) * 3, outputs=1)
-    keys = [None, *(jax.random.fold_in(key, i) for i in range(1, len(params))), None]
-    return forward(net, params, x[:, None], keys, hidden_rate=RATE)[:, 0]
+    net = Net((UNITS,) * 3, outputs=1, hidden_rate=RATE)
+    keys = [None, *(jax.random.fold_in(key, i) for i in range(1, len(params)))]
+    outputs: Any = net.apply({"params": params}, x[:, None], train=True, keys=keys)
+    return outputs[:, 0]
 
 
 @jax.jit
@@ -43,13 +44,15 @@ def fit(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
     start_key, dropout_key = jax.random.split(key)
     sizes = [(1, UNITS), (UNITS, UNITS), (UNITS, UNITS), (UNITS, 1)]
     he = jax.nn.initializers.he_normal()
-    params = [
-        # Kinks all over the range that is drawn, not only at the origin.
-        {"kernel": he(k, size, jnp.float32), "bias": jax.random.normal(b, (size[1],)) * (i == 0)}
-        for i, (size, (k, b)) in enumerate(
-            zip(sizes, jax.random.split(start_key, (len(sizes), 2)), strict=True)
-        )
-    ]
+    keys = jax.random.split(start_key, (len(sizes), 2))
+    params = {
+        f"Dense_{i}": {
+            "kernel": he(k, size, jnp.float32),
+            # Kinks all over the range that is drawn, not only at the origin.
+            "bias": jax.random.normal(b, (size[1],)) * (i == 0),
+        }
+        for i, (size, (k, b)) in enumerate(zip(sizes, keys, strict=True))
+    }
 
     def loss(params: Any, key: Any) -> jax.Array:
         return jnp.mean(jnp.square(network(params, key, x) - y))

@@ -21,7 +21,7 @@ SHOWN = 60  # samples of the turned digit that are kept for the picture
 
 
 class Classifier(nnx.Module):
-    """Two ReLU layers, dropout of one half after each."""
+    """Two ReLU layers, dropout of one half after each; NNX, where ``feedforward.Net`` is Linen."""
 
     def __init__(self, units: int, rngs: nnx.Rngs):
         self.first = nnx.Linear(784, units, rngs=rngs)

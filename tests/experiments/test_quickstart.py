@@ -24,9 +24,10 @@ from experiments._commands import reproduce
 from experiments._data import idx, image_sets, images
 from experiments._harness import result
 from experiments._harness.command import run_command
+from experiments._networks.feedforward import Net
 from experiments.quickstart import figure
-from experiments.quickstart.mlp import MLP, train
 from experiments.quickstart.robustness import removal_gates
+from experiments.quickstart.training import train
 
 pytestmark = pytest.mark.slow
 
@@ -145,7 +146,7 @@ def test_a_setting_without_meaning_is_told_so(
 
 def test_seeds_can_be_vmapped() -> None:
     data: Any = images.load("digits")
-    model = MLP(quickstart.ARMS["dropout"], (16,))
+    model = Net((16,), input_rate=0.2, hidden_rate=0.5)
 
     def one(key: jax.Array) -> Any:
         return train(model, data, key, epochs=2, batch=50, learning_rate=0.02, momentum=0.9)

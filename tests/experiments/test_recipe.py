@@ -1,7 +1,7 @@
 """The networks of the dropout paper and their training: schedules, noise, penalties, bounds."""
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,11 @@ import optax
 import pytest
 from scipy import stats
 
+import jaxdrop
+
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments._data.images import Split  # noqa: E402  (after the check)
-from experiments._networks.feedforward import Net, forward, init, layers  # noqa: E402
+from experiments._networks.feedforward import Net, Noise, Params, forward, init  # noqa: E402
 from experiments._networks.recipe import Moment, Recipe, make_train, optimizer  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -36,6 +38,13 @@ def trained(recipe: Recipe, measure: Any, net: Net | None = None, rate: Any = 0.
     return train(jax.random.key(0), *rates, jnp.float32(0.1), DATA)
 
 
+def first_hidden(net: Net, params: Params, x: jax.Array) -> jax.Array:
+    """Return the first hidden layer after its noise."""
+    keys = [None, *jax.random.split(jax.random.key(1), len(net.hidden))]
+    _, sown = net.apply({"params": params}, x, train=True, keys=keys, mutable="intermediates")
+    return sown["intermediates"]["after"][1]
+
+
 def last_params(net: Net, moment: Moment) -> Any:
     return moment.params
 
@@ -51,12 +60,32 @@ def test_the_step_follows_both_schedules() -> None:
         np.testing.assert_allclose(updates["w"], -0.2 / (1 + step / 10) * trace, rtol=1e-5)
 
 
+@pytest.mark.parametrize("noise", get_args(Noise))
+def test_the_key_is_split_in_the_order_of_the_layers(noise: Noise) -> None:
+    net, on_weights = Net((8, 6), noise=noise), noise.startswith("drop_connect")
+    params = jax.tree.map(lambda p: p + 0.1, init(jax.random.key(0), net, 12))
+    on_units = jaxdrop.gaussian_dropout if noise == "gaussian" else jaxdrop.dropout
+    first, *keys, _ = jax.random.split(jax.random.key(1), 4)
+    x = on_units(first, jnp.asarray(X), 0.2)
+    for key, layer in zip([*keys, None], params.values(), strict=True):
+        kernel, bias = layer["kernel"], layer["bias"][None]
+        if key is not None and on_weights:
+            each = noise == "drop_connect_per_example"
+            x = jaxdrop.drop_connect_dense(key, x, 0.5, kernel, per_example=each) + bias
+        else:
+            x = x @ kernel + bias
+        if key is not None:
+            x = jax.nn.relu(x) if on_weights else on_units(key, jax.nn.relu(x), 0.5)
+    found = forward(net, params, jnp.asarray(X), jax.random.key(1), 0.2, 0.5)
+    np.testing.assert_array_equal(found, x)
+
+
 @pytest.mark.parametrize("noise", ["dropout", "drop_connect", "drop_connect_per_example"])
 def test_the_rate_is_the_share_that_is_dropped(noise: Any) -> None:
-    net = Net((40,), noise=noise)
+    net = Net((40,), noise=noise, hidden_rate=0.25)
     params = init(jax.random.key(0), net, 64)
-    params[0]["kernel"] = jnp.ones((64, 40))
-    hidden = layers(net, params, jnp.ones((50, 64)), jax.random.key(1), 0.0, 0.25)[0]
+    params["Dense_0"]["kernel"] = jnp.ones((64, 40))
+    hidden = first_hidden(net, params, jnp.ones((50, 64)))
     if noise == "dropout":
         dropped, n = int((hidden == 0).sum()), hidden.size
         assert stats.binomtest(dropped, n, 0.25).pvalue > FALSE_ALARM
@@ -70,10 +99,10 @@ def test_the_rate_is_the_share_that_is_dropped(noise: Any) -> None:
 
 
 def test_gaussian_noise_has_the_variance_of_dropout() -> None:
-    net = Net((2000,), noise="gaussian")
+    net = Net((2000,), noise="gaussian", hidden_rate=0.5)
     params = init(jax.random.key(0), net, 1)
-    params[0]["kernel"] = jnp.ones((1, 2000))
-    hidden = np.asarray(layers(net, params, jnp.ones((5, 1)), jax.random.key(1), 0.0, 0.5)[0])
+    params["Dense_0"]["kernel"] = jnp.ones((1, 2000))
+    hidden = np.asarray(first_hidden(net, params, jnp.ones((5, 1))))
     # (n - 1) s^2 / variance follows a chi-squared law, for a variance of rate / (1 - rate) = 1.
     statistic = (hidden.size - 1) * hidden.var(ddof=1)
     low, high = stats.chi2.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], hidden.size - 1)
@@ -93,7 +122,7 @@ def test_without_noise_training_mode_is_test_mode() -> None:
 def test_max_norm_bounds_every_unit() -> None:
     free = trained(Recipe(50, evaluations=1), last_params)
     bound = trained(Recipe(50, evaluations=1, max_norm=0.5), last_params)
-    for a, b in zip(free, bound, strict=True):
+    for a, b in zip(free.values(), bound.values(), strict=True):
         assert np.linalg.norm(a["kernel"][0], axis=0).max() > 0.6
         assert np.linalg.norm(b["kernel"][0], axis=0).max() <= 0.5 * (1 + 1e-6)
 
@@ -105,7 +134,7 @@ def test_a_penalty_is_the_gradient_that_its_name_says(change: Any) -> None:
     plain, penalised = (
         trained(Recipe(1, evaluations=1, **extra), last_params) for extra in (nothing, change)
     )
-    for a, b, w in zip(plain, penalised, start, strict=True):
+    for a, b, w in zip(*(params.values() for params in (plain, penalised, start)), strict=True):
         kernel = np.asarray(w["kernel"])
         push = 0.3 * kernel if "l2" in change else 0.1 * np.sign(kernel)
         np.testing.assert_allclose(b["kernel"][0] - a["kernel"][0], -0.1 * push, atol=1e-6)

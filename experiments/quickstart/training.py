@@ -1,16 +1,15 @@
-"""The quickstart's network, and a seed's whole training as one pure function."""
+"""A seed's whole training as one pure function."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from experiments._data.images import Split
+from experiments._networks.feedforward import Net
 from experiments.quickstart.zeros import Zeros, count_zeros
-from jaxdrop.linen import Dropout
 from jaxdrop.training import TrainState, make_train_step
 
 
@@ -25,35 +24,6 @@ class Arm(NamedTuple):
     def rate(self, layer: int) -> float:
         """Return the rate at a layer; 0 is the input."""
         return self.hidden_rate if layer else self.input_rate
-
-
-class MLP(nn.Module):
-    """ReLU layers with dropout on the input and on every hidden layer."""
-
-    arm: Arm
-    hidden: tuple[int, ...]
-
-    @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool = False, gates: list[jax.Array] | None = None
-    ) -> jax.Array:
-        """Return the logits.
-
-        Args:
-          x: rows of pixels.
-          train: drop units, with the "dropout" key.
-          gates: one factor per hidden unit and layer, 0 for a unit that is removed.
-        """
-        for layer in range(len(self.hidden) + 1):
-            if layer:
-                dense = nn.Dense(self.hidden[layer - 1], kernel_init=nn.initializers.he_normal())
-                x = nn.relu(dense(x))
-            self.sow("intermediates", "before", x)
-            x = Dropout(self.arm.rate(layer), scale_at=self.arm.scale_at)(x, not train)
-            self.sow("intermediates", "after", x)
-            if layer and gates is not None:
-                x = x * gates[layer - 1][None, :]
-        return nn.Dense(10)(x)
 
 
 class Curves(NamedTuple):
@@ -71,7 +41,7 @@ def losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def train(
-    model: MLP,
+    model: Net,
     data: Split[jax.Array],
     key: jax.Array,
     *,
@@ -129,7 +99,7 @@ def train(
     return state.params, curves
 
 
-def predict(model: MLP, params: Any, x: jax.Array, **kwargs: Any) -> Any:
+def predict(model: Net, params: Any, x: jax.Array, **kwargs: Any) -> Any:
     """Return the logits in test mode."""
     return model.apply({"params": params}, x, **kwargs)
 
