@@ -56,6 +56,7 @@ X = jnp.linspace(0.5, 2.0, 12).reshape(3, 4)
 KERNEL = jnp.ones((4, 2))
 PARAMS = {"a": {"kernel": KERNEL, "log_sigma2": -KERNEL}}
 P = np.full((3, 2, 4), 0.25)
+Q = jnp.linspace(0.5, 2.0, 96).reshape(2, 3, 4, 4)
 LABELS = np.array([0, 3])
 MASK = np.random.default_rng(0).random((64, 64)) < 0.5
 
@@ -140,6 +141,28 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
     jaxdrop: {
         "random_bits": ({"key": KEY, "shape": (2, 3)}, {}),
         "keep_mask": ({"key": KEY, "shape": (2, 3), "rate": RATE}, {}),
+        "attention_keep_mask": (
+            {"dropout_key": KEY, "shape": (2, 2, 3, 3), "rate": RATE},
+            {"broadcast_dropout_dims": "dims"},
+        ),
+        "dot_product_attention": (
+            {"query": Q, "key": Q, "value": Q, "dropout_key": KEY, "dropout_rate": 0.5},
+            {
+                **dict.fromkeys(["query", "key", "value"], "reals"),
+                "bias": "reals or None",
+                "mask": "pairs",
+                "scale": "scale or None",
+                "query_seq_lengths": "integers or None",
+                "key_value_seq_lengths": "integers or None",
+                "local_window_size": "sides of a window",
+                "dropout_rate": "rate",
+                "broadcast_dropout_dims": "dims",
+                "is_causal": "static switch",
+                "dropout_on": "choice",
+                "implementation": "choice or None",
+                **dict.fromkeys(["block_q", "block_kv"], "count or None"),
+            },
+        ),
         "concrete_regularizer": (
             {
                 "rate": RATE,

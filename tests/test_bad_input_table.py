@@ -153,7 +153,8 @@ def test_every_public_name_is_in_the_table() -> None:
         (jaxdrop.linen, nn.Module, "linen_class"),
         (jaxdrop.nnx, nnx.Module, "nnx_class"),
     ):
-        names = {n for n in public_names(package) if issubclass(getattr(package, n), base)}
+        kinds = {name: getattr(package, name) for name in public_names(package)}
+        names = {n for n, k in kinds.items() if isinstance(k, type) and issubclass(k, base)}
         assert names == {getattr(layer, library).__name__ for layer in LAYERS.values()}
 
 

@@ -12,6 +12,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "jaxdrop"
 FLOORS = {
     "_core": 0,
+    "_attention": 1,
     "_functional": 1,
     "_flax": 2,
     "linen": 3,

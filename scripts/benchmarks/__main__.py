@@ -7,13 +7,14 @@ import os
 import pathlib
 import platform
 import sys
-from importlib import metadata
 
 import jax
 import tyro
 from rich.console import Console
 
-SUITES = ("core", "forms", "family", "training", "mc", "compile", "model")
+from scripts.proofs.report import versions
+
+SUITES = ("core", "forms", "family", "training", "mc", "compile", "model", "attention")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +46,7 @@ def main(argv: list[str]) -> int:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "versions": {
-            name: metadata.version(name) for name in ("jax", "flax", "dm-haiku", "equinox")
-        },
+        "versions": versions("jax", "flax", "dm-haiku", "equinox"),
         "cases": module.run(config, console),
     }
     if output.out is not None:

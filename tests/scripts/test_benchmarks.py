@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from scripts.benchmarks import attention, core, family, model
 from scripts.benchmarks import compile as compiling
-from scripts.benchmarks import core, family, model
 
 
 def turns(*totals):
@@ -53,3 +53,17 @@ def test_a_name_that_nothing_has_gets_a_sentence():
         family.run(family.Config(only=("dropout", "dropuot")), Console())
     with pytest.raises(SystemExit, match=r"got peers \['torch'\], expected some of flax linen, "):
         core.run(core.Config(peers=("flax linen", "torch")), Console())
+
+
+def test_attention_is_measured_beside_what_does_not_drop():
+    config = attention.Config(lengths=(16, 32), heads=2, size=4, turns=1)
+    console = Console(quiet=True)
+    cases = [case | {"batch": 1} for case in attention.run(config, console)]
+    assert {case["pass"] for case in cases} == {"forward", "gradient"}
+    kept = attention.promises(cases)
+    assert {promise["most"] for promise in kept} == {1.1, 2.2}
+    broken = [dict(case, subjects=dict(case["subjects"])) for case in cases]
+    for case in broken:
+        slow = dict(case["subjects"]["jaxdrop"], over_ours=0.5)
+        case["subjects"]["jaxdrop"] = slow
+    assert attention.failed(broken)

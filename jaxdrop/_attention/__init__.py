@@ -1,0 +1,1 @@
+"""Attention with dropout: one mask, a function of key and position, however it is computed."""

@@ -1,0 +1,348 @@
+"""dot_product_attention: jax.nn's, with dropout."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxdrop._attention.blockwise import blockwise
+from jaxdrop._attention.problem import Drop, DropoutOn, Pairs
+from jaxdrop._attention.reference import reference
+from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.checks import (
+    array_of,
+    check_choice,
+    check_count,
+    check_dims,
+    check_integer,
+    check_number,
+    check_real_input,
+    check_switch,
+)
+from jaxdrop._core.index import check_offsets
+from jaxdrop._core.key import AnyKey, is_typed
+from jaxdrop._core.mask import mask_layout, mask_params
+from jaxdrop._core.mode import resolve
+from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
+from jaxdrop._core.scale import product_dtype
+
+Implementation = Literal["reference", "blockwise", "xla", "cudnn"]
+_BLOCK = 256
+_CALLER = "dot_product_attention"
+
+
+def dot_product_attention(
+    query: Float[AnyArray, "..."],
+    key: Float[AnyArray, "..."],
+    value: Float[AnyArray, "..."],
+    bias: Float[AnyArray, "..."] | None = None,
+    mask: Bool[AnyArray, "..."] | None = None,
+    *,
+    scale: float | None = None,
+    is_causal: bool = False,
+    query_seq_lengths: Int[AnyArray, " batch"] | None = None,
+    key_value_seq_lengths: Int[AnyArray, " batch"] | None = None,
+    local_window_size: int | tuple[int, int] | None = None,
+    dropout_rate: RateLike = 0.0,
+    dropout_key: AnyKey | None = None,
+    deterministic: Flag = False,
+    broadcast_dropout_dims: Sequence[int] = (),
+    dropout_on: DropoutOn = "weights",
+    implementation: Implementation | None = None,
+    block_q: int | None = None,
+    block_kv: int | None = None,
+    index_offset: Sequence[Any] = (),
+    global_shape: Sequence[int] | None = None,
+) -> Float[Array, "..."]:
+    """Attention with dropout: ``jax.nn.dot_product_attention``, and a mask for its weights.
+
+    ``y = where(m, softmax(scale * q k^T + bias) / (1 - rate), 0) v``,
+    ``m = attention_keep_mask(dropout_key, (B, N, T, S), rate)``
+
+    The mask is a function of key and position, so it is drawn tile by tile, and drawn again in the
+    backward pass: memory is linear in T and S, and block sizes, shardings and batches change no bit
+    of it.
+
+    Args:
+      query: [B, T, N, H] or [T, N, H].
+      key: keys, [B, S, K, H] or [S, K, H]; N is a multiple of K (grouped and multi-query
+        attention). The random key is ``dropout_key``.
+      value: like key.
+      bias: added to the logits; broadcasts against [B, N, T, S].
+      mask: bool, True where a query may attend to a key; broadcasts against [B, N, T, S].
+      scale: of the logits; None for 1 / sqrt(H).
+      is_causal: query t attends to keys 0 to t.
+      query_seq_lengths, key_value_seq_lengths: how many queries and keys of each example count,
+        integers of shape [B].
+      local_window_size: (left, right): query t attends to keys t - left to t + right; one number
+        for both.
+      dropout_rate: probability of dropping: a number, a traced scalar, or an array that broadcasts
+        against [B, N, 1, 1] (a rate for each head, for instance). No gradient flows to it.
+      dropout_key: the random key of the dropout, which may be traced; None where nothing is drawn.
+      deterministic: True for test time; a bool, or a traced bool scalar.
+      broadcast_dropout_dims: dimensions of [B, N, T, S] along which one decision is shared; (0, 1)
+        is what flax calls ``broadcast_dropout``.
+      dropout_on: "weights" drops weights after the softmax and scales the others by 1 / (1 - rate);
+        "keys" is DropKey: keys are dropped before the softmax, which makes the others' weights sum
+        to 1, with no scale.
+      implementation: how it is computed: "blockwise" (None, where something is dropped) tile by
+        tile; "reference" with all weights in memory; "xla" and "cudnn" are those of jax.nn, which
+        cannot drop. None at rate 0 or test time is jax.nn's: cuDNN on a GPU, where it takes these
+        arguments, else XLA.
+      block_q, block_kv: queries and keys of a tile, for "blockwise"; None chooses. With the queries
+        sharded over a mesh by XLA (axes of type Auto), ``block_q=T`` keeps each device to its own.
+      index_offset, global_shape: where these queries and keys lie in the whole [B, N, T, S], inside
+        ``shard_map`` and for parts of a batch, as in ``random_bits``. Causality, window and
+        lengths count from there.
+
+    Returns:
+      Array like query, in the dtype of value. Logits, softmax and sums are computed in float32 at
+      least. A query that may attend to no key gives 0, also where DropKey drops all of its keys;
+      jax.nn gives it the mean of all values.
+
+    Not for: rates found for dropout of units: on attention weights 0.1 is usual.
+
+    Raises:
+      TypeError: for an argument of another kind: a random key as key, keys as dropout_key.
+      ValueError: if shapes do not fit, a rate is outside [0, 1], dropout_key is None where a mask
+        is drawn, or an implementation cannot drop.
+
+    Reference:
+      Vaswani et al., Attention Is All You Need, 2017; Li et al., DropKey, 2023.
+
+    >>> import jax, jax.numpy as jnp, jaxdrop
+    >>> q = k = v = jax.random.normal(jax.random.key(0), (2, 300, 4, 16))
+    >>> drop = dict(dropout_rate=0.1, dropout_key=jax.random.key(1))
+    >>> a = jaxdrop.dot_product_attention(q, k, v, is_causal=True, **drop)
+    >>> b = jaxdrop.dot_product_attention(q, k, v, is_causal=True, block_kv=64, **drop)
+    >>> a.shape, bool(jnp.allclose(a, b, atol=1e-5))
+    ((2, 300, 4, 16), True)
+    """
+    q, k, v = _check_qkv(query, key, value)
+    batch, length, heads, _ = q.shape
+    shape = (batch, heads, length, k.shape[1])
+    bias, mask = _check_bias(bias, shape), _check_mask(mask, shape)
+    scale = _check_scale(scale, q.shape[3])
+    window = _check_window(local_window_size)
+    pairs = Pairs(
+        check_switch(is_causal, "is_causal"),
+        window,
+        _check_lengths(query_seq_lengths, "query_seq_lengths", batch),
+        _check_lengths(key_value_seq_lengths, "key_value_seq_lengths", batch),
+    )
+    check_choice(dropout_on, "dropout_on", ("weights", "keys"))
+    sizes = _check_blocks(block_q, block_kv, implementation)
+    if implementation is not None:
+        check_choice(implementation, "implementation", ("reference", "blockwise", "xla", "cudnn"))
+    if (dtype := _inexact(dropout_key)) is not None:
+        raise TypeError(
+            f"got an array of dtype {dtype} as dropout_key, expected a random key made "
+            "by jax.random.key(seed); the keys of attention are the second argument"
+        )
+    block, _ = mask_layout(shape, broadcast_dropout_dims, "fast", index_offset, global_shape)
+    rate = check_rate(dropout_rate, "dropout_rate")
+    check_rate_shape(rate, (*block.shape[:2], 1, 1))
+    words, test_mode = resolve(dropout_key, rate, deterministic, _CALLER)
+    offset = _four(check_offsets(index_offset))
+    pairs = _placed(pairs, offset)
+    out = query.shape
+    if words is None and test_mode is False:
+        return jnp.zeros_like(v, shape=out)
+    if test_mode is True:
+        drop = None
+        if implementation in (None, "xla", "cudnn"):
+            if not _moved(offset):
+                y = _of_jax(q, k, v, bias, mask, scale, pairs, implementation)
+                return y.reshape(out)
+            _refuse(implementation, "index_offset")
+    else:
+        _refuse(implementation, "dropout")
+        if test_mode is not False:
+            rate = Rate(jnp.where(test_mode, 0.0, jnp.asarray(rate.value, jnp.float32)))
+        dims = tuple(sorted(check_dims(broadcast_dropout_dims, 4)))
+        whole = shape if global_shape is None else tuple(global_shape)
+        dtype = product_dtype(q.dtype) if dropout_on == "weights" else None
+        params = mask_params(rate, dtype)
+        drop = Drop(words.array, params, offset, dropout_on, dims, whole)
+    q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))
+    if implementation == "reference":
+        y = reference(q, k, v, bias, mask, scale=scale, pairs=pairs, drop=drop)
+    else:
+        y = blockwise(
+            q, k, v, bias, mask, scale=scale, pairs=pairs, drop=drop,
+            block_q=sizes[0] or _block(length), block_kv=sizes[1] or _block(shape[3]),
+        )  # fmt: skip
+    return jnp.swapaxes(y, 1, 2).reshape(out)
+
+
+def _check_qkv(query: Any, key: Any, value: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    found = []
+    for name, given in {"query": query, "key": key, "value": value}.items():
+        if name == "key" and isinstance(given, jax.Array) and is_typed(given):
+            raise TypeError(
+                f"got a random key as key, expected the keys of attention; {_CALLER} takes the "
+                "random key as dropout_key"
+            )
+        array = check_real_input(given, _CALLER, name, "as softmax is of real numbers")
+        if array.ndim not in (3, 4):
+            raise ValueError(
+                f"got {name} of shape {array.shape}, expected [batch, length, heads, size] or "
+                "[length, heads, size]"
+            )
+        found.append(array)
+    q, k, v = found
+    if not q.ndim == k.ndim == v.ndim or not q.dtype == k.dtype == v.dtype:
+        raise ValueError(
+            f"got query, key and value of shapes {q.shape}, {k.shape}, {v.shape} and dtypes "
+            f"{q.dtype}, {k.dtype}, {v.dtype}, expected the same number of dimensions and one dtype"
+        )
+    q, k, v = (a if a.ndim == 4 else a[None] for a in found)
+    if k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
+        raise ValueError(
+            f"got query, key and value of shapes {query.shape}, {key.shape}, {value.shape}, "
+            "expected key and value of one shape, and batch and size of a head as in query"
+        )
+    if not k.shape[2] or q.shape[2] % k.shape[2]:
+        raise ValueError(
+            f"got {q.shape[2]} heads of queries and {k.shape[2]} of keys, expected a multiple"
+        )
+    return q, k, v
+
+
+def _check_bias(bias: Any, shape: tuple[int, ...]) -> jax.Array | None:
+    if bias is None:
+        return None
+    array = check_real_input(bias, _CALLER, "bias", "which is added to the logits")
+    return _against(array, shape, "bias")
+
+
+def _check_mask(mask: Any, shape: tuple[int, ...]) -> jax.Array | None:
+    if mask is None:
+        return None
+    expected = "expected a bool array that is True where a query attends to a key"
+    array = array_of(mask, "mask", expected)
+    if array.dtype != jnp.bool_:
+        raise TypeError(
+            f"got a mask of dtype {array.dtype}, {expected}; what is added to logits is bias"
+        )
+    return _against(array, shape, "mask")
+
+
+def _against(array: jax.Array, shape: tuple[int, ...], name: str) -> jax.Array:
+    if array.ndim == 3:
+        array = array[None]
+    if array.ndim != 4 or any(n not in (1, m) for n, m in zip(array.shape, shape, strict=True)):
+        raise ValueError(
+            f"got {name} of shape {array.shape}, expected one that broadcasts against "
+            f"[batch, heads, queries, keys], here {shape}"
+        )
+    return array
+
+
+def _check_scale(scale: Any, size: int) -> Any:
+    if scale is None:
+        return 1 / math.sqrt(max(size, 1))
+    return check_number(scale, "scale", "a finite number", math.isfinite)
+
+
+def _check_window(window: Any) -> tuple[int, int] | None:
+    if window is None:
+        return None
+    expected = "keys to the left and to the right of a query: two integers of 0 or more, or one"
+    pair = (window, window) if not isinstance(window, tuple | list) else window
+    sides = [check_integer(side, "local_window_size", expected) for side in pair]
+    if len(sides) != 2 or min(sides) < 0:
+        raise ValueError(f"got local_window_size={window!r:.60}, expected {expected}")
+    return sides[0], sides[1]
+
+
+def _check_lengths(lengths: Any, name: str, batch: int) -> jax.Array | None:
+    if lengths is None:
+        return None
+    expected = f"expected an array of {batch} integers, one for each example"
+    array = array_of(lengths, name, expected)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"got {name} of dtype {array.dtype}, {expected}")
+    if array.shape != (batch,):
+        raise ValueError(f"got {name} of shape {array.shape}, {expected}")
+    return array.astype(jnp.int32)
+
+
+def _check_blocks(block_q: Any, block_kv: Any, implementation: Any) -> list[int | None]:
+    sizes = {"block_q": block_q, "block_kv": block_kv}
+    for name, size in sizes.items():
+        if size is None:
+            continue
+        sizes[name] = check_count(size, name, "of a tile")
+        if implementation not in (None, "blockwise"):
+            raise ValueError(
+                f"got {name}={size} with {implementation=}, which has no tiles: leave {name} out, "
+                "or use implementation='blockwise'"
+            )
+    return list(sizes.values())
+
+
+def _inexact(key: Any) -> Any:
+    """The dtype of what cannot be a random key, or None."""
+    dtype = getattr(key, "dtype", None)
+    return dtype if dtype is not None and jnp.issubdtype(dtype, jnp.inexact) else None
+
+
+def _four(offset: tuple[Any, ...]) -> tuple[Any, ...]:
+    for d, entry in enumerate(offset):
+        if isinstance(entry, int) and entry >= 2**31:
+            raise ValueError(f"got index_offset[{d}] = {entry}, {_CALLER} expects one below 2**31")
+    return (*offset, *(0,) * (4 - len(offset)))
+
+
+def _placed(pairs: Pairs, offset: tuple[Any, ...]) -> Pairs:
+    first, column = (o if isinstance(o, int) else o.astype(jnp.int32) for o in offset[2:])
+    return Pairs(
+        pairs.is_causal, pairs.window, pairs.query_lengths, pairs.key_lengths, (first, column)
+    )
+
+
+def _moved(offset: tuple[Any, ...]) -> bool:
+    """Whether queries or keys begin elsewhere than at 0, as far as is known."""
+    return any(not (isinstance(o, int) and o == 0) for o in offset[2:])
+
+
+def _refuse(implementation: Any, what: str) -> None:
+    if implementation in ("xla", "cudnn"):
+        raise ValueError(
+            f"got {implementation=} with {what}, which jax.nn.dot_product_attention does not have: "
+            "leave implementation out, or use 'blockwise' or 'reference'"
+        )
+
+
+def _of_jax(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    bias: jax.Array | None,
+    mask: jax.Array | None,
+    scale: Any,
+    pairs: Pairs,
+    implementation: Any,
+) -> jax.Array:
+    def attend(implementation: Any) -> jax.Array:
+        return jax.nn.dot_product_attention(
+            q, k, v, bias, mask, scale=scale, is_causal=pairs.is_causal,
+            query_seq_lengths=pairs.query_lengths, key_value_seq_lengths=pairs.key_lengths,
+            local_window_size=pairs.window, implementation=implementation,
+        )  # fmt: skip
+
+    if implementation is None and jax.default_backend() == "gpu":
+        try:
+            return attend("cudnn")
+        except (NotImplementedError, RuntimeError, ValueError):
+            pass  # cuDNN does not take these shapes, dtypes or arguments
+    return attend(implementation)
+
+
+def _block(length: int) -> int:
+    """Blocks of about one size, so that little is padded: 300 is two of 150, and not 256 and 44."""
+    return -(-length // max(1, -(-length // _BLOCK)))

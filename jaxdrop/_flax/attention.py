@@ -1,0 +1,73 @@
+"""attend: Flax's protocol for the ``attention_fn`` of a module, on ``dot_product_attention``."""
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdrop._attention.dot_product_attention import dot_product_attention
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array | None,
+    mask: jax.Array | None,
+    *,
+    broadcast_dropout: bool,
+    dropout_rng: Any,
+    dropout_rate: Any,
+    deterministic: Any,
+    precision: Any,
+    sow: Callable[[], Any] | None,
+    **options: Any,
+) -> jax.Array:
+    """Attend with any number of batch dimensions, [..., length, heads, size], as Flax does.
+
+    Args:
+      query, key, value, bias, mask, broadcast_dropout, dropout_rng, dropout_rate, deterministic,
+        precision: what a module passes; a mask of any dtype.
+      sow: stores the weights in the module; None for a module that does not ask for them.
+      options: of ``dot_product_attention``.
+    """
+    if sow is not None:
+        sow()
+    *batch, length, heads, _ = query.shape
+
+    def flat(array: jax.Array) -> jax.Array:
+        return array.reshape(math.prod(batch), *array.shape[-3:])
+
+    def flat_pairs(array: jax.Array) -> jax.Array:
+        """What broadcasts against [..., heads, queries, keys]."""
+        array = array.reshape((1,) * (len(batch) + 3 - array.ndim) + array.shape)
+        if all(n == 1 for n in array.shape[:-3]):
+            return array.reshape(1, *array.shape[-3:])
+        return flat(jnp.broadcast_to(array, (*batch, *array.shape[-3:])))
+
+    with _precision(precision):
+        y = dot_product_attention(
+            flat(query),
+            flat(key),
+            flat(value),
+            None if bias is None else flat_pairs(bias),
+            None if mask is None else flat_pairs(mask.astype(jnp.bool_)),
+            dropout_rate=dropout_rate,
+            dropout_key=dropout_rng,
+            deterministic=deterministic,
+            broadcast_dropout_dims=(0, 1) if broadcast_dropout else (),
+            **options,
+        )
+    return y.reshape(*batch, length, heads, value.shape[-1])
+
+
+def _precision(precision: Any) -> contextlib.AbstractContextManager[Any]:
+    if precision is None:
+        return contextlib.nullcontext()
+    if not isinstance(precision, str | jax.lax.Precision):
+        raise ValueError(f"got {precision=!r:.60}, expected one precision for both products")
+    name = precision if isinstance(precision, str) else precision.name.lower()
+    return jax.default_matmul_precision(name)

@@ -1,0 +1,371 @@
+"""jaxdrop.dot_product_attention: what it computes, however it is computed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdrop import attention_keep_mask, dot_product_attention
+from tests.attention.truth import truth
+
+KEY = jax.random.key(7)
+B, T, S, N, K, H = 2, 21, 27, 4, 2, 8
+WAYS: dict[str, dict[str, Any]] = {
+    "reference": {"implementation": "reference"},
+    "tiles": {"block_q": 8, "block_kv": 16},
+    "columns": {"block_kv": 7},
+    "rows": {"block_q": 5},
+    "chosen": {},
+}
+RULES: dict[str, dict[str, Any]] = {
+    "all": {},
+    "causal": {"is_causal": True},
+    "window": {"window": (3, 5)},
+    "causal window": {"is_causal": True, "window": (6, 0)},
+    "padded": {"key_lengths": jnp.array([27, 3])},
+}
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+Q, KEYS, V = normal(0, B, T, N, H), normal(1, B, S, K, H), normal(2, B, S, K, H)
+BIAS = normal(3, 1, N, T, S)
+MASK = jax.random.bernoulli(jax.random.key(4), 0.8, (B, 1, T, S))
+
+
+def ours(*arrays: Any, rate: Any = 0.0, on: Any = "weights", **options: Any) -> jax.Array:
+    names = {"window": "local_window_size", "key_lengths": "key_value_seq_lengths"}
+    options = {names.get(name, name): value for name, value in options.items()}
+    return dot_product_attention(
+        *arrays, dropout_rate=rate, dropout_key=KEY, dropout_on=on, **options
+    )
+
+
+@pytest.mark.parametrize("on", ["weights", "keys"])
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("way", WAYS)
+def test_it_is_what_its_definition_says(way: str, rules: str, on: str) -> None:
+    """In float32: sums of 27 numbers of about 1, divided by 1 - rate."""
+    for rate in (0.1, 0.5):
+        arrays = (Q, KEYS, V, BIAS, MASK)
+        found = ours(*arrays, rate=rate, on=on, **RULES[rules], **WAYS[way])
+        expected = truth(*arrays, rate=rate, key=KEY, on=on, **RULES[rules])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
+
+
+def test_another_mask_is_far_away() -> None:
+    """The tolerance above would notice one."""
+    found = ours(Q, KEYS, V, rate=0.1)
+    other = truth(Q, KEYS, V, rate=0.1, key=jax.random.key(8))
+    assert np.abs(found - other).max() > 0.1
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("on", ["weights", "keys"])
+def test_rate_one_is_zero_without_a_key(way: str, on: Any) -> None:
+    def loss(q: jax.Array) -> jax.Array:
+        y = dot_product_attention(q, KEYS, V, dropout_rate=1.0, dropout_on=on, **WAYS[way])
+        return jnp.sum(y)
+
+    assert loss(Q) == 0 and not jax.grad(loss)(Q).any()
+
+
+@pytest.mark.parametrize("on", ["weights", "keys"])
+@pytest.mark.parametrize("way", ["tiles", "columns", "rows"])
+def test_gradients_are_those_of_the_reference(way: str, on: str) -> None:
+    """The reference's are those of jax's own rules for its few operations."""
+
+    def gradient(**options: Any) -> Any:
+        def loss(q: Any, k: Any, v: Any, bias: Any) -> jax.Array:
+            y = ours(q, k, v, bias, MASK, rate=0.3, on=on, is_causal=True, **options)
+            return jnp.sum(jnp.sin(y))
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))(Q, KEYS, V, BIAS)
+
+    reference = gradient(implementation="reference")
+    for found, expected in zip(gradient(**WAYS[way]), reference, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_reference_s_gradient_is_the_change_of_its_value() -> None:
+    """In float64, against a difference of two values."""
+    with jax.enable_x64(True):
+        arrays = [jnp.asarray(a, jnp.float64) for a in (Q, KEYS, V, BIAS)]
+
+        @jax.jit
+        def loss(*arrays: Any) -> jax.Array:
+            y = ours(*arrays, MASK, rate=0.3, implementation="reference")
+            return jnp.sum(jnp.sin(y))
+
+        ways = [jnp.asarray(np.random.default_rng(1).normal(size=a.shape)) for a in arrays]
+        step = 1e-6
+        ahead, behind = (
+            loss(*(a + s * w for a, w in zip(arrays, ways, strict=True))) for s in (step, -step)
+        )
+        _, slope = jax.jvp(loss, tuple(arrays), tuple(ways))
+        gradients = jax.grad(loss, argnums=(0, 1, 2, 3))(*arrays)
+        product = sum(jnp.vdot(g, w) for g, w in zip(gradients, ways, strict=True))
+        # The third derivative times step^2, and rounding of 1e-16 over step.
+        np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=1e-7)
+        np.testing.assert_allclose(product, slope, rtol=1e-12)
+
+
+@hypothesis.settings(max_examples=6)
+@hypothesis.given(st.data())
+def test_any_shape_and_any_blocks(data: Any) -> None:
+    draw = data.draw
+    t, s = draw(st.integers(1, 20)), draw(st.integers(1, 20))
+    heads, groups = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    q, k, v = (
+        normal(5, 1, t, heads * groups, 4),
+        normal(6, 1, s, heads, 4),
+        normal(7, 1, s, heads, 4),
+    )
+    blocks = {name: draw(st.integers(1, 25)) for name in ("block_q", "block_kv")}
+    causal, rate = draw(st.booleans()), draw(st.sampled_from([0.1, 0.5]))
+    found = ours(q, k, v, rate=rate, is_causal=causal, **blocks)
+    expected = truth(q, k, v, rate=rate, key=KEY, is_causal=causal)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("way", ["reference", "tiles"])
+def test_a_row_that_attends_to_nothing_is_zero_and_so_is_its_gradient(way: str) -> None:
+    mask = jnp.ones((B, 1, T, S), bool).at[:, :, 3].set(False)
+
+    def loss(q: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.sin(ours(q, KEYS, V, None, mask, rate=0.2, **WAYS[way])))
+
+    y = ours(Q, KEYS, V, None, mask, rate=0.2, **WAYS[way])
+    gradient = jax.grad(loss)(Q)
+    assert not y[:, 3].any() and not gradient[:, 3].any()
+    assert jnp.isfinite(gradient).all() and jnp.isfinite(y).all()
+
+
+def test_queries_beyond_their_length_are_zero() -> None:
+    lengths = jnp.array([5, 21])
+    y = ours(Q, KEYS, V, rate=0.2, query_seq_lengths=lengths)
+    assert not y[0, 5:].any() and y[0, :5].all()
+
+
+@pytest.mark.parametrize("way", ["reference", "tiles"])
+def test_bfloat16_is_rounded_once_for_each_product(way: str) -> None:
+    """Weights up to 1 / (1 - rate) and values are rounded to 8 bits; so is the result."""
+    q, k, v = (a.astype(jnp.bfloat16) for a in (Q, KEYS, V))
+    y = ours(q, k, v, rate=0.1, **WAYS[way])
+    assert y.dtype == jnp.bfloat16
+    expected = truth(q, k, v, rate=0.1, key=KEY)
+    size = np.einsum("bnts,bsnh->btnh", np.ones((B, N, T, S)) / S, np.abs(np.repeat(v, 2, 2)))
+    assert (
+        np.abs(np.asarray(y, np.float64) - expected) <= 2**-7 * (np.abs(expected) + 9 * size)
+    ).all()
+
+
+TRANSFORMS: dict[str, Callable[[Any], Any]] = {
+    "jit": jax.jit,
+    "remat": jax.checkpoint,
+    "vmap": lambda f: lambda q: jax.vmap(f)(jnp.stack([q, q]))[1],
+    "scan": lambda f: lambda q: jax.lax.scan(lambda _, x: (None, f(x)), None, q[None])[1][0],
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_transforms_change_no_number(transform: str) -> None:
+    def attend(q: jax.Array) -> jax.Array:
+        return ours(q, KEYS, V, rate=0.3, is_causal=True, block_q=8, block_kv=16)
+
+    def squares(f: Callable[[Any], Any]) -> Any:
+        return jax.jit(jax.value_and_grad(lambda q: jnp.sum(f(q) ** 2)))(Q)
+
+    found, expected = squares(TRANSFORMS[transform](attend)), squares(attend)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_keys_may_be_mapped() -> None:
+    keys = jax.random.split(KEY, 3)
+
+    def attend(key: jax.Array) -> jax.Array:
+        return dot_product_attention(Q, KEYS, V, dropout_rate=0.5, dropout_key=key, block_kv=16)
+
+    np.testing.assert_allclose(
+        jax.vmap(attend)(keys), jnp.stack([attend(key) for key in keys]), atol=5e-6
+    )
+
+
+def test_without_jit_and_forward_over_reverse() -> None:
+    def loss(q: jax.Array) -> jax.Array:
+        return jnp.sum(ours(q, KEYS[:, :6], V[:, :6], rate=0.5, block_kv=4) ** 2)
+
+    small = Q[:, :5]
+    with jax.disable_jit():
+        plain = loss(small)
+    np.testing.assert_allclose(plain, loss(small), rtol=1e-5)
+    slope = jax.jit(lambda q: jax.jvp(loss, (q,), (q,))[1])(small)
+    gradient, bend = jax.jit(lambda q: jax.jvp(jax.grad(loss), (q,), (q,)))(small)
+    np.testing.assert_allclose(slope, jnp.vdot(gradient, small), rtol=1e-4)
+    assert jnp.isfinite(bend).all()
+
+
+def test_a_traced_rate_and_mode_draw_the_same_mask() -> None:
+    @jax.jit
+    def attend(rate: jax.Array, mode: jax.Array) -> jax.Array:
+        return ours(Q, KEYS, V, rate=rate, deterministic=mode)
+
+    same = ours(Q, KEYS, V, rate=0.25)
+    np.testing.assert_allclose(attend(jnp.float32(0.25), jnp.bool_(False)), same, atol=5e-6)
+    plain = dot_product_attention(Q, KEYS, V)
+    np.testing.assert_allclose(attend(jnp.float32(0.25), jnp.bool_(True)), plain, atol=5e-6)
+
+
+def test_a_rate_for_each_head() -> None:
+    rates = np.array([0.0, 0.1, 0.5, 1.0], np.float32).reshape(1, N, 1, 1)
+    y = ours(Q, KEYS, V, rate=rates, block_kv=16)
+    for head, rate in enumerate(rates.ravel().tolist()):
+        expected = truth(Q, KEYS, V, rate=rate, key=KEY)
+        np.testing.assert_allclose(y[:, :, head], expected[:, :, head], atol=5e-6)
+    assert not y[:, :, 3].any()
+
+
+def test_test_time_and_rate_zero_are_jax_s_own() -> None:
+    """To the bit, and with jax's implementations."""
+    expected = jax.nn.dot_product_attention(Q, KEYS, V, BIAS, MASK, is_causal=True)
+    for options in ({"deterministic": True}, {"dropout_rate": 0.0}, {"implementation": "xla"}):
+        given = {"dropout_rate": 0.5} | options | ({"dropout_rate": 0} if len(options) else {})
+        found = dot_product_attention(Q, KEYS, V, BIAS, MASK, is_causal=True, **given)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_blocks_without_dropout_are_jax_s_to_rounding() -> None:
+    expected = jax.nn.dot_product_attention(Q, KEYS, V, BIAS, is_causal=True)
+    found = dot_product_attention(Q, KEYS, V, BIAS, is_causal=True, block_q=8, block_kv=8)
+    # block sizes are for "blockwise", which is not what None means without dropout
+    np.testing.assert_array_equal(found, expected)
+    found = dot_product_attention(
+        Q, KEYS, V, BIAS, is_causal=True, block_q=8, block_kv=8, implementation="blockwise"
+    )
+    np.testing.assert_allclose(found, expected, atol=5e-6)
+
+
+def test_one_example_needs_no_batch() -> None:
+    y = ours(Q[0], KEYS[0], V[0], rate=0.5)
+    np.testing.assert_allclose(y, ours(Q, KEYS, V, rate=0.5)[0], atol=5e-6)
+
+
+def test_memory_is_linear_and_no_mask_is_held() -> None:
+    """Doubling both lengths doubles the plan; the weights alone would be 4 times as large."""
+
+    def planned(length: int, rate: float) -> tuple[int, str]:
+        x = jax.ShapeDtypeStruct((1, length, 2, 16), jnp.float32)
+
+        def loss(q: Any, k: Any, v: Any) -> jax.Array:
+            return jnp.sum(ours(q, k, v, rate=rate, implementation="blockwise"))
+
+        program = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(x, x, x).compile()
+        memory = program.memory_analysis()
+        assert memory is not None
+        return memory.temp_size_in_bytes, str(program.as_text())
+
+    short, _ = planned(1024, 0.1)
+    long, text = planned(2048, 0.1)
+    plain, _ = planned(2048, 0.0)
+    assert long < 2.2 * short and long < 1.3 * plain
+    assert "2048,2048" not in text  # of which type ever
+
+
+@pytest.mark.parametrize("spec", ["data", "heads", "both"])
+@pytest.mark.parametrize("axis_type", list(jax.sharding.AxisType)[:2])
+def test_any_sharding_draws_the_same_mask(spec: str, axis_type: Any) -> None:
+    mesh = jax.make_mesh((2, 2), ("data", "heads"), axis_types=(axis_type,) * 2)
+    parts = {
+        "data": jax.P("data"),
+        "heads": jax.P(None, None, "heads"),
+        "both": jax.P("data", None, "heads"),
+    }
+    expected = ours(Q, KEYS, V, rate=0.5, block_kv=16)
+    with jax.set_mesh(mesh):
+        placed = [jax.device_put(a, jax.NamedSharding(mesh, parts[spec])) for a in (Q, KEYS, V)]
+
+        @jax.jit
+        def attend(q: Any, k: Any, v: Any) -> jax.Array:
+            return ours(q, k, v, rate=0.5, block_kv=16)
+
+        program = attend.lower(*placed).compile()
+        np.testing.assert_allclose(program(*placed), expected, atol=5e-6)
+    text = str(program.as_text())
+    for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+        assert f" {collective}" not in text, collective
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_inside_shard_map_a_shard_draws_its_own_part(check_vma: bool) -> None:
+    """Batch over one axis and queries over the other, causal; gradients too."""
+    mesh = jax.make_mesh((2, 2), ("data", "rows"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    q, k, v = Q[:, :20], KEYS[:, :20], V[:, :20]
+
+    def shard(q: Any, k: Any, v: Any) -> jax.Array:
+        offset = (jax.lax.axis_index("data"), 0, jax.lax.axis_index("rows") * 10, 0)
+        return ours(
+            q, k, v, rate=0.5, is_causal=True, block_q=4, block_kv=8,
+            index_offset=offset, global_shape=(2, N, 20, 20),
+        )  # fmt: skip
+
+    inside = jax.shard_map(
+        shard, mesh=mesh, in_specs=(jax.P("data", "rows"), jax.P("data"), jax.P("data")),
+        out_specs=jax.P("data", "rows"), check_vma=check_vma,
+    )  # fmt: skip
+
+    def whole(q: Any, k: Any, v: Any) -> jax.Array:
+        return ours(q, k, v, rate=0.5, is_causal=True)
+
+    np.testing.assert_allclose(jax.jit(inside)(q, k, v), whole(q, k, v), atol=5e-6)
+    gradients = [
+        jax.jit(jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1, 2)))(q, k, v)
+        for f in (inside, whole)
+    ]
+    chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_wrong_use_is_told_in_a_sentence() -> None:
+    for given, error, said in (
+        ({"dropout_rate": 0.5}, ValueError, "needs a random key and got None"),
+        (
+            {"dropout_rate": 0.5, "dropout_key": KEYS},
+            TypeError,
+            "as dropout_key, expected a random key",
+        ),
+        ({"key": KEY}, TypeError, "got a random key as key, expected the keys of attention"),
+        ({"mask": jnp.ones((B, 1, T, S))}, TypeError, "got a mask of dtype float32"),
+        ({"mask": jnp.ones((B, 1, S, T), bool)}, ValueError, "got mask of shape"),
+        ({"block_q": 0}, ValueError, "got block_q=0, expected a whole number of at least 1"),
+        ({"block_kv": 2.5}, TypeError, "got block_kv=2.5"),
+        ({"block_q": 8, "implementation": "reference"}, ValueError, "which has no tiles"),
+        ({"implementation": "pallas"}, ValueError, "expected 'reference' or 'blockwise'"),
+        (
+            {"implementation": "xla", "dropout_rate": 0.5, "dropout_key": KEY},
+            ValueError,
+            "does not have: leave implementation out",
+        ),
+        ({"value": V[:, :3]}, ValueError, "expected key and value of one shape"),
+        ({"query": Q[:, :, :3]}, ValueError, "got 3 heads of queries and 2 of keys"),
+    ):
+        arguments = {"query": Q, "key": KEYS, "value": V} | given
+        with pytest.raises(error, match=said):
+            dot_product_attention(**arguments)
+
+
+def test_the_mask_is_keep_mask_s() -> None:
+    shape = (2, 3, 4, 5)
+    whole = attention_keep_mask(KEY, shape, 0.5)
+    part = attention_keep_mask(KEY, (1, 3, 2, 5), 0.5, index_offset=(1, 0, 2), global_shape=shape)
+    np.testing.assert_array_equal(part, whole[1:, :, 2:])
+    shared = attention_keep_mask(KEY, shape, 0.5, broadcast_dropout_dims=(0, 1))
+    assert (shared == shared[:1, :1]).all()
+    with pytest.raises(ValueError, match="expected \\(batch, query heads, queries, keys\\)"):
+        attention_keep_mask(KEY, (2, 3), 0.5)
