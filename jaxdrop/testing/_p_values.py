@@ -17,7 +17,8 @@ def binomial_p_value(kept: Any, total: Any, keep: Any) -> np.ndarray:
     P(p-value <= a) <= a for every a, although K is discrete.
     """
     law = stats.binom(total, keep)
-    return np.minimum(1.0, 2 * np.minimum(law.cdf(kept), law.sf(np.asarray(kept) - 1)))
+    p_value = 2 * np.minimum(law.cdf(kept), law.sf(np.asarray(kept) - 1))
+    return np.asarray(np.minimum(1.0, p_value))
 
 
 @functools.cache

@@ -14,9 +14,9 @@ from jax.extend.core import Jaxpr
 from scipy import stats
 
 import jaxdrop
+import jaxdrop.testing
 import jaxdrop.training as jt
 from jaxdrop._core import bits, mask
-from jaxdrop.testing import assert_mask_rate
 from jaxdrop.training._mask_checks import FALSE_ALARM, _check_count, with_mask_checks
 from tests.training.conftest import compiled_in
 from tests.training.step_models import (
@@ -202,10 +202,27 @@ def test_a_gradient_that_is_not_finite_is_found(make_state: Make, loss_fn: Loss)
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
 
 
+def test_all_assertions_are_quiet_in_the_loss_function_of_a_right_step() -> None:
+    def half(key: jax.Array, x: jax.Array) -> jax.Array:
+        return jaxdrop.dropout(key, x, 0.5)
+
+    def assert_all(key: jax.Array, x: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, 5)
+        a, b = (jaxdrop.keep_mask(k, x.shape, 0.3) for k in keys[:2])
+        jaxdrop.testing.assert_mask_rate(a, 0.3)
+        jaxdrop.testing.assert_independent_masks(a, b)
+        jaxdrop.testing.assert_mean_preserved(half, keys[2], x[0])
+        jaxdrop.testing.assert_gradient_uses_mask(half, keys[3], x)
+        jaxdrop.testing.assert_deterministic_eval(lambda key, x: 2 * x, x)
+        return half(keys[4], x)
+
+    step_of(assert_all)(state_of(), None)
+
+
 def test_a_loss_function_asserts_for_itself() -> None:
     def drop(key: jax.Array, x: jax.Array) -> jax.Array:
         kept = jax.random.bernoulli(key, 0.7, x.shape)  # a dropout of one's own
-        assert_mask_rate(kept, 0.5)
+        jaxdrop.testing.assert_mask_rate(kept, 0.5)
         return jnp.where(kept, 2 * x, 0.0)
 
     with pytest.raises(AssertionError, match=r"mask of shape \(40, 50\) keeps .* at rate 0.5"):
