@@ -32,7 +32,6 @@ def prove(folder: Path) -> "subprocess.CompletedProcess[str]":
         env=os.environ
         | {
             "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),  # quickstart runs twice
             # As the tests compile; two devices, for what is split.
             "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2",
         },
@@ -48,10 +47,7 @@ def test_every_piece_is_rehearsed(tmp_path: Path) -> None:
     (device,) = stored(tmp_path)
     outcomes = device["pieces"]
     assert list(outcomes) == [piece.name for piece in PIECES]
-    ready = [piece.name for piece in PIECES if not piece.missing()]
-    assert {piece.name for piece in PIECES} - set(ready) <= {"attention"}
-    for name in ready:
-        outcome = outcomes[name]
+    for name, outcome in outcomes.items():
         assert outcome["state"] == "done", (name, outcome)
         assert outcome["checks"] or outcome["tables"], name
         if name in EXACT:

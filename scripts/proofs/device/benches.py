@@ -3,11 +3,11 @@
 A suite that is new belongs here and in ``piece.py``, unless its answer is the same on every device.
 """
 
-import importlib
 from typing import Any
 
 from rich.console import Console
 
+from scripts.benchmarks import attention as attended
 from scripts.benchmarks import compile as compiled
 from scripts.benchmarks import core as calls
 from scripts.benchmarks import family as members
@@ -85,14 +85,13 @@ def family(size: Size) -> dict[str, Any]:
 
 
 def attention(size: Size) -> dict[str, Any]:
-    suite: Any = importlib.import_module("scripts.benchmarks.attention")
-    config = suite.Config((2048, 8192), dtype="bfloat16", turns=20)
+    config = attended.Config((2048, 8192), dtype="bfloat16", turns=20)
     if size.small:
-        config = suite.Config((32,), heads=1, size=8, turns=1)
+        config = attended.Config((32,), heads=1, size=8, turns=1)
     rows = [
         {"length": case["length"], "pass": case["pass"], "subject": name}
         | {n: v if v is None else round(v, 3) for n, v in row.items()}
-        for case in suite.run(config, Console())
+        for case in attended.run(config, Console())
         for name, row in case["subjects"].items()
     ]
     return found(**{f"Attention, {config.dtype}": rows})

@@ -67,10 +67,7 @@ PIECES = (
     Piece("core", "Speed of a call, as a share of a copy", "benches.core", 50),
     Piece("model", "Speed of a transformer's step", "benches.model", 45),
     Piece("family", "Speed of every member", "benches.family", 60),
-    Piece(
-        "attention", "Attention with dropout, against flax", "benches.attention", 40,
-        ("flax", "rich", "scripts.benchmarks.attention"),
-    ),
+    Piece("attention", "Attention with dropout, against flax", "benches.attention", 40),
     Piece("compile", "Seconds to compile many layers", "benches.compiling", 45),
     Piece("sweep", "Sweeps, vectorized against one by one", "benches.sweeps", 25),
     Piece(
