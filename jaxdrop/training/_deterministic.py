@@ -4,13 +4,16 @@ By default XLA times several kernels for a product (autotuning) and takes the fa
 another one in the next run, and adds into an array in the order in which threads arrive. With
 ``xla_gpu_deterministic_ops`` it takes the first kernel that compiles, times none, and has an order
 for every sum. It is a flag of the process, or an option of a single program.
+
+With nothing timed, XLA has no setting for some of its own kernels for products (Triton), and the
+newest ends there: "No supported config found". So products go to cuBLAS, whose bits repeat.
 """
 
 import os
 
 import jax
 
-OPTION = "xla_gpu_deterministic_ops"
+OPTION, TRITON = "xla_gpu_deterministic_ops", "xla_gpu_enable_triton_gemm"
 
 
 def compiler_options() -> dict[str, bool] | None:
@@ -21,14 +24,14 @@ def compiler_options() -> dict[str, bool] | None:
     """
     if jax.default_backend() != "gpu" or said_in_xla_flags() is False:
         return None
-    return {OPTION: True}
+    return {OPTION: True, TRITON: said_in_xla_flags(TRITON) or False}
 
 
-def said_in_xla_flags() -> bool | None:
-    """Return whether ``XLA_FLAGS`` asks for deterministic kernels; None if it says nothing."""
+def said_in_xla_flags(flag: str = OPTION) -> bool | None:
+    """Return what ``XLA_FLAGS`` says of a flag that is on or off; None if it says nothing."""
     said = None
     for word in os.environ.get("XLA_FLAGS", "").split():
         name, _, value = word.partition("=")
-        if name == f"--{OPTION}":  # as in XLA, the last one counts
+        if name == f"--{flag}":  # as in XLA, the last one counts
             said = value.lower() in ("", "true", "1")
     return said

@@ -12,8 +12,8 @@ from experiments._commands import reproduce
 from experiments._harness import accelerator
 from experiments._harness.command import run_command
 from experiments._harness.environment import environment, flags_that_count
-from experiments._harness.kernels import FLAG, choose_kernels
-from jaxdrop.training._deterministic import OPTION, compiler_options, said_in_xla_flags
+from experiments._harness.kernels import DEFAULT, FLAG, choose_kernels
+from jaxdrop.training._deterministic import OPTION, TRITON, compiler_options, said_in_xla_flags
 from tests.scripts.checkout import ROOT
 
 
@@ -26,9 +26,9 @@ def started() -> None:
 @pytest.mark.parametrize(
     ("own", "argv", "flags", "said"),
     [
-        ("", [], f"{FLAG}=true", True),
-        ("--a --b=2", ["--seed", "3"], f"{FLAG}=true --a --b=2", True),
-        (f"{FLAG}=false", [], f"{FLAG}=true {FLAG}=false", False),
+        ("", [], DEFAULT, True),
+        ("--a --b=2", ["--seed", "3"], f"{DEFAULT} --a --b=2", True),
+        (f"{FLAG}=false", [], f"{DEFAULT} {FLAG}=false", False),
         ("", ["--fast-kernels"], f"{FLAG}=false", False),
         (f"{FLAG}=true", ["--seed", "3", "--fast_kernels"], f"{FLAG}=true {FLAG}=false", False),
     ],
@@ -46,14 +46,14 @@ def test_flags_in_a_file_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "flags").write_text("--a\n--b=2\n")
     monkeypatch.setenv("XLA_FLAGS", str(tmp_path / "flags"))
     choose_kernels([])
-    assert os.environ["XLA_FLAGS"].split() == [f"{FLAG}=true", "--a", "--b=2"]
+    assert os.environ["XLA_FLAGS"].split() == [*DEFAULT.split(), "--a", "--b=2"]
 
 
 def test_there_may_be_no_flags_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XLA_FLAGS")
     assert said_in_xla_flags() is None
     choose_kernels([])
-    assert os.environ["XLA_FLAGS"] == f"{FLAG}=true" == f"--{OPTION}=true"
+    assert os.environ["XLA_FLAGS"] == DEFAULT == f"--{OPTION}=true --{TRITON}=false"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ print(os.environ["XLA_FLAGS"])
 raise SystemExit(code)
 """
     )
-    assert done.returncode == 0 and done.stdout.endswith(f"{FLAG}=true\n"), done.stderr
+    assert done.returncode == 0 and done.stdout.endswith(f"{DEFAULT}\n"), done.stderr
 
 
 @pytest.mark.slow

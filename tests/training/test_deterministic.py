@@ -18,8 +18,10 @@ import jaxdrop
 import jaxdrop.training as jt
 from jaxdrop.training import _deterministic, _evaluate, _sweep_vectorize
 from jaxdrop.training._dataset import Dataset
-from jaxdrop.training._deterministic import OPTION, compiler_options, said_in_xla_flags
+from jaxdrop.training._deterministic import OPTION, TRITON, compiler_options, said_in_xla_flags
 from tests.training import small_run as small
+
+ON = {OPTION: True, TRITON: False}
 
 
 @pytest.fixture
@@ -54,13 +56,15 @@ def small_sweep(**options: Any) -> Any:
 @pytest.mark.parametrize(
     ("flags", "said", "option"),
     [
-        ("", None, {OPTION: True}),
-        ("--xla_gpu_autotune_level=4", None, {OPTION: True}),
-        (f"--{OPTION}=true", True, {OPTION: True}),
-        (f"--a=1 --{OPTION}", True, {OPTION: True}),
+        ("", None, ON),
+        ("--xla_gpu_autotune_level=4", None, ON),
+        (f"--{OPTION}=true", True, ON),
+        (f"--a=1 --{OPTION}", True, ON),
+        (f"--{TRITON}=false", None, ON),
+        (f"--{TRITON}=true", None, {OPTION: True, TRITON: True}),
         (f"--{OPTION}=false --a=1", False, None),
         (f"--{OPTION}=true --{OPTION}=0", False, None),
-        (f"--{OPTION}=false --{OPTION}=True", True, {OPTION: True}),
+        (f"--{OPTION}=false --{OPTION}=True", True, ON),
     ],
 )
 def test_the_last_of_the_flags_counts(
