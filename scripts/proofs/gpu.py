@@ -1,20 +1,26 @@
 """Compile for an H200 without one, and read what the compiler made of dropout.
 
     scripts/prove gpu
+    scripts/prove gpu --newest     with the newest jax
 
 Nothing runs: this shows fusions, buffers, collectives and instructions, not times.
 """
 
-import argparse
+import atexit
+import importlib.metadata
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _DUMP = Path(tempfile.mkdtemp(prefix="prove-gpu-"))
+atexit.register(shutil.rmtree, _DUMP)
 # Read by XLA when it first compiles; the tools and libdevice come from this environment alone.
-os.environ["XLA_FLAGS"] = f"--xla_dump_to={_DUMP}"
+os.environ["XLA_FLAGS"] = f"--xla_dump_to={_DUMP} --xla_dump_hlo_module_re=jit_counted"
+if not importlib.metadata.version("jax").startswith("0.10."):  # which has no such flag
+    os.environ["XLA_FLAGS"] += " --xla_dump_emitter_re=.*"
 
 # ruff: noqa: E402  (the environment comes first)
 import jax
@@ -23,7 +29,7 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
-from scripts.proofs import hlo, report, sass, stack
+from scripts.proofs import hlo, kernels, members, report, sass, stack
 
 TARGET = Path(__file__).with_name("h200.txtpb")
 ROWS, WIDTH = 4096, 2048
@@ -113,9 +119,13 @@ def blocks(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
 
 def count_instructions(one: Any, f: Callable[..., Any], words: Any, x: Any) -> dict[str, float]:
     """Compile ``f(words, x)`` and count the instructions of its pass over x."""
-    for old in _DUMP.iterdir():
+
+    def counted(words: Any, x: Any) -> Any:  # programs of this name are dumped
+        return f(words, x)
+
+    for old in _DUMP.glob("*.ptx"):
         old.unlink()
-    text = compile_on(one, f, words, x).as_text()
+    text = compile_on(one, counted, words, x).as_text()
     ptx = max(_DUMP.glob("*.ptx"), key=lambda path: path.stat().st_size)
     (kernel,) = hlo.pass_names(text, x.size)
     return sass.per_element(sass.kernels(ptx)[kernel.replace(".", "_")], x.dtype.itemsize)
@@ -146,6 +156,19 @@ def instructions(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
                     row["integer over a copy"] <= INTEGER and not row["spills"],
                     f"{row['integer over a copy']} per element, {row['spills']} spills",
                 )
+    return rows
+
+
+def tried(one: Any) -> list[dict[str, Any]]:
+    """Integer instructions per element of cheaper kernels, over those of a copy."""
+    rows: list[dict[str, Any]] = [{"kernel": name} for name in kernels.KERNELS]
+    words = jax.ShapeDtypeStruct((4,), jnp.uint32)
+    for dtype in (jnp.float32, jnp.bfloat16):
+        x = jax.ShapeDtypeStruct((4096, 4096), dtype)
+        alone = count_instructions(one, kernels.copy, words, x)["integer"]
+        for row in rows:
+            found = count_instructions(one, kernels.KERNELS[row["kernel"]], words, x)
+            row[x.dtype.name] = round(found["integer"] - alone, 2)
     return rows
 
 
@@ -186,6 +209,14 @@ def four_devices(checks: report.Checks) -> list[dict[str, Any]]:
     return rows
 
 
+def family(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
+    """Every member and layer of the family."""
+    four: Any = _Topology(devices("1x4x1"))
+    mesh = topologies.make_mesh(four, (4,), ("data",))
+    compiler = members.compiler("cuda", one, mesh.update(axis_types=(AxisType.Auto,)))
+    return members.family(compiler, checks)
+
+
 class _Topology:
     """What ``topologies.make_mesh`` asks of a topology: its devices."""
 
@@ -194,11 +225,11 @@ class _Topology:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    name = report.name("gpu", __doc__)
     one = SingleDeviceSharding(devices("1x1x1")[0])
     checks = report.Checks()
     data: dict[str, Any] = {
-        "command": "scripts/prove gpu",
+        "command": report.command(name),
         "target": "NVIDIA H200, compiled without one; nothing was run on a device",
         "versions": report.versions(
             *("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda13-pjrt", "flax"),
@@ -207,12 +238,14 @@ def main() -> int:
         "stack": stacks(one, checks),
         "block": blocks(one, checks),
         "instructions": instructions(one, checks),
+        "tried": tried(one),
         "four devices": four_devices(checks),
+        "family": family(one, checks),
         "checks": checks.rows,
     }
     text = [
         "# Compiled for an H200, without one\n",
-        "Made by `scripts/prove gpu`. Nothing was run on a device: this shows buffers, fusions,",
+        f"Made by `{data['command']}`. Nothing was run on a device: this shows buffers, fusions,",
         "communication and instructions, not times.\n",
         ", ".join(f"{k} {v}" for k, v in data["versions"].items()) + "\n",
         checks.markdown(),
@@ -221,10 +254,12 @@ def main() -> int:
         (f"Eight layers of matmul, gelu, dropout at {ROWS} x {WIDTH}, value_and_grad", "stack"),
         ("Bias, gelu, dropout, residual: passes over memory", "block"),
         ("Instructions per element of one call, over a copy", "instructions"),
+        ("What was tried: integer instructions per element, over a copy", "tried"),
     ):
         rows = data[part]
         text += [f"## {title}\n", report.table(list(rows[0]), [list(r.values()) for r in rows])]
-    report.write("gpu", data, "\n".join(text))
+    text += ["## Every member and layer\n", members.markdown(data["family"])]
+    report.write(name, data, "\n".join(text))
     return checks.failed()
 
 

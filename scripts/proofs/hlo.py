@@ -13,6 +13,8 @@ _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*)$")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 # Instructions whose result is a view of what others produced.
 _VIEWS = {"parameter", "get-tuple-element", "tuple", "while", "bitcast", "call", "conditional"}
+# Besides them, what starts nothing on a device, or is the end of what was started.
+_STARTS_NOTHING = _VIEWS | {"constant", "after-all", "partition-id", "replica-id"}
 _MASK_DTYPES = {"pred", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64"}
 
 
@@ -25,9 +27,14 @@ class Instruction(NamedTuple):
     text: str
 
 
+def sent(text: str) -> list[str]:
+    """Name each communication between devices in the program."""
+    return _COLLECTIVE.findall(text)
+
+
 def collectives(text: str) -> list[str]:
-    """Name the communication between devices that occurs in the program."""
-    return sorted(set(_COLLECTIVE.findall(text)))
+    """Name the communication between devices that occurs in the program, each kind once."""
+    return sorted(set(sent(text)))
 
 
 def instructions(text: str) -> list[Instruction]:
@@ -74,6 +81,12 @@ def pass_names(text: str, elements: int) -> list[str]:
 def fusions(text: str) -> int:
     """Count the fusions that are started."""
     return sum(i.op == "fusion" for i in instructions(text))
+
+
+def launches(text: str) -> int:
+    """Count what is started: fusions and whatever else runs on its own, in a loop's body once."""
+    ops = [i.op for i in instructions(text)]
+    return sum(op not in _STARTS_NOTHING and not op.endswith("-done") for op in ops)
 
 
 def _split(rest: str) -> tuple[str, str, str]:

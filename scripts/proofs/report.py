@@ -1,5 +1,6 @@
 """Write a report twice: JSON for programs, Markdown for people."""
 
+import argparse
 import importlib.metadata
 import json
 from collections.abc import Sequence
@@ -27,6 +28,18 @@ class Checks:
             ["claim", "holds", "found"],
             [[r["claim"], "yes" if r["holds"] else "**NO**", r["found"]] for r in self.rows],
         )
+
+
+def name(device: str, description: str) -> str:
+    """Read the command line of a proof; return the name of its report."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--newest", action="store_true", help="with the newest jax")
+    return device + ("-newest" if parser.parse_args().newest else "")
+
+
+def command(name: str) -> str:
+    """The command that writes the report of that name."""
+    return f"scripts/prove {name}".replace("-", " --")
 
 
 def versions(*names: str) -> dict[str, str]:

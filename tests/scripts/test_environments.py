@@ -167,17 +167,29 @@ def test_the_newest_versions_have_an_environment_of_their_own(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the compilers are for x86_64 only")
 @pytest.mark.parametrize(("device", "steps"), [("gpu", 2), ("tpu", 1)])
+@pytest.mark.parametrize("newest", [False, True])
 def test_the_compilers_for_devices_have_environments_of_their_own(
-    tmp_path: Path, device: str, steps: int
+    tmp_path: Path, device: str, steps: int, newest: bool
 ) -> None:
-    checkout = Checkout(tmp_path, "3.11.4")
-    proof = f"run -P -m scripts.proofs.{device}"
-    done, asked = checkout.run(device, script="scripts/prove")
-    assert (done.returncode, asked) == (0, ["venv", *["install"] * steps, proof]), done.stderr
-    assert (checkout.root / f".venv-prove-{device}" / "jaxdrop-stamp").exists()
+    checkout = Checkout(tmp_path, "3.12.1")
+    args = [device, *["--newest"] * newest]
+    proof = f"run -P -m scripts.proofs.{' '.join(args)}"
+    installs = ["install newest" if newest else "install"] * steps
+    done, asked = checkout.run(*args, script="scripts/prove")
+    assert (done.returncode, asked) == (0, ["venv", *installs, proof]), done.stderr
+    name = f".venv-prove-{device}" + "-newest" * newest
+    assert (checkout.root / name / "jaxdrop-stamp").exists()
     assert not (checkout.root / ".venv").exists()
-    done, asked = checkout.run(device, script="scripts/prove")
+    done, asked = checkout.run(*args, script="scripts/prove")
     assert (done.returncode, asked, done.stderr) == (0, [proof], "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the compilers are for x86_64 only")
+def test_the_newest_compilers_need_a_newer_python(tmp_path: Path) -> None:
+    done, asked = Checkout(tmp_path, "3.11.4").run("gpu", "--newest", script="scripts/prove")
+    assert (done.returncode, asked) == (69, [])
+    assert "The newest jax needs Python 3.12 or newer; found Python 3.11.4" in done.stderr
 
 
 @pytest.mark.slow
