@@ -87,6 +87,11 @@ KERNELS: dict[str, Kernel] = {
 }
 
 
+def block(kernel: Kernel) -> Kernel:
+    """Return gelu, the kernel and a residual: what it is fused with in a network."""
+    return lambda words, x: kernel(words, jax.nn.gelu(x + x[:1])) + x
+
+
 def _start(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     block, base = block_layout(shape, (), None)
     return weyl_index(block, base, WEYL, None, words[0])

@@ -55,4 +55,4 @@ def test_the_page_has_the_numbers_of_the_report() -> None:
     tried = json.loads((report.FOLDER / "gpu.json").read_text())["tried"]
     assert [row["kernel"] for row in tried] == list(kernels.KERNELS)
     for row in tried:
-        assert "| {kernel} | {float32} | {bfloat16} |\n".format(**row) in page
+        assert f"| {' | '.join(str(cell) for cell in row.values())} |\n" in page
