@@ -16,11 +16,11 @@ RESULTS = Path(__file__).parents[2] / "results" / "kill_and_resume"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, compared", [("fit", 30), ("sweep", 1)])
-def test_a_kill_loses_nothing(name: str, compared: int, tmp_path: Path) -> None:
-    part = kill_and_resume.kill_often(SUBJECTS[name], 1, random.Random(1), tmp_path)
-    assert kill_and_resume.holds({"subjects": {name: part}}), part
-    assert len(part["kills"]) == 1 and part["rounds"] >= 1 and part["compared"] >= compared
+def test_a_kill_loses_nothing(tmp_path: Path) -> None:
+    """Of a sweep; tests/scripts/test_prove_device.py kills a run of fit."""
+    part = kill_and_resume.kill_often(SUBJECTS["sweep"], 1, random.Random(1), tmp_path)
+    assert kill_and_resume.holds({"subjects": {"sweep": part}}), part
+    assert len(part["kills"]) == 1 and part["rounds"] >= 1 and part["compared"] >= 1
 
 
 def stored() -> dict[str, Any]:
