@@ -1,9 +1,9 @@
 """Compile for a TPU v5e without one: whether everything compiles, and what lies in memory.
 
 scripts/prove tpu
+scripts/prove tpu --newest     with the newest jax
 """
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
-from scripts.proofs import hlo, report, stack
+from scripts.proofs import hlo, members, report, stack
 
 ROWS, WIDTH = 2048, 1024
 
@@ -50,7 +50,7 @@ def programs() -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    report_name = report.name("tpu", __doc__)
     topology = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2")
     one = SingleDeviceSharding(topology.devices[0])
     checks = report.Checks()
@@ -91,24 +91,27 @@ def main() -> int:
     lowered = step.trace(stack.abstract_key(), x, x).lower(lowering_platforms=("tpu",))
     sent = hlo.collectives(lowered.compile().as_text())
     checks.add("four TPUs: no collective", not sent, ", ".join(sent) or "none")
+    four = jax.sharding.Mesh(np.asarray(topology.devices), ("data",), axis_types=(AxisType.Auto,))
     versions = report.versions("jax", "jaxlib", "libtpu", "flax")
     head = ["layers", "dropout", "temp MiB", "over none", "mask buffers"]
-    data = {
-        "command": "scripts/prove tpu",
+    data: dict[str, Any] = {
+        "command": report.command(report_name),
         "target": "TPU v5e 2x2, compiled without one; nothing was run on a device",
         "versions": versions,
         "stack": [dict(zip(head, row, strict=True)) for row in rows],
+        "family": members.family(members.compiler("tpu", one, four), checks, by_bytes=False),
         "checks": checks.rows,
     }
     text = [
         "# Compiled for a TPU v5e, without one\n",
-        "Made by `scripts/prove tpu`. Nothing was run on a device.\n",
+        f"Made by `{data['command']}`. Nothing was run on a device.\n",
         ", ".join(f"{k} {v}" for k, v in versions.items()) + "\n",
         checks.markdown(),
         f"## Eight layers of matmul, gelu, dropout at {ROWS} x {WIDTH}, bfloat16\n",
         report.table(head, rows),
     ]
-    report.write("tpu", data, "\n".join(text))
+    text += ["## Every member and layer\n", members.markdown(data["family"])]
+    report.write(report_name, data, "\n".join(text))
     return checks.failed()
 
 
