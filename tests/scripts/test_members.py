@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 # What makes masks, is learned with a member, or stands beside dropout in training.
 NO_MEMBERS = {"keep_mask", "random_bits", "concrete_regularizer"}
 NO_MEMBERS |= {"max_norm", "r_drop_loss", "symmetric_kl"}
+NO_MEMBERS |= {"dot_product_attention", "attention_keep_mask"}  # drops inside of a computation
 
 
 def layers(package: Any, base: type) -> set[type]:
