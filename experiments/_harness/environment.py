@@ -59,9 +59,8 @@ def _libraries() -> dict[str, str]:
 
 
 def _matmul_precision() -> str:
-    # jax declares none of its flags to the type checker.
-    chosen: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    return chosen or "default"
+    config: Any = jax.config  # jax adds its options when it is imported, undeclared
+    return config.jax_default_matmul_precision or "default"
 
 
 def _processor() -> str:

@@ -109,8 +109,8 @@ def _batch(args: Any, dims: Any) -> Any:
 
 def _without_jit() -> bool:
     """Whether jax.disable_jit() is on, under which the compiled form would call itself."""
-    # jax adds its options to Config when it is imported, so that the class does not declare them.
-    return jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    config: Any = jax.config  # jax adds its options when it is imported, undeclared
+    return bool(config.jax_disable_jit)
 
 
 _keep_p = Primitive("keep_where")

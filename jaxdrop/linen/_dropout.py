@@ -43,8 +43,7 @@ class Dropout(DropoutLayer, FlaxDropout):
     [0.0, 2.0]
     """
 
-    # Flax declares a float; an array, a rate for each channel for instance, works here, too.
-    rate: RateLike  # type: ignore[assignment]
+    rate: RateLike  # type: ignore[assignment]  # Flax declares a float; an array works here, too
     scale_at: ScaleAt = "train"
     bits: Bits = "fast"
 

@@ -10,10 +10,8 @@ import jax
 from jaxdrop._core.prng import fast_prng_impl
 
 
-# A class, for it has to be equal to another of the same function and to be pickled; its users call
-# it as a function and find it under a function's name.
-@dataclasses.dataclass(frozen=True)
-class fast_attention:  # noqa: N801
+@dataclasses.dataclass(frozen=True)  # to be equal to another, and to be pickled
+class fast_attention:
     """An attention function that draws its dropout mask from a fast key.
 
     Everything else is left to attention_fn: which weights share a decision, scaling, grouped

@@ -101,7 +101,8 @@ def record(layers: int, turns: dict[str, list[dict[str, float]]]) -> dict[str, A
 
 
 def run(config: Config, console: Console) -> list[dict[str, Any]]:
-    cached = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    options: Any = jax.config  # jax adds its options when it is imported, undeclared
+    cached = options.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
     cases = []
     try:

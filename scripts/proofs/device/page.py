@@ -34,7 +34,7 @@ index, bring the packages as wheels. On a machine that has an index,
 
 (with `--python-version` and `--platform` of the other machine); then, beside the device,
 
-    python3 -m pip install --no-index --no-deps --target packages wheels/*.whl
+    python3 -m pip install --no-deps --target packages wheels/*.whl
     PYTHONPATH=$PWD/packages scripts/prove device
 
 `scripts/prove device --rehearse FOLDER` runs every piece, tiny and on the CPU, and stores what came
