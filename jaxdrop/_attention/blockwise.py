@@ -11,26 +11,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._attention.problem import Drop, Pairs, all_of, logits_of, values_of
+from jaxdrop._attention.problem import Problem, all_of, logits_of, values_of
 from jaxdrop._core.scale import product_dtype
 from jaxdrop._core.varying import as_varying_as
 
 
 @functools.partial(jax.jit, static_argnames=("block_q", "block_kv"), inline=True)
-def blockwise(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    bias: jax.Array | None,
-    mask: jax.Array | None,
-    *,
-    scale: Any,
-    pairs: Pairs,
-    drop: Drop | None,
-    block_q: int,
-    block_kv: int,
-) -> jax.Array:
+def blockwise(given: Problem, block_q: int, block_kv: int) -> jax.Array:
     """``reference``, tile by tile."""
+    q, k, v, bias, mask, scale, pairs, drop = given
     # Inside shard_map, here: where it happens in a branch that some devices skip, the sum over
     # devices that its gradient needs would wait for them forever.
     drawn = (drop.words, drop.params, drop.offset) if drop else None

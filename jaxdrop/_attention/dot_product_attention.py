@@ -1,6 +1,5 @@
 """dot_product_attention: jax.nn's, with dropout."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -8,22 +7,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxdrop._attention.arguments import (
+    CALLER,
+    check_bias,
+    check_blocks,
+    check_lengths,
+    check_mask,
+    check_qkv,
+    check_scale,
+    check_window,
+    four_offsets,
+    inexact_dtype,
+)
 from jaxdrop._attention.blockwise import blockwise
-from jaxdrop._attention.problem import Drop, DropoutOn, Pairs
+from jaxdrop._attention.problem import Drop, DropoutOn, Pairs, Problem
 from jaxdrop._attention.reference import reference
 from jaxdrop._core.annotations import AnyArray, Flag, RateLike
 from jaxdrop._core.checks import (
-    array_of,
     check_choice,
-    check_count,
     check_dims,
-    check_integer,
-    check_number,
-    check_real_input,
     check_switch,
 )
 from jaxdrop._core.index import check_offsets
-from jaxdrop._core.key import AnyKey, is_typed
+from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import mask_layout, mask_params
 from jaxdrop._core.mode import resolve
 from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
@@ -31,7 +37,6 @@ from jaxdrop._core.scale import product_dtype
 
 Implementation = Literal["reference", "blockwise", "xla", "cudnn"]
 _BLOCK = 256
-_CALLER = "dot_product_attention"
 
 
 def dot_product_attention(
@@ -121,23 +126,23 @@ def dot_product_attention(
     >>> a.shape, bool(jnp.allclose(a, b, atol=1e-5))
     ((2, 300, 4, 16), True)
     """
-    q, k, v = _check_qkv(query, key, value)
+    q, k, v = check_qkv(query, key, value)
     batch, length, heads, _ = q.shape
     shape = (batch, heads, length, k.shape[1])
-    bias, mask = _check_bias(bias, shape), _check_mask(mask, shape)
-    scale = _check_scale(scale, q.shape[3])
-    window = _check_window(local_window_size)
+    bias, mask = check_bias(bias, shape), check_mask(mask, shape)
+    scale = check_scale(scale, q.shape[3])
+    window = check_window(local_window_size)
     pairs = Pairs(
         check_switch(is_causal, "is_causal"),
         window,
-        _check_lengths(query_seq_lengths, "query_seq_lengths", batch),
-        _check_lengths(key_value_seq_lengths, "key_value_seq_lengths", batch),
+        check_lengths(query_seq_lengths, "query_seq_lengths", batch),
+        check_lengths(key_value_seq_lengths, "key_value_seq_lengths", batch),
     )
     check_choice(dropout_on, "dropout_on", ("weights", "keys"))
-    sizes = _check_blocks(block_q, block_kv, implementation)
+    sizes = check_blocks(block_q, block_kv, implementation)
     if implementation is not None:
         check_choice(implementation, "implementation", ("reference", "blockwise", "xla", "cudnn"))
-    if (dtype := _inexact(dropout_key)) is not None:
+    if (dtype := inexact_dtype(dropout_key)) is not None:
         raise TypeError(
             f"got an array of dtype {dtype} as dropout_key, expected a random key made "
             "by jax.random.key(seed); the keys of attention are the second argument"
@@ -145,18 +150,16 @@ def dot_product_attention(
     block, _ = mask_layout(shape, broadcast_dropout_dims, "fast", index_offset, global_shape)
     rate = check_rate(dropout_rate, "dropout_rate")
     check_rate_shape(rate, (*block.shape[:2], 1, 1))
-    words, test_mode = resolve(dropout_key, rate, deterministic, _CALLER)
-    offset = _four(check_offsets(index_offset))
+    words, test_mode = resolve(dropout_key, rate, deterministic, CALLER)
+    offset = four_offsets(check_offsets(index_offset))
     pairs = _placed(pairs, offset)
-    out = query.shape
+    given = Problem(q, k, v, bias, mask, scale, pairs, None)
     if words is None and test_mode is False:
-        return jnp.zeros_like(v, shape=out)
+        return jnp.zeros_like(v, shape=query.shape)
     if test_mode is True:
-        drop = None
         if implementation in (None, "xla", "cudnn"):
             if not _moved(offset):
-                y = _of_jax(q, k, v, bias, mask, scale, pairs, implementation)
-                return y.reshape(out)
+                return _of_jax(given, implementation).reshape(query.shape)
             _refuse(implementation, "index_offset")
     else:
         _refuse(implementation, "dropout")
@@ -167,135 +170,14 @@ def dot_product_attention(
         dtype = product_dtype(q.dtype) if dropout_on == "weights" else None
         params = mask_params(rate, dtype)
         drop = Drop(words.array, params, offset, dropout_on, dims, whole)
+        given = given._replace(drop=drop)
     q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))
+    given = given._replace(q=q, k=k, v=v)
     if implementation == "reference":
-        y = reference(q, k, v, bias, mask, scale=scale, pairs=pairs, drop=drop)
+        y = reference(given)
     else:
-        y = blockwise(
-            q, k, v, bias, mask, scale=scale, pairs=pairs, drop=drop,
-            block_q=sizes[0] or _block(length), block_kv=sizes[1] or _block(shape[3]),
-        )  # fmt: skip
-    return jnp.swapaxes(y, 1, 2).reshape(out)
-
-
-def _check_qkv(query: Any, key: Any, value: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-    found = []
-    for name, given in {"query": query, "key": key, "value": value}.items():
-        if name == "key" and isinstance(given, jax.Array) and is_typed(given):
-            raise TypeError(
-                f"got a random key as key, expected the keys of attention; {_CALLER} takes the "
-                "random key as dropout_key"
-            )
-        array = check_real_input(given, _CALLER, name, "as softmax is of real numbers")
-        if array.ndim not in (3, 4):
-            raise ValueError(
-                f"got {name} of shape {array.shape}, expected [batch, length, heads, size] or "
-                "[length, heads, size]"
-            )
-        found.append(array)
-    q, k, v = found
-    if not q.ndim == k.ndim == v.ndim or not q.dtype == k.dtype == v.dtype:
-        raise ValueError(
-            f"got query, key and value of shapes {q.shape}, {k.shape}, {v.shape} and dtypes "
-            f"{q.dtype}, {k.dtype}, {v.dtype}, expected the same number of dimensions and one dtype"
-        )
-    q, k, v = (a if a.ndim == 4 else a[None] for a in found)
-    if k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
-        raise ValueError(
-            f"got query, key and value of shapes {query.shape}, {key.shape}, {value.shape}, "
-            "expected key and value of one shape, and batch and size of a head as in query"
-        )
-    if not k.shape[2] or q.shape[2] % k.shape[2]:
-        raise ValueError(
-            f"got {q.shape[2]} heads of queries and {k.shape[2]} of keys, expected a multiple"
-        )
-    return q, k, v
-
-
-def _check_bias(bias: Any, shape: tuple[int, ...]) -> jax.Array | None:
-    if bias is None:
-        return None
-    array = check_real_input(bias, _CALLER, "bias", "which is added to the logits")
-    return _against(array, shape, "bias")
-
-
-def _check_mask(mask: Any, shape: tuple[int, ...]) -> jax.Array | None:
-    if mask is None:
-        return None
-    expected = "expected a bool array that is True where a query attends to a key"
-    array = array_of(mask, "mask", expected)
-    if array.dtype != jnp.bool_:
-        raise TypeError(
-            f"got a mask of dtype {array.dtype}, {expected}; what is added to logits is bias"
-        )
-    return _against(array, shape, "mask")
-
-
-def _against(array: jax.Array, shape: tuple[int, ...], name: str) -> jax.Array:
-    if array.ndim == 3:
-        array = array[None]
-    if array.ndim != 4 or any(n not in (1, m) for n, m in zip(array.shape, shape, strict=True)):
-        raise ValueError(
-            f"got {name} of shape {array.shape}, expected one that broadcasts against "
-            f"[batch, heads, queries, keys], here {shape}"
-        )
-    return array
-
-
-def _check_scale(scale: Any, size: int) -> Any:
-    if scale is None:
-        return 1 / math.sqrt(max(size, 1))
-    return check_number(scale, "scale", "a finite number", math.isfinite)
-
-
-def _check_window(window: Any) -> tuple[int, int] | None:
-    if window is None:
-        return None
-    expected = "keys to the left and to the right of a query: two integers of 0 or more, or one"
-    pair = (window, window) if not isinstance(window, tuple | list) else window
-    sides = [check_integer(side, "local_window_size", expected) for side in pair]
-    if len(sides) != 2 or min(sides) < 0:
-        raise ValueError(f"got local_window_size={window!r:.60}, expected {expected}")
-    return sides[0], sides[1]
-
-
-def _check_lengths(lengths: Any, name: str, batch: int) -> jax.Array | None:
-    if lengths is None:
-        return None
-    expected = f"expected an array of {batch} integers, one for each example"
-    array = array_of(lengths, name, expected)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"got {name} of dtype {array.dtype}, {expected}")
-    if array.shape != (batch,):
-        raise ValueError(f"got {name} of shape {array.shape}, {expected}")
-    return array.astype(jnp.int32)
-
-
-def _check_blocks(block_q: Any, block_kv: Any, implementation: Any) -> list[int | None]:
-    sizes = {"block_q": block_q, "block_kv": block_kv}
-    for name, size in sizes.items():
-        if size is None:
-            continue
-        sizes[name] = check_count(size, name, "of a tile")
-        if implementation not in (None, "blockwise"):
-            raise ValueError(
-                f"got {name}={size} with {implementation=}, which has no tiles: leave {name} out, "
-                "or use implementation='blockwise'"
-            )
-    return list(sizes.values())
-
-
-def _inexact(key: Any) -> Any:
-    """The dtype of what cannot be a random key, or None."""
-    dtype = getattr(key, "dtype", None)
-    return dtype if dtype is not None and jnp.issubdtype(dtype, jnp.inexact) else None
-
-
-def _four(offset: tuple[Any, ...]) -> tuple[Any, ...]:
-    for d, entry in enumerate(offset):
-        if isinstance(entry, int) and entry >= 2**31:
-            raise ValueError(f"got index_offset[{d}] = {entry}, {_CALLER} expects one below 2**31")
-    return (*offset, *(0,) * (4 - len(offset)))
+        y = blockwise(given, sizes[0] or _block(length), sizes[1] or _block(shape[3]))
+    return jnp.swapaxes(y, 1, 2).reshape(query.shape)
 
 
 def _placed(pairs: Pairs, offset: tuple[Any, ...]) -> Pairs:
@@ -318,16 +200,9 @@ def _refuse(implementation: Any, what: str) -> None:
         )
 
 
-def _of_jax(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    bias: jax.Array | None,
-    mask: jax.Array | None,
-    scale: Any,
-    pairs: Pairs,
-    implementation: Any,
-) -> jax.Array:
+def _of_jax(given: Problem, implementation: Any) -> jax.Array:
+    q, k, v, bias, mask, scale, pairs, _ = given
+
     def attend(implementation: Any) -> jax.Array:
         return jax.nn.dot_product_attention(
             q, k, v, bias, mask, scale=scale, is_causal=pairs.is_causal,

@@ -1,7 +1,7 @@
 """What one call of attention is about, checked, and which pairs of it attend to each other."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -100,6 +100,19 @@ class Pairs:
             left, right = self.window
             rules += [first_query <= last_key + left, last_query >= first_key - right]
         return all_of(rules)
+
+
+class Problem(NamedTuple):
+    """What is to be computed: ``dropout(softmax(scale * q k^T + bias)) v``."""
+
+    q: jax.Array  # [B, N, T, H]
+    k: jax.Array  # [B, K, S, H]
+    v: jax.Array  # [B, K, S, H]
+    bias: jax.Array | None  # broadcasts against [B, N, T, S], and so does the mask
+    mask: jax.Array | None
+    scale: Any
+    pairs: Pairs
+    drop: Drop | None
 
 
 def all_of(rules: list[Any]) -> Any:

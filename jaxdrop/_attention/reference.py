@@ -6,28 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdrop._attention.problem import Drop, Pairs, all_of, logits_of, values_of
+from jaxdrop._attention.problem import Drop, Problem, all_of, logits_of, values_of
 
 
 @functools.partial(jax.jit, inline=True)
-def reference(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    bias: jax.Array | None,
-    mask: jax.Array | None,
-    *,
-    scale: Any,
-    pairs: Pairs,
-    drop: Drop | None,
-) -> jax.Array:
-    """``dropout(softmax(scale * q k^T + bias)) v``; a row that attends to nothing is 0.
-
-    Args:
-      q: [B, N, T, H].
-      k, v: [B, K, S, H].
-      bias, mask: broadcast against [B, N, T, S].
-    """
+def reference(given: Problem) -> jax.Array:
+    """Return [B, N, T, H]; a row that attends to nothing is 0."""
+    q, k, v, bias, mask, scale, pairs, drop = given
     logits = logits_of(q, k, scale, bias)
     allowed = all_of([mask, pairs.allowed(0, 0, (q.shape[2], k.shape[2]))])
     return values_of(weights(logits, allowed, drop), v).astype(v.dtype)

@@ -1,9 +1,7 @@
 """jaxdrop.dot_product_attention: what it computes, however it is computed."""
 
-from collections.abc import Callable
 from typing import Any
 
-import chex
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -12,41 +10,23 @@ import numpy as np
 import pytest
 
 from jaxdrop import attention_keep_mask, dot_product_attention
+from tests.attention.cases import (
+    BIAS,
+    KEY,
+    KEYS,
+    MASK,
+    RULES,
+    WAYS,
+    B,
+    N,
+    Q,
+    S,
+    T,
+    V,
+    normal,
+    ours,
+)
 from tests.attention.truth import truth
-
-KEY = jax.random.key(7)
-B, T, S, N, K, H = 2, 21, 27, 4, 2, 8
-WAYS: dict[str, dict[str, Any]] = {
-    "reference": {"implementation": "reference"},
-    "tiles": {"block_q": 8, "block_kv": 16},
-    "columns": {"block_kv": 7},
-    "rows": {"block_q": 5},
-    "chosen": {},
-}
-RULES: dict[str, dict[str, Any]] = {
-    "all": {},
-    "causal": {"is_causal": True},
-    "window": {"window": (3, 5)},
-    "causal window": {"is_causal": True, "window": (6, 0)},
-    "padded": {"key_lengths": jnp.array([27, 3])},
-}
-
-
-def normal(seed: int, *shape: int) -> jax.Array:
-    return jax.random.normal(jax.random.key(seed), shape)
-
-
-Q, KEYS, V = normal(0, B, T, N, H), normal(1, B, S, K, H), normal(2, B, S, K, H)
-BIAS = normal(3, 1, N, T, S)
-MASK = jax.random.bernoulli(jax.random.key(4), 0.8, (B, 1, T, S))
-
-
-def ours(*arrays: Any, rate: Any = 0.0, on: Any = "weights", **options: Any) -> jax.Array:
-    names = {"window": "local_window_size", "key_lengths": "key_value_seq_lengths"}
-    options = {names.get(name, name): value for name, value in options.items()}
-    return dot_product_attention(
-        *arrays, dropout_rate=rate, dropout_key=KEY, dropout_on=on, **options
-    )
 
 
 @pytest.mark.parametrize("on", ["weights", "keys"])
@@ -168,62 +148,6 @@ def test_bfloat16_is_rounded_once_for_each_product(way: str) -> None:
     ).all()
 
 
-TRANSFORMS: dict[str, Callable[[Any], Any]] = {
-    "jit": jax.jit,
-    "remat": jax.checkpoint,
-    "vmap": lambda f: lambda q: jax.vmap(f)(jnp.stack([q, q]))[1],
-    "scan": lambda f: lambda q: jax.lax.scan(lambda _, x: (None, f(x)), None, q[None])[1][0],
-}
-
-
-@pytest.mark.parametrize("transform", TRANSFORMS)
-def test_transforms_change_no_number(transform: str) -> None:
-    def attend(q: jax.Array) -> jax.Array:
-        return ours(q, KEYS, V, rate=0.3, is_causal=True, block_q=8, block_kv=16)
-
-    def squares(f: Callable[[Any], Any]) -> Any:
-        return jax.jit(jax.value_and_grad(lambda q: jnp.sum(f(q) ** 2)))(Q)
-
-    found, expected = squares(TRANSFORMS[transform](attend)), squares(attend)
-    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_keys_may_be_mapped() -> None:
-    keys = jax.random.split(KEY, 3)
-
-    def attend(key: jax.Array) -> jax.Array:
-        return dot_product_attention(Q, KEYS, V, dropout_rate=0.5, dropout_key=key, block_kv=16)
-
-    np.testing.assert_allclose(
-        jax.vmap(attend)(keys), jnp.stack([attend(key) for key in keys]), atol=5e-6
-    )
-
-
-def test_without_jit_and_forward_over_reverse() -> None:
-    def loss(q: jax.Array) -> jax.Array:
-        return jnp.sum(ours(q, KEYS[:, :6], V[:, :6], rate=0.5, block_kv=4) ** 2)
-
-    small = Q[:, :5]
-    with jax.disable_jit():
-        plain = loss(small)
-    np.testing.assert_allclose(plain, loss(small), rtol=1e-5)
-    slope = jax.jit(lambda q: jax.jvp(loss, (q,), (q,))[1])(small)
-    gradient, bend = jax.jit(lambda q: jax.jvp(jax.grad(loss), (q,), (q,)))(small)
-    np.testing.assert_allclose(slope, jnp.vdot(gradient, small), rtol=1e-4)
-    assert jnp.isfinite(bend).all()
-
-
-def test_a_traced_rate_and_mode_draw_the_same_mask() -> None:
-    @jax.jit
-    def attend(rate: jax.Array, mode: jax.Array) -> jax.Array:
-        return ours(Q, KEYS, V, rate=rate, deterministic=mode)
-
-    same = ours(Q, KEYS, V, rate=0.25)
-    np.testing.assert_allclose(attend(jnp.float32(0.25), jnp.bool_(False)), same, atol=5e-6)
-    plain = dot_product_attention(Q, KEYS, V)
-    np.testing.assert_allclose(attend(jnp.float32(0.25), jnp.bool_(True)), plain, atol=5e-6)
-
-
 def test_a_rate_for_each_head() -> None:
     rates = np.array([0.0, 0.1, 0.5, 1.0], np.float32).reshape(1, N, 1, 1)
     y = ours(Q, KEYS, V, rate=rates, block_kv=16)
@@ -256,80 +180,6 @@ def test_blocks_without_dropout_are_jax_s_to_rounding() -> None:
 def test_one_example_needs_no_batch() -> None:
     y = ours(Q[0], KEYS[0], V[0], rate=0.5)
     np.testing.assert_allclose(y, ours(Q, KEYS, V, rate=0.5)[0], atol=5e-6)
-
-
-def test_memory_is_linear_and_no_mask_is_held() -> None:
-    """Doubling both lengths doubles the plan; the weights alone would be 4 times as large."""
-
-    def planned(length: int, rate: float) -> tuple[int, str]:
-        x = jax.ShapeDtypeStruct((1, length, 2, 16), jnp.float32)
-
-        def loss(q: Any, k: Any, v: Any) -> jax.Array:
-            return jnp.sum(ours(q, k, v, rate=rate, implementation="blockwise"))
-
-        program = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(x, x, x).compile()
-        memory = program.memory_analysis()
-        assert memory is not None
-        return memory.temp_size_in_bytes, str(program.as_text())
-
-    short, _ = planned(1024, 0.1)
-    long, text = planned(2048, 0.1)
-    plain, _ = planned(2048, 0.0)
-    assert long < 2.2 * short and long < 1.3 * plain
-    assert "2048,2048" not in text  # of which type ever
-
-
-@pytest.mark.parametrize("spec", ["data", "heads", "both"])
-@pytest.mark.parametrize("axis_type", list(jax.sharding.AxisType)[:2])
-def test_any_sharding_draws_the_same_mask(spec: str, axis_type: Any) -> None:
-    mesh = jax.make_mesh((2, 2), ("data", "heads"), axis_types=(axis_type,) * 2)
-    parts = {
-        "data": jax.P("data"),
-        "heads": jax.P(None, None, "heads"),
-        "both": jax.P("data", None, "heads"),
-    }
-    expected = ours(Q, KEYS, V, rate=0.5, block_kv=16)
-    with jax.set_mesh(mesh):
-        placed = [jax.device_put(a, jax.NamedSharding(mesh, parts[spec])) for a in (Q, KEYS, V)]
-
-        @jax.jit
-        def attend(q: Any, k: Any, v: Any) -> jax.Array:
-            return ours(q, k, v, rate=0.5, block_kv=16)
-
-        program = attend.lower(*placed).compile()
-        np.testing.assert_allclose(program(*placed), expected, atol=5e-6)
-    text = str(program.as_text())
-    for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
-        assert f" {collective}" not in text, collective
-
-
-@pytest.mark.parametrize("check_vma", [True, False])
-def test_inside_shard_map_a_shard_draws_its_own_part(check_vma: bool) -> None:
-    """Batch over one axis and queries over the other, causal; gradients too."""
-    mesh = jax.make_mesh((2, 2), ("data", "rows"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
-    q, k, v = Q[:, :20], KEYS[:, :20], V[:, :20]
-
-    def shard(q: Any, k: Any, v: Any) -> jax.Array:
-        offset = (jax.lax.axis_index("data"), 0, jax.lax.axis_index("rows") * 10, 0)
-        return ours(
-            q, k, v, rate=0.5, is_causal=True, block_q=4, block_kv=8,
-            index_offset=offset, global_shape=(2, N, 20, 20),
-        )  # fmt: skip
-
-    inside = jax.shard_map(
-        shard, mesh=mesh, in_specs=(jax.P("data", "rows"), jax.P("data"), jax.P("data")),
-        out_specs=jax.P("data", "rows"), check_vma=check_vma,
-    )  # fmt: skip
-
-    def whole(q: Any, k: Any, v: Any) -> jax.Array:
-        return ours(q, k, v, rate=0.5, is_causal=True)
-
-    np.testing.assert_allclose(jax.jit(inside)(q, k, v), whole(q, k, v), atol=5e-6)
-    gradients = [
-        jax.jit(jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1, 2)))(q, k, v)
-        for f in (inside, whole)
-    ]
-    chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
 def test_wrong_use_is_told_in_a_sentence() -> None:
