@@ -1,0 +1,259 @@
+"""The public functions that have no record, each with one valid set of arguments."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+import jaxdrop
+import jaxdrop.linen
+import jaxdrop.mc
+import jaxdrop.nnx
+import jaxdrop.recurrent
+import jaxdrop.surgery
+import jaxdrop.testing
+import jaxdrop.training
+import jaxdrop.variational
+from tests.flax.layers import LAYERS as LAYERS
+from tests.functional.over_members import RATE
+from tests.functional.over_members import members as members
+
+Kinds = Mapping[str, str | None]
+KEY = jax.random.key(3)
+X = jnp.linspace(0.5, 2.0, 12).reshape(3, 4)
+KERNEL = jnp.ones((4, 2))
+PARAMS = {"a": {"kernel": KERNEL, "log_sigma2": -KERNEL}}
+P = np.full((3, 2, 4), 0.25)
+Q = jnp.linspace(0.5, 2.0, 96).reshape(2, 3, 4, 4)
+LABELS = np.array([0, 3])
+MASK = np.random.default_rng(0).random((64, 64)) < 0.5
+
+
+def recurrent(carry: Any, x: Any) -> tuple[Any, Any]:
+    return x + carry, x
+
+
+def dropped(key: Any, x: Any) -> Any:
+    return jaxdrop.dropout(key, x, 0.5)
+
+
+def loss(variables: Any, batch: Any, key: Any = None) -> Any:
+    return jnp.float32(0)
+
+
+def scale(rate: Any) -> Any:
+    return 2 * rate
+
+
+def is_linear(path: Any, module: Any) -> bool:
+    return isinstance(module, (nnx.Linear, nn.Dense))
+
+
+class Fresh:
+    """A model that is made for each call, since surgery changes it."""
+
+    def __call__(self) -> Any:
+        rngs = nnx.Rngs(0)
+        return nnx.Sequential(nnx.Linear(2, 2, rngs=rngs), jaxdrop.nnx.Dropout(0.5, rngs=rngs))
+
+
+FRESH, TX = Fresh(), optax.sgd(0.1)
+MESH = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+
+
+class FreshState(Fresh):
+    """A train state that is made for each call, since a run takes over its memory."""
+
+    def __call__(self) -> Any:
+        return jaxdrop.training.TrainState.create(
+            apply_fn=recurrent, params=PARAMS, tx=TX, dropout_key=KEY
+        )
+
+
+FRESH_STATE = FreshState()
+
+
+def fresh(function: Any) -> Callable[..., Any]:
+    """Make the model of a call; go through what is a generator, or a context."""
+
+    def run(**given: Any) -> Any:
+        given = {name: v() if isinstance(v, Fresh) else v for name, v in given.items()}
+        result = function(**given)
+        if hasattr(result, "__enter__"):
+            with result:
+                Net().init({"params": KEY, "dropout": KEY}, X)
+        return list(result) if inspect.isgenerator(result) else result
+
+    return run
+
+
+class Net(nn.Module):
+    """A model to be changed by ``surgery.replaced`` and ``surgery.inserted``."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nn.Dropout(0.5, deterministic=False)(nn.Dense(2)(x))
+
+
+def _scores(*names: str) -> dict[str, tuple[dict[str, Any], Kinds]]:
+    return {name: ({"probabilities": P[0], "labels": LABELS}, {}) for name in names}
+
+
+def _samples(*names: str) -> dict[str, tuple[dict[str, Any], Kinds]]:
+    return {name: ({"probabilities": P}, {}) for name in names}
+
+
+# name -> (valid arguments, kinds of its own)
+MC_CALL = {"apply_fn": dropped, "key": KEY, "x": X, "num_samples": 2}
+FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
+    jaxdrop: {
+        "random_bits": ({"key": KEY, "shape": (2, 3)}, {}),
+        "keep_mask": ({"key": KEY, "shape": (2, 3), "rate": RATE}, {}),
+        "attention_keep_mask": (
+            {"dropout_key": KEY, "shape": (2, 2, 3, 3), "rate": RATE},
+            {"broadcast_dropout_dims": "dims"},
+        ),
+        "dot_product_attention": (
+            {"query": Q, "key": Q, "value": Q, "dropout_key": KEY, "dropout_rate": 0.5},
+            {
+                **dict.fromkeys(["query", "key", "value"], "reals"),
+                "bias": "reals or None",
+                "mask": "pairs",
+                "scale": "scale or None",
+                "query_seq_lengths": "integers or None",
+                "key_value_seq_lengths": "integers or None",
+                "local_window_size": "sides of a window",
+                "dropout_rate": "rate",
+                "broadcast_dropout_dims": "dims",
+                "is_causal": "static switch",
+                "dropout_on": "choice",
+                "implementation": "choice or None",
+                **dict.fromkeys(["block_q", "block_kv"], "count or None"),
+            },
+        ),
+        "concrete_regularizer": (
+            {
+                "rate": RATE,
+                "kernel": KERNEL,
+                "inputs": 4,
+                "weight_factor": 0.1,
+                "entropy_factor": 0.1,
+            },
+            {"rate": "one rate"},
+        ),
+        "drop_path_rates": (
+            {"depth": 3, "max_rate": 0.2},
+            {"max_rate": "any rate", "first": "any rate"},
+        ),
+        "patch_indices": ({"key": KEY, "shape": (2, 9), "rate": RATE}, {}),
+        "max_norm": ({"c": 2.0}, {"axis": "axes"}),
+        "symmetric_kl": ({"logits": X, "other": X}, {}),
+        "r_drop_loss": ({"logits": X, "other": X, "labels": np.arange(3)}, {}),
+        "recurrent_cell": (
+            {"key": KEY, "cell": recurrent, "rate": RATE},
+            {"rate": "any rate", "input_rate": "any rate"},
+        ),
+    },
+    jaxdrop.variational: {
+        "local_reparameterization": (
+            {"key": KEY, "x": X, "kernel": KERNEL, "log_sigma2": -KERNEL, "linear": jnp.matmul},
+            {"x": "reals"},
+        ),
+        "loss": ({"params": PARAMS}, {}),
+        "sparsity": ({"params": PARAMS}, {}),
+        "log_alpha": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
+        "prune": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
+        "pruned": ({"kernel": KERNEL, "log_sigma2": -KERNEL}, {}),
+        "kl_divergence": ({"log_alpha": X}, {"log_alpha": "reals"}),
+    },
+    jaxdrop.recurrent: {"is_recurrent_kernel": ({"path": ("cell", "hf", "kernel")}, {})},
+    jaxdrop.mc: {
+        **_scores("reliability", "expected_calibration_error", "debiased_calibration_error"),
+        **_scores("negative_log_likelihood", "brier_score"),
+        **_samples("predictive_entropy", "expected_entropy", "mutual_information"),
+        **_samples("variation_ratio", "max_probability"),
+        "auroc": ({"inside": [0.1, 0.2], "outside": [0.2, 0.9]}, {}),
+        "mc_predict": (MC_CALL, {"x": None}),
+        "mc_moments": (MC_CALL, {"x": None}),
+        "regression_moments": ({"samples": X, "tau": 4.0}, {}),
+        "regression_log_likelihood": ({"samples": X, "y": X[0], "tau": 4.0}, {}),
+        "sampler": ({"model": nnx.Dropout(0.5, rngs=nnx.Rngs(0))}, {}),
+    },
+    jaxdrop.testing: {
+        "assert_mask_rate": ({"mask": MASK, "rate": 0.5}, {"rate": "one rate"}),
+        "assert_independent_masks": ({"a": MASK, "b": MASK[::-1]}, {}),
+        "assert_mean_preserved": ({"fn": dropped, "key": KEY, "x": X, "num_samples": 50}, {}),
+        "assert_gradient_uses_mask": ({"fn": dropped, "key": KEY, "x": X}, {}),
+        "assert_deterministic_eval": ({"apply_fn": lambda key, x: x, "x": X}, {"x": None}),
+    },
+    jaxdrop.surgery: {
+        "find_dropouts": ({"model": FRESH}, {"where": "function!"}),
+        "replace": ({"model": FRESH}, {"where": "function!"}),
+        "rates_as_variables": ({"model": FRESH}, {"where": "function!"}),
+        "set_rates": ({"model": FRESH, "rate": 0.2}, {"rate": "new rate", "where": "function!"}),
+        "insert": (
+            {"model": FRESH, "where": is_linear, "rate": 0.2, "rngs": nnx.Rngs(0)},
+            {"where": "function!", "rate": "any rate"},
+        ),
+        "listing": ({"model": FRESH}, {"inputs": None}),
+        "table": ({"model": FRESH}, {"inputs": None}),
+        "replaced": ({}, {"rate": "new rate", "where": "function!"}),
+        "inserted": (
+            {"where": is_linear, "rate": 0.2, "deterministic": False},
+            {"where": "function!", "rate": "any rate"},
+        ),
+    },
+    jaxdrop.training: {
+        "epoch_order": ({"seed": 0, "epoch": 0, "rows": 5}, {}),
+        "make_train_step": ({"loss_fn": loss}, {}),
+        "make_eval_step": ({"metric_fn": loss}, {}),
+        "sweep": (
+            {"train": scale, "axes": {"rate": jnp.arange(2.0)}},
+            {"trial": "function", "chunk": "count or None", "shared": "shared of a sweep"},
+        ),
+        "fit": (
+            {
+                "state": FRESH_STATE,
+                "loss_fn": loss,
+                "data": X,
+                "seed": 0,
+                "epochs": 1,
+                "batch_size": 3,
+            },
+            {
+                "metric_fn": "function",
+                "test": "data or None",
+                "tick": "function",
+                "save_every": "count",
+                "keep": "count",
+                "log_every": "count",
+            },
+        ),
+        "shard_state": ({"state": FRESH_STATE, "mesh": MESH}, {}),
+        "saved_step": ({"folder": "/nowhere"}, {}),
+        "TrainState.create": (
+            {"apply_fn": recurrent, "params": PARAMS, "tx": TX, "dropout_key": KEY},
+            {"apply_fn": None, "params": None},
+        ),
+        "NNXTrainState.from_model": (
+            {"model": FRESH, "tx": TX, "dropout_key": KEY},
+            {},
+        ),
+    },
+}
+# Records, exceptions and a generator, which check nothing; what other tests give bad input.
+NO_CALLS: dict[Any, set[str]] = {
+    jaxdrop: set(),
+    jaxdrop.recurrent: {"RECURRENT_LAYERS"},
+    jaxdrop.variational: set(),
+    jaxdrop.mc: {"Moments", "Reliability"},
+    jaxdrop.testing: set(),
+    jaxdrop.surgery: {"Row", "Undo", "DropRate", "force_dropout"},
+    jaxdrop.training: {"CheckpointError", "Stopped", "TrainState", "NNXTrainState"},
+}
