@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._attention.problem import Problem, all_of, logits_of, values_of
+from jaxdrop._core.broadcast import named_sharding
 from jaxdrop._core.scale import product_dtype
 from jaxdrop._core.varying import as_varying_as
 
@@ -30,6 +31,9 @@ def blockwise(given: Problem, block_q: int, block_kv: int) -> jax.Array:
         bias = as_varying_as(bias, others)
     length, keys = q.shape[2], k.shape[2]
     rows, columns = min(block_q, length), min(block_kv, keys)
+    sharding = named_sharding(q)
+    if sharding is not None and sharding.spec[2] is not None:
+        rows = length  # a loop over tiles of rows would run from device to device
     starts = jnp.arange(0, keys, columns, dtype=jnp.int32)
     kv_blocks = starts, _blocks(k, 2, columns, keys), _blocks(v, 2, columns, keys)
 

@@ -98,7 +98,8 @@ def dot_product_attention(
         cannot drop. None at rate 0 or test time is jax.nn's: cuDNN on a GPU, where it takes these
         arguments, else XLA.
       block_q, block_kv: queries and keys of a tile, for "blockwise"; None chooses. With the queries
-        sharded over a mesh by XLA (axes of type Auto), ``block_q=T`` keeps each device to its own.
+        sharded by XLA (mesh axes of type Auto), ``block_q=T`` keeps each device to its own; on
+        axes of type Explicit that is so by itself.
       index_offset, global_shape: where these queries and keys lie in the whole [B, N, T, S], inside
         ``shard_map`` and for parts of a batch, as in ``random_bits``. Causality, window and
         lengths count from there.

@@ -62,6 +62,27 @@ def test_any_sharding_draws_the_same_mask(spec: str, axis_type: Any) -> None:
         assert f" {collective}" not in text, collective
 
 
+@pytest.mark.parametrize("axis_type", list(jax.sharding.AxisType)[:2])
+def test_queries_that_are_split_stay_where_they_are(axis_type: Any) -> None:
+    """In one tile: on Explicit axes whatever block_q says, on Auto axes by it."""
+    rows = 20 if axis_type is jax.sharding.AxisType.Auto else 8
+    q = Q[:, :20]
+    expected = ours(q, KEYS, V, rate=0.5, is_causal=True)
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(axis_type,))
+    with jax.set_mesh(mesh):
+        split = jax.device_put(q, jax.NamedSharding(mesh, jax.P(None, "rows")))
+        k, v = (jax.device_put(a, jax.NamedSharding(mesh, jax.P())) for a in (KEYS, V))
+
+        @jax.jit
+        def attend(q: Any, k: Any, v: Any) -> jax.Array:
+            return ours(q, k, v, rate=0.5, is_causal=True, block_q=rows, block_kv=16)
+
+        program = attend.lower(split, k, v).compile()
+        np.testing.assert_allclose(program(split, k, v), expected, atol=5e-6)
+    assert "all-gather" not in str(program.as_text())
+    assert "all-reduce" not in str(program.as_text())
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_inside_shard_map_a_shard_draws_its_own_part(check_vma: bool) -> None:
     """Batch over one axis and queries over the other, causal; gradients too."""
