@@ -1,39 +1,78 @@
-"""fast_attention: an attention function whose dropout draws by jaxdrop's generator."""
+"""The attention_fn by which flax's modules drop as jaxdrop does, and which of them can have it."""
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
+from flax import linen as nn
+from flax import nnx
 
-from jaxdrop._core.prng import fast_prng_impl
+import jaxdrop.linen
+import jaxdrop.nnx
+from jaxdrop.nnx._rate import read_rate
+
+_OURS: dict[Any, Callable[..., Any]] = {
+    nn.dot_product_attention: jaxdrop.linen.dot_product_attention,
+    nnx.dot_product_attention: jaxdrop.nnx.dot_product_attention,
+}
+_EINSUMS = ("qk_attn_weights_einsum_cls", "attn_weights_value_einsum_cls")
 
 
 @dataclasses.dataclass(frozen=True)  # to be equal to another, and to be pickled
-class fast_attention:
-    """An attention function that draws its dropout mask from a fast key.
+class DroppingAttention:
+    """Flax's attention function, but jaxdrop's where weights are dropped.
 
-    Everything else is left to attention_fn: which weights share a decision, scaling, grouped
-    queries, what is sown. Flax multiplies by ``keep / keep_prob`` there, so a rate of 1 gives NaN;
-    ``set_rates`` refuses it. Two of the same attention_fn are equal, so nothing is compiled twice;
-    it can be pickled if attention_fn can.
+    At test time it is flax's own, so that surgery moves no number there.
 
     Args:
-      attention_fn: flax's ``dot_product_attention``, Linen's or NNX's, or one that takes the
-        same arguments, ``dropout_rng`` by keyword as flax's modules pass it.
+      attention_fn: flax's ``dot_product_attention``, Linen's or NNX's.
     """
 
     attention_fn: Callable[..., Any]
 
-    def __call__(self, *args: Any, dropout_rng: Any = None, **kwargs: Any) -> Any:
-        """Call attention_fn with the same key as one of our generator."""
-        if dropout_rng is not None:
-            data = jax.random.key_data(dropout_rng)
-            dropout_rng = jax.random.wrap_key_data(data[..., :2], impl=fast_prng_impl)
-        return self.attention_fn(*args, dropout_rng=dropout_rng, **kwargs)
+    def __call__(
+        self, *args: Any, dropout_rate: Any = 0.0, deterministic: Any = False, **kwargs: Any
+    ) -> Any:
+        """Attend as a module of flax asks for it; the rate may be in a variable."""
+        if not deterministic:
+            rate = read_rate(dropout_rate)
+            return _OURS[self.attention_fn](*args, dropout_rate=rate, **kwargs)
+        # Flax looks at the rate there too, for what it computes and whether it is below 1.
+        rate = 0.5 if dropout_rate > 0 else 0.0
+        return self.attention_fn(*args, dropout_rate=rate, deterministic=True, **kwargs)
 
     @property
     def __signature__(self) -> inspect.Signature:
         # Linen's attention looks at the signature for what it may pass.
         return inspect.signature(self.attention_fn)
+
+
+def with_our_dropout(module: Any) -> Any:
+    """Return the attention_fn that makes a module of flax drop by jaxdrop.
+
+    A function of the user's own stays as it is, and so does what jaxdrop's cannot do: einsums of
+    the user's own, and a precision that differs between operands.
+    """
+    function, precision = module.attention_fn, module.precision
+    einsums = any(getattr(module, name, None) is not None for name in _EINSUMS)
+    one = precision is None or isinstance(precision, str | jax.lax.Precision)
+    known = any(function is flaxs for flaxs in _OURS)
+    return DroppingAttention(function) if known and one and not einsums else function
+
+
+def without_our_dropout(module: Any) -> Any:
+    """Return the attention_fn that a module had before."""
+    function = module.attention_fn
+    return function.attention_fn if isinstance(function, DroppingAttention) else function
+
+
+def library_of(attention_fn: Any) -> str:
+    """Return the package whose function computes attention."""
+    while isinstance(attention_fn, functools.partial):
+        attention_fn = attention_fn.func
+    if isinstance(attention_fn, DroppingAttention):
+        return "jaxdrop"
+    return getattr(attention_fn, "__module__", "").partition(".")[0]

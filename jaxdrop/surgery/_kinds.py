@@ -9,7 +9,7 @@ from jaxdrop._flax.stochastic_layer import StochasticLayer
 from jaxdrop.linen._dropout import FlaxDropout as FlaxLinenDropout
 from jaxdrop.nnx._dropout import FlaxDropout as FlaxNNXDropout
 from jaxdrop.nnx._rate import read_rate
-from jaxdrop.surgery._attention import fast_attention
+from jaxdrop.surgery._attention import library_of
 
 DROPOUTS = (FlaxLinenDropout, FlaxNNXDropout, StochasticLayer)
 ATTENTION = (nnx.MultiHeadAttention, nn.MultiHeadDotProductAttention)
@@ -49,8 +49,13 @@ def rate_of(module: Any) -> Any:
 
 
 def kind_of(module: Any) -> str:
-    """Return the library that draws and the class of a module, such as ``flax Dropout``."""
-    cls, attention = type(module), is_attention(module)
-    drawing = attention and isinstance(module.attention_fn, fast_attention)
-    library = "jaxdrop" if drawing else cls.__module__.partition(".")[0]
-    return f"{library} {cls.__qualname__}{' weights' if attention else ''}"
+    """Return the library that drops and the class of a module, such as ``flax Dropout``."""
+    cls = type(module)
+    if is_attention(module):
+        return f"{library_of(module.attention_fn)} {cls.__qualname__} weights"
+    return f"{cls.__module__.partition('.')[0]} {cls.__qualname__}"
+
+
+def shares_mask(module: Any) -> bool | None:
+    """Return whether attention has one mask for all examples and heads; None for others."""
+    return bool(module.broadcast_dropout) if is_attention(module) else None

@@ -15,7 +15,8 @@ from jaxdrop._core.rate import check_rate
 from jaxdrop._flax.call import call, mode_from_number
 from jaxdrop._functional.dropout import Bits, dropout
 from jaxdrop.linen._dropout import FlaxDropout
-from jaxdrop.surgery._attention import fast_attention
+from jaxdrop.surgery._attention import with_our_dropout, without_our_dropout
+from jaxdrop.surgery._attention_rate import attention_rate
 from jaxdrop.surgery._changed_fields import changed_fields
 from jaxdrop.surgery._first_argument import change_first_argument
 from jaxdrop.surgery._interceptors import inner_call, interceptors
@@ -28,16 +29,19 @@ def replaced(rate: Any = None, where: Where = everywhere, *, bits: Bits = "fast"
     """Within the context, flax's Linen dropouts act as jaxdrop's, and may have another rate.
 
     The model itself does not change, neither its source nor its variables; keys are asked for in
-    the same places. The dropout inside ``MultiHeadDotProductAttention`` draws by jaxdrop's
-    generator. Of nested contexts the inner one decides.
+    the same places. ``MultiHeadDotProductAttention`` drops by ``jaxdrop.dot_product_attention``,
+    with one mask for all examples and heads if its ``broadcast_dropout`` says so; test mode stays
+    flax's. One with an ``attention_fn`` or einsum of its own, or with a precision for each operand,
+    gets the rate alone. Of nested contexts the inner one decides.
 
     A function of yours under ``jax.jit`` that was compiled outside the context does not see it, and
     one compiled inside keeps it outside: open the context inside the function. ``mc_predict`` and
     ``mc_moments`` see the context.
 
     Args:
-      rate: probability of dropping, which may be traced except in attention; or a function of
-        (path, module) that returns one, or None to leave it. None leaves all as they are.
+      rate: probability of dropping, which may be traced; or a function of (path, module) that
+        returns one, or None to leave it. None leaves all as they are. Attention that is not
+        jaxdrop's takes a number below 1.
       where: predicate on path and module; a path is a tuple of names.
       bits: "fast", or "key" for the masks that flax would have drawn.
 
@@ -148,13 +152,16 @@ class _Replaced:
         module = context.module
         if not self.seen.choose(is_dropout, self.where, context):
             return next_fun(*args, **kwargs)
-        changes = {}
+        changes: dict[str, Any] = {}
         new = self.rate(module.path, module) if callable(self.rate) else self.rate
+        if is_attention(module):
+            find = with_our_dropout if self.bits == "fast" else without_our_dropout
+            changes["attention_fn"] = find(module)
         if new is not None:
             check_rate(new)
+            if is_attention(module):
+                new = attention_rate(module.path, module, changes["attention_fn"], new)
             changes[rate_name(module)] = new
-        if is_attention(module) and self.bits == "fast":
-            changes["attention_fn"] = fast_attention(module.attention_fn)
         if _is_flaxs(module):
             next_fun = inner_call(self, functools.partial(_drop, module, self.bits), context)
         with changed_fields(module, **changes):

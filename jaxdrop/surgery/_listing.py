@@ -14,7 +14,7 @@ from rich.table import Table
 from jaxdrop.surgery._changed_fields import changed_fields
 from jaxdrop.surgery._downstream_params import mark, variables_downstream
 from jaxdrop.surgery._find_dropouts import find_dropouts
-from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_of
+from jaxdrop.surgery._kinds import is_attention, is_dropout, kind_of, rate_of, shares_mask
 from jaxdrop.surgery._linen import is_replaced
 from jaxdrop.surgery._picklable_subclass import picklable_subclass, set_class
 from jaxdrop.surgery._where import Path
@@ -30,6 +30,8 @@ class Row(NamedTuple):
     rate: Any
     share_downstream: float | None
     """The share of the parameters applied to what this dropout has touched; None if not known."""
+    mask_shared: bool | None = None
+    """Of attention: whether all examples and heads have one mask. None for other dropouts."""
 
 
 def listing(
@@ -53,7 +55,8 @@ def listing(
       options: what the model is called with by name, such as ``train=False``.
 
     Returns:
-      One ``Row(path, kind, rate, share_downstream)`` for each dropout.
+      One ``Row(path, kind, rate, share_downstream, mask_shared)`` for each dropout. Its kind says
+      which library drops: "flax MultiHeadAttention weights", "jaxdrop Dropout".
 
     Raises:
       TypeError: if the model is not one of Flax, or a Linen model comes without variables or
@@ -65,7 +68,7 @@ def listing(
     >>> a, b = (nnx.Linear(2, 2, rngs=nnx.Rngs(i)) for i in range(2))
     >>> model = nnx.Sequential(a, nnx.Dropout(0.5), b)
     >>> surgery.listing(model, jnp.ones((1, 2)))
-    [Row(path=('layers', 1), kind='flax Dropout', rate=0.5, share_downstream=0.5)]
+    [Row(path=('layers', 1), kind='flax Dropout', rate=0.5, share_downstream=0.5, mask_shared=None)]
     """
     if isinstance(model, nn.Module):
         if variables is None or not (inputs or options):
@@ -76,7 +79,7 @@ def listing(
     if inputs or options:
         shares = _nnx_shares(model, (inputs, options))
     return [
-        Row(path, kind_of(module), rate_of(module), share)
+        Row(path, kind_of(module), rate_of(module), share, shares_mask(module))
         for (path, module), share in zip(found, shares, strict=True)
     ]
 
@@ -109,7 +112,8 @@ def table(
         out.add_column(column, justify="right")
     for row in listing(model, *inputs, variables=variables, **options):
         share = "" if row.share_downstream is None else f"{row.share_downstream:.1%}"
-        out.add_row(".".join(map(str, row.path)), row.kind, _shown(row.rate), share)
+        kind = f"{row.kind}, one mask" if row.mask_shared else row.kind
+        out.add_row(".".join(map(str, row.path)), kind, _shown(row.rate), share)
     return out
 
 
@@ -145,14 +149,14 @@ def _nnx_shares(model: nnx.Module, given: Any) -> list[float | None]:
 
 
 def _linen(model: nn.Module, variables: Any, given: Any) -> list[Row]:
-    rows: dict[Path, tuple[str, Any]] = {}
+    rows: dict[Path, tuple[str, Any, bool | None]] = {}
 
     def watch(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
         if context.method_name != "__call__" or not is_dropout(module):
             return next_fun(*args, **kwargs)
         kind = "jaxdrop Dropout" if is_replaced(module) else kind_of(module)
-        rows.setdefault(module.path, (kind, rate_of(module)))
+        rows.setdefault(module.path, (kind, rate_of(module), shares_mask(module)))
         number = list(rows).index(module.path)
         if not is_attention(module):
             return mark(next_fun(*args, **kwargs), number)
@@ -168,8 +172,8 @@ def _linen(model: nn.Module, variables: Any, given: Any) -> list[Row]:
     rest = {name: value for name, value in variables.items() if name != "params"}
     shares = _shares(call, variables.get("params", {}), rest, given, None)
     return [
-        Row(path, kind, rate, share)
-        for (path, (kind, rate)), share in zip(rows.items(), shares, strict=True)
+        Row(path, kind, rate, share, shared)
+        for (path, (kind, rate, shared)), share in zip(rows.items(), shares, strict=True)
     ]
 
 

@@ -1,5 +1,6 @@
 """set_rates and rates_as_variables: one rate for all dropouts, or a schedule, in place."""
 
+import functools
 from typing import Any
 
 import jax
@@ -11,6 +12,8 @@ from jaxdrop._core.rate import check_rate
 from jaxdrop.nnx import Cutout, LayerDrop, PatchDropout
 from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.nnx._rate import DropRate, in_variable
+from jaxdrop.surgery._attention import DroppingAttention
+from jaxdrop.surgery._attention_rate import attention_rate, rate_in_variable
 from jaxdrop.surgery._find_dropouts import choose_dropouts
 from jaxdrop.surgery._kinds import is_attention, kind_of, rate_name
 from jaxdrop.surgery._layer_stack import stack_shape
@@ -24,8 +27,8 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
     """Give every dropout of a model a rate.
 
     Inside a jitted step the rate may be traced: ``set_rates(model, schedule(step))``. It is then
-    kept in a variable, as by ``rates_as_variables``. Flax's own dropouts, attention and
-    ``PatchDropout`` take only a number.
+    kept in a variable, as by ``rates_as_variables``. Flax's own dropouts and attention, and
+    ``PatchDropout``, take only a number.
 
     Args:
       model: an NNX model.
@@ -104,14 +107,17 @@ def rates_as_variables(model: nnx.Module, where: Where = everywhere) -> Undo:
         name, stack = rate_name(module), stack_shape(model, path)
         held = getattr(module, name)
         several = isinstance(held, tuple)
-        new = tuple(_in_variable(r, stack) for r in held) if several else _in_variable(held, stack)
+        put = functools.partial(_in_variable, module, stack)
+        new = tuple(map(put, held)) if several else put(held)
         if held is not new:
             undo.set(module, **{name: new})
     return undo
 
 
-def _in_variable(rate: Any, stack: tuple[int, ...]) -> nnx.Variable:
-    return rate if isinstance(rate, nnx.Variable) else in_variable(rate, stack)
+def _in_variable(module: Any, stack: tuple[int, ...], rate: Any) -> nnx.Variable:
+    if isinstance(rate, nnx.Variable):
+        return rate
+    return (rate_in_variable if is_attention(module) else in_variable)(rate, stack)
 
 
 def _variables(module: Any) -> tuple[DropRate, ...]:
@@ -126,17 +132,13 @@ def _fitting(model: nnx.Module, path: Path, module: Any, rate: Any) -> Any:
     check_rate(rate)
     _check_held(path, module)
     traced, shape = isinstance(rate, jax.core.Tracer), np.shape(rate)
+    if is_attention(module) and not _variables(module):
+        return attention_rate(path, module, module.attention_fn, rate, stack_shape(model, path))
     if not _takes_arrays(module):
         if traced or shape:
             what = "a traced rate" if traced else f"an array of rates such as {rate!r:.60}"
             raise TypeError(_python_only(path, module, what))
-        rate = float(rate)
-        if is_attention(module) and not rate < 1:
-            raise ValueError(
-                f"got rate {rate} for the attention at {path}: flax divides by 1 - rate there, so "
-                "that a rate of 1 gives NaN"
-            )
-        return rate
+        return float(rate)
     variables = _variables(module)
     for variable in variables:
         one = variable.get_metadata("layer_shape", variable[...].shape)
@@ -159,9 +161,9 @@ def _fitting(model: nnx.Module, path: Path, module: Any, rate: Any) -> Any:
 
 
 def _takes_arrays(module: Any) -> bool:
-    return type(module) is not FlaxDropout and not (
-        is_attention(module) or isinstance(module, PatchDropout)
-    )
+    if is_attention(module):
+        return isinstance(module.attention_fn, DroppingAttention)
+    return type(module) is not FlaxDropout and not isinstance(module, PatchDropout)
 
 
 def _check_held(path: Path, module: Any) -> None:
@@ -176,5 +178,6 @@ def _check_held(path: Path, module: Any) -> None:
 def _python_only(path: Path, module: Any, what: str) -> str:
     return (
         f"the {kind_of(module)} at {path} cannot take {what}: it looks at its rate in Python; "
-        "surgery.replace makes flax's Dropout one of ours, others have to be left out with where"
+        "surgery.replace makes flax's Dropout and attention ours, others have to be left out with "
+        "where"
     )

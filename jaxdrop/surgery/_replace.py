@@ -8,7 +8,7 @@ from jaxdrop._core.checks import check_choice
 from jaxdrop._functional.dropout import Bits
 from jaxdrop.nnx import Dropout
 from jaxdrop.nnx._dropout import FlaxDropout
-from jaxdrop.surgery._attention import fast_attention
+from jaxdrop.surgery._attention import with_our_dropout
 from jaxdrop.surgery._find_dropouts import choose_dropouts
 from jaxdrop.surgery._kinds import is_attention
 from jaxdrop.surgery._undo import Undo
@@ -20,14 +20,18 @@ def replace(model: nnx.Module, where: Where = everywhere, *, bits: Bits = "fast"
 
     A module stays the same object and only its class changes, so lists, shared modules and
     optimizers that refer to it see the change. Rate, mode and stream of keys stay; parameters,
-    paths and what is stored at them are not touched. The dropout inside a ``MultiHeadAttention``
-    draws by jaxdrop's generator from then on. Subclasses of ``flax.nnx.Dropout`` other than
+    paths and what is stored at them are not touched. Subclasses of ``flax.nnx.Dropout`` other than
     jaxdrop's are left alone.
+
+    A ``MultiHeadAttention`` drops by ``jaxdrop.dot_product_attention`` from then on, with one mask
+    for all examples and heads if its ``broadcast_dropout`` says so; test mode stays flax's. One
+    with an ``attention_fn`` of its own, or with a precision for each operand, is left alone;
+    ``listing`` says whose function each of them has.
 
     Args:
       model: an NNX model.
       where: predicate on path and module, to replace some of them.
-      bits: "fast", or "key" for the masks that flax would have drawn (attention keeps flax's own).
+      bits: "fast", or "key" for the masks that flax would have drawn; attention is left alone then.
 
     Returns:
       A function that takes the change back.
@@ -58,5 +62,6 @@ def _replace_one(module: Any, bits: Bits, undo: Undo) -> None:
         undo.become(module, Dropout)
         undo.set(module, scale_at="train", bits=bits)
     elif is_attention(module) and bits == "fast":
-        if not isinstance(module.attention_fn, fast_attention):
-            undo.set(module, attention_fn=fast_attention(module.attention_fn))
+        function = with_our_dropout(module)
+        if function is not module.attention_fn:
+            undo.set(module, attention_fn=function)

@@ -51,7 +51,7 @@ def test_what_was_changed_can_be_pickled_and_copied(name: str, way: str) -> None
         assert type(again.own).__name__ == "OwnClass" and isinstance(again.own, OwnClass)
 
 
-def test_fast_attention_is_the_same_for_the_same_function() -> None:
+def test_replaced_attention_is_the_same_for_the_same_function() -> None:
     one, two = block(), block()
     surgery.replace(one), surgery.replace(two)
     assert one.attention.attention_fn == two.attention.attention_fn

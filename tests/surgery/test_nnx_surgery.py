@@ -64,16 +64,14 @@ def test_attention_drops_at_its_rate_by_our_generator() -> None:
         1, n, dropout_rate=0.25, broadcast_dropout=False, decode=False, rngs=nnx.Rngs(0)
     )
     surgery.replace(layer)
-    query = jnp.zeros((2, n, 1, 1))
+    query = jnp.zeros((2, n, 1, n))
     value = jnp.eye(n)[None, :, None].repeat(2, 0)
     weights = layer.attention_fn(
         query, query, value, dropout_rng=jax.random.key(0), dropout_rate=0.25,
         broadcast_dropout=False, deterministic=False, dtype=None, precision=None, module=None,
     )  # fmt: skip
     jaxdrop.testing.assert_mask_rate(np.asarray(weights) > 0, 0.25, false_alarm=1e-9)
-    data = jax.random.key_data(jax.random.key(0))
-    fast = jax.random.wrap_key_data(data, impl=jaxdrop.fast_prng_impl)
-    kept = jax.random.bernoulli(fast, 0.75, (2, 1, n, n))
+    kept = jaxdrop.attention_keep_mask(jax.random.key(0), (2, 1, n, n), 0.25)
     np.testing.assert_array_equal(np.asarray(weights)[:, :, 0] > 0, kept[:, 0])
 
 
