@@ -25,10 +25,11 @@ _EINSUMS = ("qk_attn_weights_einsum_cls", "attn_weights_value_einsum_cls")
 class DroppingAttention:
     """Flax's attention function, but jaxdrop's where weights are dropped.
 
-    At test time it is flax's own, so that surgery moves no number there.
+    At test time it is the one that was there, so that surgery moves no number.
 
     Args:
-      attention_fn: flax's ``dot_product_attention``, Linen's or NNX's.
+      attention_fn: flax's ``dot_product_attention``, Linen's or NNX's, or jaxdrop's for it, whose
+        rate may then be traced.
     """
 
     attention_fn: Callable[..., Any]
@@ -39,7 +40,8 @@ class DroppingAttention:
         """Attend as a module of flax asks for it; the rate may be in a variable."""
         if not deterministic:
             rate = read_rate(dropout_rate)
-            return _OURS[self.attention_fn](*args, dropout_rate=rate, **kwargs)
+            ours = _OURS.get(self.attention_fn, self.attention_fn)
+            return ours(*args, dropout_rate=rate, **kwargs)
         # Flax looks at the rate there too, for what it computes and whether it is below 1.
         rate = 0.5 if dropout_rate > 0 else 0.0
         return self.attention_fn(*args, dropout_rate=rate, deterministic=True, **kwargs)
@@ -59,7 +61,7 @@ def with_our_dropout(module: Any) -> Any:
     function, precision = module.attention_fn, module.precision
     einsums = any(getattr(module, name, None) is not None for name in _EINSUMS)
     one = precision is None or isinstance(precision, str | jax.lax.Precision)
-    known = any(function is flaxs for flaxs in _OURS)
+    known = any(function is f for pair in _OURS.items() for f in pair)
     return DroppingAttention(function) if known and one and not einsums else function
 
 

@@ -231,6 +231,16 @@ def test_linen_attention_with_a_function_or_einsum_of_its_own_gets_the_rate_alon
             call()
 
 
+def test_jaxdrop_s_own_function_stays_and_takes_a_traced_rate() -> None:
+    layer = nnx_attention(attention_fn=jaxdrop.nnx.dot_product_attention)
+    expected = nnx.clone(layer)(X, deterministic=False)
+    with pytest.raises(TypeError, match="cannot take a rate in a variable"):
+        surgery.rates_as_variables(layer)
+    surgery.replace(layer)
+    surgery.rates_as_variables(layer)
+    np.testing.assert_array_equal(layer(X, deterministic=False), expected)
+
+
 def test_key_bits_leave_attention_to_flax() -> None:
     ours, flaxs = nnx_attention(), nnx_attention()
     surgery.replace(ours, bits="key")
