@@ -7,6 +7,7 @@ Nothing runs: this shows fusions, buffers, collectives and instructions, not tim
 """
 
 import atexit
+import functools
 import importlib.metadata
 import os
 import shutil
@@ -29,7 +30,7 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
-from scripts.proofs import hlo, kernels, members, report, sass, stack
+from scripts.proofs import attention, hlo, kernels, members, report, sass, stack
 
 TARGET = Path(__file__).with_name("h200.txtpb")
 ROWS, WIDTH = 4096, 2048
@@ -47,6 +48,12 @@ def devices(topology: str) -> Any:
 
 def compile_on(shardings: Any, f: Callable[..., Any], *shapes: Any, out: Any = None) -> Any:
     jitted = jax.jit(f, in_shardings=shardings, out_shardings=out or shardings)
+    return jitted.trace(*shapes).lower(lowering_platforms=("cuda",)).compile()
+
+
+def compile_split(f: Callable[..., Any], shapes: tuple[Any, ...], out: Any) -> Any:
+    """Compile for the mesh that is set, with the arguments split as their shapes say."""
+    jitted = jax.jit(f, out_shardings=out)
     return jitted.trace(*shapes).lower(lowering_platforms=("cuda",)).compile()
 
 
@@ -192,18 +199,9 @@ def four_devices(checks: report.Checks) -> list[dict[str, Any]]:
                 with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
                     sharding = NamedSharding(mesh, spec)
                     x = jax.ShapeDtypeStruct((1024, 1024), jnp.float32, sharding=sharding)
-                    step = jax.jit(stack.gradient(dims), out_shardings=sharding)
-                    compiled = (
-                        step.trace(
-                            jax.ShapeDtypeStruct(
-                                (), stack.abstract_key().dtype, sharding=NamedSharding(mesh, P())
-                            ),
-                            x,
-                            x,
-                        )
-                        .lower(lowering_platforms=("cuda",))
-                        .compile()
-                    )
+                    everywhere = NamedSharding(mesh, P())
+                    key = stack.abstract_key().update(sharding=everywhere)
+                    compiled = compile_split(stack.gradient(dims), (key, x, x), sharding)
                 sent = hlo.collectives(compiled.as_text())
                 what = f"{axis_type.name} axes, {spec}, broadcast_dims={dims}"
                 rows.append({"what": what, "collectives": sent})
@@ -222,6 +220,20 @@ def family(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
     mesh = topologies.make_mesh(four, (4,), ("data",))
     compiler = members.compiler("cuda", one, mesh.update(axis_types=(AxisType.Auto,)))
     return members.family(compiler, checks)
+
+
+def attentions(one: Any, checks: report.Checks) -> dict[str, list[dict[str, Any]]]:
+    """Attention with dropout on one device, and split over four."""
+    four: Any = _Topology(devices("1x4x1"))
+    meshes = [
+        topologies.make_mesh(four, (4,), ("devices",)).update(axis_types=(axis_type,))
+        for axis_type in (AxisType.Auto, AxisType.Explicit)
+    ]
+    rows = attention.memory(functools.partial(compile_on, one))
+    attention.check_memory(rows, checks)
+    sent = attention.over_four(compile_split, meshes)
+    attention.check_sent(sent, checks)
+    return {"memory": rows, "four devices": sent}
 
 
 class _Topology:
@@ -247,6 +259,7 @@ def main() -> int:
         "instructions": instructions(one, checks),
         "tried": tried(one),
         "four devices": four_devices(checks),
+        "attention": attentions(one, checks),
         "family": family(one, checks),
         "checks": checks.rows,
     }
@@ -265,6 +278,7 @@ def main() -> int:
     ):
         rows = data[part]
         text += [f"## {title}\n", report.table(list(rows[0]), [list(r.values()) for r in rows])]
+    text += ["## Attention\n", attention.markdown(data["attention"]["memory"])]
     text += ["## Every member and layer\n", members.markdown(data["family"])]
     report.write(name, data, "\n".join(text))
     return checks.failed()
