@@ -49,7 +49,7 @@ from experiments._harness.settings import (
     check_seeds,
 )
 from experiments._harness.tick import Tick, silent
-from experiments.char_lm.model import RULES, CharModel, bits_per_byte
+from experiments.char_lm.model import RULES, CharModel, Library, bits_per_byte
 from experiments.char_lm.report import draw as draw
 from experiments.char_lm.report import show as show
 from jaxdrop.training import NNXTrainState, fit, saved_step, shard_state
@@ -138,12 +138,7 @@ def resume_point(config: Config, folder: Path) -> str | None:
 def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train both models; return {"numbers": ..., "digests": ...}."""
     mesh = make_mesh(config)
-    text = load_text(config.text, config.data_dir)
-    wanted = config.train_bytes + config.test_bytes
-    if len(text) < wanted:
-        raise CannotRun(f"the text has {len(text)} bytes, and {wanted} are asked for")
-    seen = windows(text[: config.train_bytes], config.context)
-    unseen = windows(text[config.train_bytes : wanted], config.context)
+    seen, unseen = load(config)
     numbers: dict[str, Any] = {}
     digests: dict[str, Any] = {"data": params_digest({"seen": seen, "unseen": unseen})}
     for arm, label in ARMS.items():
@@ -155,6 +150,16 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
     return {"numbers": numbers, "digests": digests}
 
 
+def load(config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Return the windows trained on and those tested on, each (rows, context + 1)."""
+    text = load_text(config.text, config.data_dir)
+    wanted = config.train_bytes + config.test_bytes
+    if len(text) < wanted:
+        raise CannotRun(f"the text has {len(text)} bytes, and {wanted} are asked for")
+    seen = windows(text[: config.train_bytes], config.context)
+    return seen, windows(text[config.train_bytes : wanted], config.context)
+
+
 def train(
     config: Config,
     rate: float,
@@ -163,6 +168,7 @@ def train(
     mesh: Mesh | None,
     tick: Callable[[int], None],
     folder: Path | None,
+    attention: tuple[Library, float] | None = None,
 ) -> tuple[NNXTrainState, list[dict[str, Any]]]:
     """Train one model through ``fit``; return its state and its lines of metrics."""
     epochs, steps = epochs_and_steps(config)
@@ -188,6 +194,7 @@ def train(
         rate=optax.linear_schedule(0.0, rate, max(1, round(config.rise * steps))),
         dtype=jnp.dtype(config.dtype),
         rngs=nnx.Rngs(config.seed),
+        attention=attention,
     )
     peak, rise = config.learning_rate, max(1, steps // 10)
     schedule = optax.warmup_cosine_decay_schedule(0.0, peak, rise, steps, peak / 10)

@@ -1,14 +1,14 @@
 """A small transformer over bytes in Flax NNX, with dropout wherever a transformer has it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec as P
 
-from jaxdrop.nnx import Dropout, DropPath
+from jaxdrop.nnx import Dropout, DropPath, dot_product_attention
 
 BYTES = 256
 # How the parameters of a block lie on a mesh: heads and hidden units over "model" (Megatron).
@@ -21,6 +21,36 @@ RULES = {
 
 class Rate(nnx.Variable[jax.Array]):
     """A dropout rate that a schedule changes from step to step."""
+
+
+Library = Literal["jaxdrop", "flax"]
+ATTENTION: dict[Library, Callable[..., jax.Array]] = {
+    "jaxdrop": dot_product_attention,
+    "flax": nnx.dot_product_attention,
+}
+
+
+def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Attend to what comes before."""
+    return jax.nn.dot_product_attention(q, k, v, is_causal=True)
+
+
+class Attention(nnx.Module):
+    """Causal attention with dropout of its weights, a mask for each example and head.
+
+    The rate is a number: flax's function compares it in Python.
+    """
+
+    def __init__(self, library: Library, rate: float, rngs: nnx.Rngs):
+        self.library, self.rate, self.deterministic = library, rate, False
+        self.rngs = rngs.attention.fork()
+
+    def __call__(self, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return ATTENTION[self.library](
+            q, k, v, is_causal=True, broadcast_dropout=False, dropout_rate=self.rate,
+            dropout_rng=None if self.deterministic else self.rngs(),
+            deterministic=self.deterministic,
+        )  # fmt: skip
 
 
 class Block(nnx.Module):
@@ -42,6 +72,7 @@ class Block(nnx.Module):
         self.drop_mlp = Dropout(rate, rngs=rngs)
         self.path_attention = DropPath(path_rate, rngs=rngs)
         self.path_mlp = DropPath(path_rate, rngs=rngs)
+        self.attention: Any = causal_attention
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return x of shape (batch, time, width) after the block."""
@@ -49,7 +80,7 @@ class Block(nnx.Module):
         # Heads first, so that a mesh that splits the columns splits heads.
         qkv = self.qkv(self.norm_attention(x)).reshape(batch, time, self.heads, 3, -1)
         q, k, v = (qkv[:, :, :, i] for i in range(3))
-        y = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(batch, time, width)
+        y = self.attention(q, k, v).reshape(batch, time, width)
         x = x + self.path_attention(self.drop_attention(self.attended(y)))
         y = self.down(nnx.gelu(self.up(self.norm_mlp(x))))
         return x + self.path_mlp(self.drop_mlp(y))
@@ -64,6 +95,7 @@ class CharModel(nnx.Module):
         block's branches are dropped at the same rate times the block's share of the depth.
       dtype: of the computation; parameters stay float32.
       rngs: for parameters and masks.
+      attention: the library that drops attention weights, and their rate; None for no such dropout.
     """
 
     def __init__(
@@ -76,6 +108,7 @@ class CharModel(nnx.Module):
         rate: Callable[[Any], Any],
         dtype: Any,
         rngs: nnx.Rngs,
+        attention: tuple[Library, float] | None = None,
     ):
         self.schedule = rate
         self.count = nnx.Variable(jnp.zeros((), jnp.int32))
@@ -89,6 +122,9 @@ class CharModel(nnx.Module):
         )
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.out = nnx.Linear(width, BYTES, dtype=dtype, rngs=rngs)
+        if attention is not None:  # last, so that nothing else gets another key
+            for block in self.blocks:
+                block.attention = nnx.data(Attention(*attention, rngs))
 
     def __call__(self, text: jax.Array) -> jax.Array:
         """Return float32 logits of shape (batch, time, 256) for int32 bytes (batch, time)."""
