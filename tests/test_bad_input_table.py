@@ -114,6 +114,7 @@ def eager() -> Iterator[None]:
     jax.config.update("jax_debug_key_reuse", True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:divide by zero")
 @pytest.mark.parametrize("name", CALLS)
 def test_bad_input_is_told_in_a_sentence(name: str) -> None:
@@ -133,6 +134,7 @@ def test_every_argument_is_of_a_known_kind(name: str) -> None:
     assert set(call.names) <= known, "say in tests/bad_values.py what is bad for it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in CALLS if n.startswith("jaxdrop.")])
 def test_the_arguments_that_are_not_bad_are_taken(name: str) -> None:
     """The calls of members and layers are in tests of their own."""

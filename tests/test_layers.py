@@ -84,6 +84,7 @@ def test_the_core_imports_no_flax():
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [m for m, path in modules() if ">>>" in path.read_text()])
 def test_the_examples_of_the_docstrings_run(module):
     failed, tried = doctest.testmod(importlib.import_module(module))

@@ -26,6 +26,7 @@ TRANSFORMS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_transforms_change_no_number(transform: str) -> None:
     def attend(q: jax.Array) -> jax.Array:
@@ -49,6 +50,7 @@ def test_keys_may_be_mapped() -> None:
     )
 
 
+@pytest.mark.slow
 def test_without_jit_and_forward_over_reverse() -> None:
     def loss(q: jax.Array) -> jax.Array:
         return jnp.sum(ours(q, KEYS[:, :6], V[:, :6], rate=0.5, block_kv=4) ** 2)

@@ -29,6 +29,7 @@ from tests.attention.cases import (
 from tests.attention.truth import truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["weights", "keys"])
 @pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("way", WAYS)
@@ -58,6 +59,7 @@ def test_rate_one_is_zero_without_a_key(way: str, on: Any) -> None:
     assert loss(Q) == 0 and not jax.grad(loss)(Q).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["weights", "keys"])
 @pytest.mark.parametrize("way", ["tiles", "columns", "rows"])
 def test_gradients_are_those_of_the_reference(way: str, on: str) -> None:
@@ -98,6 +100,7 @@ def test_the_reference_s_gradient_is_the_change_of_its_value() -> None:
         np.testing.assert_allclose(product, slope, rtol=1e-12)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=6)
 @hypothesis.given(st.data())
 def test_any_shape_and_any_blocks(data: Any) -> None:
@@ -116,6 +119,7 @@ def test_any_shape_and_any_blocks(data: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["reference", "tiles"])
 def test_a_row_that_attends_to_nothing_is_zero_and_so_is_its_gradient(way: str) -> None:
     mask = jnp.ones((B, 1, T, S), bool).at[:, :, 3].set(False)

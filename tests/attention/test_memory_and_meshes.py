@@ -17,6 +17,7 @@ from tests.attention.cases import (
 )
 
 
+@pytest.mark.slow
 def test_memory_is_linear_and_no_mask_is_held() -> None:
     """Doubling both lengths doubles the plan; the weights alone would be 4 times as large."""
 
@@ -38,6 +39,7 @@ def test_memory_is_linear_and_no_mask_is_held() -> None:
     assert "2048,2048" not in text  # of which type ever
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["data", "heads", "both"])
 @pytest.mark.parametrize("axis_type", list(jax.sharding.AxisType)[:2])
 def test_any_sharding_draws_the_same_mask(spec: str, axis_type: Any) -> None:
@@ -62,6 +64,7 @@ def test_any_sharding_draws_the_same_mask(spec: str, axis_type: Any) -> None:
         assert f" {collective}" not in text, collective
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", list(jax.sharding.AxisType)[:2])
 def test_queries_that_are_split_stay_where_they_are(axis_type: Any) -> None:
     """In one tile: on Explicit axes whatever block_q says, on Auto axes by it."""
@@ -83,6 +86,7 @@ def test_queries_that_are_split_stay_where_they_are(axis_type: Any) -> None:
     assert "all-reduce" not in str(program.as_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_inside_shard_map_a_shard_draws_its_own_part(check_vma: bool) -> None:
     """Batch over one axis and queries over the other, causal; gradients too."""

@@ -21,6 +21,7 @@ def inputs(*shape: int) -> jax.Array:
     return jax.random.normal(jax.random.key(1), shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [(), (1,), (-1,)], ids=str)
 def test_leading_rows_stay_when_the_batch_grows(dims: tuple[int, ...]):
     key, x = jax.random.key(0), inputs(12, 5, 7)
@@ -52,6 +53,7 @@ def test_leading_elements_stay_in_the_fast_prng():
     np.testing.assert_array_equal(draws[0], draws[1][:4])
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(st.integers(0, 12), max_size=4), traced=st.booleans())
 def test_microbatches_of_any_size(cuts: list[int], traced: bool):
     key, x = jax.random.key(0), inputs(12, 6)
@@ -85,6 +87,7 @@ def loss(params: Any, key: jax.Array, x: jax.Array, row: Any) -> jax.Array:
     return (x**2).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_gradient_accumulation_equals_the_full_batch(count: int):
     key, x = jax.random.key(0), inputs(12, 6)
@@ -111,6 +114,7 @@ def test_gradient_accumulation_equals_the_full_batch(count: int):
     assert not np.allclose(forgot[0], right[0], rtol=0.1), "masks without the offset would pass"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg", jaxdrop.fast_prng_impl])
 def test_vmap_over_keys_equals_the_loop(impl: Any):
     keys = jax.random.split(jax.random.key(0, impl=impl), 5)
@@ -135,6 +139,7 @@ def by_sample(key: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:
     return jax.vmap(lambda key, row: jaxdrop.dropout(key, row, RATE))(keys, x)
 
 
+@pytest.mark.slow
 def test_a_sample_keeps_its_mask_wherever_it_lands():
     key, x, ids = jax.random.key(0), inputs(10, 7), jnp.arange(100, 110)
     y = jax.jit(by_sample)(key, ids, x)

@@ -43,6 +43,7 @@ def buffers(f: Callable[..., jax.Array]) -> int:
     return len(hlo.mask_buffers(text, ROWS * WIDTH))
 
 
+@pytest.mark.slow
 def test_the_primitive(without: Any) -> None:
     assert saved(jaxdrop.dropout) == 4
 
@@ -53,6 +54,7 @@ def test_the_primitive(without: Any) -> None:
     assert saved(jaxdrop.dropout) >= ROWS * WIDTH
 
 
+@pytest.mark.slow
 def test_the_operation_of_the_bits(without: Any) -> None:
     assert buffers(jaxdrop.alpha_dropout) == 0
     without(bits._bits_p, "bind", bits._compute)

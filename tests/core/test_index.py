@@ -44,6 +44,7 @@ KINDS: dict[str, Callable[[int], Any]] = {
 }
 
 
+@pytest.mark.slow
 @given(blocks(), st.sampled_from(list(KINDS)))
 def test_every_block_knows_its_indices(block, kind):
     whole, shape, offset = block
@@ -145,6 +146,7 @@ def test_examples_beyond_2_to_the_32_have_masks_of_their_own():
     np.testing.assert_array_equal(weights(x[:, :1]), jnp.where(mask[:, :1], 2.0, 0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [0, 2**32 - 3, 2**33 - 3, 3 * 2**32 + 12345])
 def test_an_array_beyond_2_to_the_32_is_one_stream(where):
     n = 2**34

@@ -67,6 +67,7 @@ def test_a_number_that_is_not_small_enough_would_be_seen():
     assert jax.lax.bitcast_convert_type(got, jnp.uint16)[0] != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 @pytest.mark.parametrize("shape", [(), (1, 4), (3, 1), (3, 4)])
 def test_vmap_over_any_operand_is_the_loop(dtype, shape):

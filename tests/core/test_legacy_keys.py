@@ -51,6 +51,7 @@ def implementation(words: int, default: str) -> str:
     return default if default != "threefry2x32" else "rbg"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [2, 4])
 def test_a_legacy_key_is_the_typed_key_of_its_words(words: int, default: str) -> None:
     legacy = jnp.arange(7, 7 + words, dtype=jnp.uint32)

@@ -41,6 +41,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.complex64], ids=str)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_dropout_keeps_the_words(options: dict[str, Any], dtype: Any):
@@ -121,6 +122,7 @@ def test_the_check_sees_what_flax_keeps():
     assert sum(leaf.nbytes for leaf in leaves) == 5 * np.prod(SHAPE) + 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scanned", [False, True], ids=["unrolled", "scanned"])
 @pytest.mark.parametrize("variant", ["none", "jaxdrop"])
 def test_stack_compiled_for_the_cpu(variant: str, scanned: bool):

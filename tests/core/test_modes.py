@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 HALF = (jnp.bfloat16, jnp.float16)
 
 
+@pytest.mark.slow
 @over()
 def test_without_jit_nothing_changes(member: Case):
     key, x = jax.random.key(0), member.example()
@@ -37,6 +38,7 @@ def test_a_gradient_without_jit():
     np.testing.assert_array_equal(got, jaxdrop.dropout(key, x, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 @over(unbiased=True, rated=True, integer_input=False)
 def test_half_precision_is_float32_rounded(member: Case, dtype: jnp.dtype):
@@ -158,6 +160,7 @@ MADE_OF_DROPOUT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("legacy", [False, True], ids=["typed", "legacy"])
 @pytest.mark.parametrize(
     "member", [m for m in members if m.name in MADE_OF_DROPOUT], ids=lambda m: m.name

@@ -68,6 +68,7 @@ def check_quantile():
     assert 5.35 < z.max() < 5.45 and -5.45 < z.min() < -5.35
 
 
+@pytest.mark.slow
 def test_the_quantile_is_as_exact_as_stated():
     check_quantile()
 
@@ -79,6 +80,7 @@ def test_it_is_the_normal_quantile_of_the_bits():
     assert error[np.abs(want) < 3].max() < STATED and error.max() < IN_THE_TAIL
 
 
+@pytest.mark.slow
 def test_the_moments_are_as_stated():
     """One word in 2**8 stands for the law: the middle of its cell, against the exact quantile."""
     grid = np.arange(-(1 << 31) + (1 << 7), 1 << 31, 1 << 8)
@@ -88,6 +90,7 @@ def test_the_moments_are_as_stated():
     assert abs((1.001 * ours**2 - theirs**2).mean()) > 1e-5
 
 
+@pytest.mark.slow
 def test_the_coefficients_are_the_best_ones():
     """scripts/normal_fit, started from them, does not lower the error by 1%."""
     start = normal_fit.committed()
@@ -101,6 +104,7 @@ def test_the_coefficients_are_the_best_ones():
     assert normal_fit.largest_error(normal_fit.fit(worse)) < 1.02 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["_LOG2", "_QUARTIC"])
 def test_a_wrong_coefficient_is_caught(table, monkeypatch):
     first, *rest = getattr(normal, table)

@@ -40,6 +40,7 @@ def test_key_data_and_back() -> None:
     assert key.dtype == again.dtype and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(), (7,), (3, 5), (2, 3, 4), (0,), (4, 0)])
 def test_words_are_random_bits(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(

@@ -65,6 +65,7 @@ def test_equinox_takes_a_fast_key() -> None:
     check_rate(equinox.nn.Dropout(RATE)(ones(), key=fast(64)))
 
 
+@pytest.mark.slow
 def test_optax_noise_takes_a_fast_key() -> None:
     import optax
 

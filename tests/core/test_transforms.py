@@ -59,6 +59,7 @@ DERIVATIVES: dict[str, Callable[[Callable[[jax.Array], jax.Array], jax.Array], A
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", ["fast", "key"])
 @pytest.mark.parametrize("derive", DERIVATIVES)
 def test_first_derivatives(derive: str, bits: Any):
@@ -85,6 +86,7 @@ def test_third_derivative():
     np.testing.assert_allclose(found, multiplier(key()) ** 3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_vmap_and_grad_commute_over_keys():
     keys, x = jax.random.split(key(), 3), inputs(3, *SHAPE)
 
@@ -98,6 +100,7 @@ def test_vmap_and_grad_commute_over_keys():
     np.testing.assert_allclose(inner, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [(None, 0), (0, None), (None, 1), (0, -1)], ids=str)
 def test_vmap_axes(axes: tuple[Any, Any]):
     keys, x = jax.random.split(key(), 4), inputs(4, 4)
@@ -108,6 +111,7 @@ def test_vmap_axes(axes: tuple[Any, Any]):
     np.testing.assert_array_equal(got, jnp.stack(expected))
 
 
+@pytest.mark.slow
 def test_scan_over_layers():
     """A key per layer by fold_in, the state carried through; unrolled by hand for comparison."""
     x, ws = inputs(), jax.random.normal(key(2), (5, 4, 4)) / 2
@@ -206,6 +210,7 @@ def test_every_policy_is_covered():
     assert names == set(policies())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", policies())
 def test_remat_with_every_policy(policy: str):
     w = inputs(4, 4)
@@ -220,6 +225,7 @@ def test_remat_with_every_policy(policy: str):
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_export_round_trip(impl: str):
     def k() -> jax.Array:  # a new one each time: JAX counts a key as used by any exported call

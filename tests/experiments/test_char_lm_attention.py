@@ -28,6 +28,7 @@ def model(attention: Any) -> CharModel:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_nothing_but_the_masks_of_attention_differs() -> None:
     plain, ours, flaxs = (model(a) for a in (None, ("jaxdrop", 0.5), ("flax", 0.5)))
     for other in (ours, flaxs):
@@ -42,6 +43,7 @@ def test_nothing_but_the_masks_of_attention_differs() -> None:
         np.testing.assert_allclose(m(TEXT), plain(TEXT), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["jaxdrop", "flax"])
 def test_each_example_and_head_has_a_mask_of_its_own(library: Any) -> None:
     n = 8

@@ -51,6 +51,7 @@ def test_no_gpu_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert accelerator.unused_gpu() is None
 
 
+@pytest.mark.slow
 def test_every_experiment_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

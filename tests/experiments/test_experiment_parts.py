@@ -34,6 +34,7 @@ def test_an_experiment_says_its_parts_and_leaves_the_rest_to_the_harness(name: s
 FILES = [path.relative_to(FOLDER) for path in sorted(FOLDER.rglob("*.py"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", [p for p in FILES if len(p.parts) > 1 or p.stem[0] != "_"], ids=str
 )

@@ -13,6 +13,7 @@ pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experimen
 from experiments import schedules  # noqa: E402  (after the check)
 
 
+@pytest.mark.slow
 def test_one_trace_serves_every_schedule_and_seed():
     schedules.TRACES.clear()
     cast(Any, schedules.train).clear_cache()  # jax's own annotation lacks it

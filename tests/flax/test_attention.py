@@ -32,6 +32,7 @@ def from_nnx(attention_fn: Any = jaxdrop.nnx.dot_product_attention, **options: A
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_only_the_mask_differs_from_flax_s_own() -> None:
     """The same parameters; at test time the same numbers to rounding."""
     ours, flaxs = linen(), linen(nn.dot_product_attention)
@@ -46,6 +47,7 @@ def test_only_the_mask_differs_from_flax_s_own() -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broadcast", [True, False])
 @pytest.mark.parametrize("library", [jaxdrop.linen, jaxdrop.nnx])
 def test_broadcast_dropout_shares_one_mask(library: Any, broadcast: bool) -> None:
@@ -60,6 +62,7 @@ def test_broadcast_dropout_shares_one_mask(library: Any, broadcast: bool) -> Non
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", [jaxdrop.linen, jaxdrop.nnx])
 def test_any_number_of_batch_dimensions(library: Any) -> None:
     q = jax.random.normal(jax.random.key(4), (2, 3, 6, 4, 8))
@@ -71,6 +74,7 @@ def test_any_number_of_batch_dimensions(library: Any) -> None:
     np.testing.assert_allclose(y, expected.reshape(y.shape), rtol=0, atol=5e-6)
 
 
+@pytest.mark.slow
 def test_the_module_s_key_and_rate_reach_it() -> None:
     ours = linen(broadcast_dropout=False)
     variables = ours.init(jax.random.key(1), X, deterministic=True)
@@ -98,6 +102,7 @@ def test_weights_are_sown_where_they_are_asked_for() -> None:
     assert layer.attention_weights.get_value()[0].shape == (2, 2, 6, 6)
 
 
+@pytest.mark.slow
 def test_a_traced_rate_by_closure() -> None:
     q = jax.random.normal(jax.random.key(4), (2, 6, 2, 8))
 
@@ -113,6 +118,7 @@ def test_a_traced_rate_by_closure() -> None:
     np.testing.assert_allclose(attend(jnp.float32(0.5)), expected, rtol=0, atol=5e-6)
 
 
+@pytest.mark.slow
 def test_options_and_what_cannot_be_done() -> None:
     q = jax.random.normal(jax.random.key(4), (2, 6, 2, 8))
     keys = functools.partial(jaxdrop.linen.dot_product_attention, dropout_on="keys")
@@ -127,6 +133,7 @@ def test_options_and_what_cannot_be_done() -> None:
         jaxdrop.nnx.dot_product_attention(q, q, q, precision=("high", "default"))
 
 
+@pytest.mark.slow
 def test_decoding_is_unchanged() -> None:
     """One token at a time, with the cache that Flax keeps: the numbers of its own attention."""
     outputs = []

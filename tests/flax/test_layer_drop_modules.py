@@ -40,6 +40,7 @@ def wanted(key: jax.Array) -> jax.Array:
     return jaxdrop.layer_drop(key, X, 0.5, lambda h: h * 2)
 
 
+@pytest.mark.slow
 def test_modules_decide_as_the_function_does_and_run_only_what_is_kept() -> None:
     model = jaxdrop.linen.LayerDrop(Twice(), 0.5, deterministic=False)
     variables = model.init(jax.random.key(0), X)
@@ -125,6 +126,7 @@ class NNXMixed(nnx.Module):
         return 2 * x if twice else x
 
 
+@pytest.mark.slow
 def test_further_arguments_reach_the_layer_whether_the_decision_is_traced_or_not() -> None:
     mask = jnp.array([[1.0], [0.0]])
     want = {True: X * mask * 2, False: X}

@@ -69,6 +69,7 @@ def build(name, **more):
     return linen, params, layer, x, function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_linen_and_nnx_give_what_the_function_gives(name):
     linen, params, layer, x, function = build(name)
@@ -85,6 +86,7 @@ def test_linen_and_nnx_give_what_the_function_gives(name):
     assert (viewed(x) != quiet).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_keys_come_from_the_collection_and_change_from_call_to_call(name):
     linen, params, layer, x, _ = build(name)
@@ -97,6 +99,7 @@ def test_keys_come_from_the_collection_and_change_from_call_to_call(name):
     assert (layer(x) != layer(x)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_parameter_gets_a_gradient(name):
     linen, params, layer, x, _ = build(name)
@@ -151,6 +154,7 @@ def test_variational_dropout_starts_at_the_noise_of_its_rate():
         jaxdrop.linen.VariationalDropout(1, deterministic=True).init(KEY, X)
 
 
+@pytest.mark.slow
 def test_variational_dropout_learns_its_noise_while_it_is_projected():
     layer = jaxdrop.nnx.VariationalDropout(4, 0.2)
 

@@ -80,6 +80,7 @@ def test_linen_remat_has_the_plain_nets_keys_and_jit_has_others_of_flaxs_own():
     np.testing.assert_array_equal(same[0], same[1])
 
 
+@pytest.mark.slow
 def test_linen_vmap_splits_or_shares_the_mask():
     x = jnp.ones((3, 2, 4))
     lifted: Any = {"variable_axes": {"params": None}}
@@ -141,6 +142,7 @@ def test_nnx_jit_grad_and_remat():
             np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_next_remat_of_jax_refuses_no_more_here_than_by_itself():
     """With JAX_REMAT3=1 and jax 0.12, jax's check of key reuse takes every key that enters a
     ``jax.checkpoint`` for consumed, forward and backward, even one that nothing draws from."""

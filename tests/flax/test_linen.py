@@ -34,6 +34,7 @@ def test_fields_are_flax_s_in_order_then_ours():
 _OWN_OF_MODULE = ("parent", "name")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broadcast_dims", [(), (0,), (-1,)])
 @pytest.mark.parametrize("scale_at", ["train", "test"])
 @pytest.mark.parametrize("bits", ["fast", "key"])
@@ -137,6 +138,7 @@ def test_a_lifted_layer_draws_flax_s_mask_from_the_same_rngs(lift):
     np.testing.assert_array_equal(mask(Dropout, bits="key"), mask(nn.Dropout))
 
 
+@pytest.mark.slow
 def test_scan_draws_a_new_mask_in_every_layer():
     layers = nn.scan(
         Block, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=4

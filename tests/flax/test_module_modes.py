@@ -105,6 +105,7 @@ def test_no_key_is_needed_in_any_kind_of_test_mode(name: str, mode: Any) -> None
         np.testing.assert_array_equal(y, MODULES[name][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [LINEN, NNX], ids=["linen", "nnx"])
 @pytest.mark.parametrize("name", LINEN)
 def test_layers_around_layers_need_no_key_where_nothing_is_drawn(calls: Any, name: str) -> None:
@@ -134,6 +135,7 @@ def test_no_key_is_needed_at_any_kind_of_one(name: str) -> None:
             np.testing.assert_array_equal(y, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [LINEN, NNX], ids=["linen", "nnx"])
 @pytest.mark.parametrize("name", LINEN)
 def test_layers_around_layers_need_no_key_at_any_kind_of_one(calls: Any, name: str) -> None:
@@ -267,6 +269,7 @@ WITH_RATES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in WITH_RATES if n != "PatchDropout"])
 def test_a_rate_may_be_a_variable(name: str) -> None:
     call, rate = WITH_RATES[name], jnp.float32(0.5)

@@ -47,6 +47,7 @@ def test_linen_takes_its_key_from_the_collection(name: str) -> None:
         layer.apply({}, x, deterministic=False)
 
 
+@pytest.mark.slow
 @every
 def test_nnx_advances_its_stream(name: str) -> None:
     _, x, options = MODULES[name]

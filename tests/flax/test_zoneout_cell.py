@@ -59,6 +59,7 @@ def run_nnx(rate):
     return nnx.RNN(cell, return_carry=True, rngs=False)(INPUTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [run_linen, run_nnx])
 def test_updates_are_binomial_at_each_entry_s_rate(run):
     (c, h), y = run((0.5, 0.1))
@@ -88,6 +89,7 @@ def test_test_time_takes_the_expectation():
     np.testing.assert_array_equal(layer((zeros, zeros), zeros)[1], h)
 
 
+@pytest.mark.slow
 def test_linen_parameters_are_those_of_the_bare_cell():
     bare, zoned = (
         nn.RNN(nn.GRUCell(3)),

@@ -36,6 +36,7 @@ def test_the_gradient_of_the_rate_is_that_of_the_formula():
         np.testing.assert_allclose(ours, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_second_derivatives_of_the_rate_are_those_of_the_formula():
     ours = jax.hessian(lambda p: jaxdrop.concrete_dropout(KEY, ONES, p).mean())(jnp.array(0.3))
     # In float64, by differences of the first derivative of the formula.

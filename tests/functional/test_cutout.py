@@ -32,6 +32,7 @@ def test_centers_are_uniform() -> None:
         check_starts(np.concatenate([cut, cut[cut[:, 0]][: N // 10]]), 3)
 
 
+@pytest.mark.slow
 def test_rate_is_the_share_of_examples() -> None:
     y = np.asarray(jaxdrop.cutout(jax.random.key(1), jnp.ones((N, 4, 1)), 0.3, size=2))
     low, high = scipy.stats.binom.ppf([0.5e-8, 1 - 0.5e-8], N, 0.3)
@@ -51,6 +52,7 @@ def test_blocks_are_rectangles_over_all_channels() -> None:
     assert rows.sum(axis=1).max() == 3 and columns.sum(axis=1).max() == 4
 
 
+@pytest.mark.slow
 def test_a_block_larger_than_the_map_and_none_at_all() -> None:
     assert (jaxdrop.cutout(jax.random.key(0), jnp.ones((3, 4, 1)), size=9) == 0).all()
     assert (jaxdrop.cutout(jax.random.key(0), jnp.ones((3, 4, 1)), size=0) == 1).all()

@@ -30,6 +30,7 @@ def check_every_position(mask: np.ndarray, rate: float) -> None:
     assert low <= counts.min() and counts.max() <= high, (counts, low, high)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "block_size"),
     [

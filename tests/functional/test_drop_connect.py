@@ -40,6 +40,7 @@ def test_one_mask_per_example_follows_the_formula_for_any_chunk(chunk):
     np.testing.assert_array_equal(per_example(X, KERNEL, chunk=chunk), oracle(X, KERNEL))
 
 
+@pytest.mark.slow
 def test_gradients_use_the_masks_of_the_forward_pass():
     weight = jnp.asarray(np.arange(7 * 3).reshape(7, 3) % 5 - 2.0, jnp.float32)
     ours = jax.grad(lambda x, k: (weight * per_example(x, k, chunk=3)).sum(), (0, 1))(X, KERNEL)
@@ -67,6 +68,7 @@ def test_jit_and_vmap_over_keys_agree_with_a_loop():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 2])
 def test_gradients_on_an_explicit_mesh_are_those_of_one_device(chunk):
     x = jnp.tile(X[:4, :4], (2, 1)).reshape(4, 2, 4)
@@ -118,6 +120,7 @@ def test_the_masks_never_exist_as_a_whole():
     assert memory.temp_size_in_bytes < every_mask
 
 
+@pytest.mark.slow
 def test_decisions_have_the_rate_and_examples_are_independent():
     x = jnp.eye(256)  # example b reads row b of its own masked kernel
     mask = jaxdrop.drop_connect_dense(KEY, x, 0.3, kernel=jnp.ones((256, 64)), per_example=True) > 0

@@ -45,6 +45,7 @@ def identical(a, b):
     np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+@pytest.mark.slow
 @given(
     shapes_and_dims(), rates, st.sampled_from(DTYPES), st.sampled_from(["train", "test"]),
     st.sampled_from(BITS),
@@ -66,6 +67,7 @@ def test_is_the_mask_times_the_scale_and_so_is_the_gradient(where, rate, dtype, 
     )
 
 
+@pytest.mark.slow
 @given(shapes_and_dims(), rates)
 def test_broadcast_dims_share_one_decision(where, rate):
     shape, dims = where
@@ -74,6 +76,7 @@ def test_broadcast_dims_share_one_decision(where, rate):
         assert (mask == mask.max(axis=d, keepdims=True, initial=False)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=10)  # five compilations each
 @given(shapes, rates)
 def test_static_traced_and_array_rates_agree(shape, rate):
@@ -88,6 +91,7 @@ def test_static_traced_and_array_rates_agree(shape, rate):
     np.testing.assert_allclose(traced, expected, rtol=3e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rate", [0.3, jnp.float32(0.3), np.full((7,), 0.3)])
 def test_dtype_is_kept_under_jit_and_eager(dtype, rate):
@@ -143,6 +147,7 @@ def test_traced_rates_are_clipped_and_get_no_gradient():
     assert jax.grad(lambda r: jaxdrop.dropout(KEY, x, r).sum())(0.3) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_dropped_nan_or_infinity_is_zero_and_so_is_its_gradient(bad, dtype):

@@ -62,6 +62,7 @@ def counted(count: Count, call: Callable[[], Any]) -> tuple[list[str], int]:
 NOTHING: tuple[list[str], int] = ([], 0)
 
 
+@pytest.mark.slow
 @over()
 def test_a_second_eager_call_neither_traces_nor_compiles(member: Case, count: Count) -> None:
     first, second = jax.random.key(0), jax.random.key(1)
@@ -84,6 +85,7 @@ def test_the_count_sees_a_call_that_traces_anew(count: Count) -> None:
     assert counted(count, lambda: jax.jit(lambda x: jnp.sin(x) + 1)(x))[1]
 
 
+@pytest.mark.slow
 @over(rated=True, traced_rate=True)
 def test_a_sweep_over_host_rates_compiles_one_program(member: Case, count: Count) -> None:
     key, x = jax.random.key(0), member.example()
@@ -92,6 +94,7 @@ def test_a_sweep_over_host_rates_compiles_one_program(member: Case, count: Count
     assert counted(count, lambda: [member.apply(key, x, rate) for rate in rates]) == NOTHING
 
 
+@pytest.mark.slow
 def test_a_sweep_over_the_rate_of_concrete_dropout_compiles_one_program(count: Count) -> None:
     key, x = jax.random.key(0), jnp.ones((4, 3))
     jaxdrop.concrete_dropout(key, x, 0.5)
@@ -100,6 +103,7 @@ def test_a_sweep_over_the_rate_of_concrete_dropout_compiles_one_program(count: C
     assert sweep == NOTHING
 
 
+@pytest.mark.slow
 def test_the_programs_of_patch_dropout_are_as_many_as_its_shapes(count: Count) -> None:
     """Its rate is a shape: a sweep compiles for each number of tokens, and no more often."""
     key, x = jax.random.key(0), jnp.ones((2, 5, 3))

@@ -14,6 +14,7 @@ import jaxdrop
 TABLE = jnp.arange(1.0, 21.0).reshape(10, 2)
 
 
+@pytest.mark.slow
 def test_looking_up_drops_the_words_that_the_table_drops() -> None:
     ids = jnp.array([[3, 9, 3], [0, 3, 5]])
     key = jax.random.key(1)
@@ -47,6 +48,7 @@ def test_protected_tokens_stay_and_the_others_go_at_the_rate() -> None:
     assert not low <= (~kept).sum() / 2 / 0.9 * 0.8 <= high  # a rate off by a ninth is noticed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize(
     ("table_axes", "ids_axes"),
@@ -88,6 +90,7 @@ def test_any_sharding_of_table_and_ids_gives_the_same(
             np.testing.assert_allclose(jax.jit(gradient)(key, table, ids), want[2], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint32])
 def test_token_dtype_is_kept(dtype: type) -> None:
     y = jaxdrop.word_dropout(jax.random.key(0), np.arange(9, dtype=dtype), 0.5, unknown=0)

@@ -19,6 +19,7 @@ def test_every_member_has_a_panel():
     assert len(set(titles)) == len(titles), "a panel's key follows from its title"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("panel", gallery_figure.PANELS, ids=lambda p: p.title.split(" ")[0])
 def test_a_panel_is_a_square_image_that_varies(panel):
     image = np.asarray(panel.draw(jax.random.key(1)), np.float64)

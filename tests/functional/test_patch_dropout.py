@@ -20,6 +20,7 @@ def subsets(kept: np.ndarray) -> np.ndarray:
     return np.bincount([names[tuple(row)] for row in kept.tolist()], minlength=len(names))
 
 
+@pytest.mark.slow
 def test_every_subset_is_equally_likely() -> None:
     kept = jaxdrop.patch_indices(jax.random.key(0), (EXAMPLES, 5), 0.6, prefix=0)
     counts = subsets(np.asarray(kept))
@@ -45,6 +46,7 @@ def kept_of(tokens: int, rate: float) -> int:
     return jax.eval_shape(lambda: jaxdrop.patch_indices(key, (1, tokens), rate, prefix=0)).shape[1]
 
 
+@pytest.mark.slow
 def test_number_of_tokens_is_the_product_rounded_down() -> None:
     """In exact arithmetic; timm's is, too, except for the rounding in the docstring."""
     fewer_in_timm = 0

@@ -87,6 +87,7 @@ def test_torch_at_rate_one_is_zero_too(torch: Any, name: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_keras_spatial_dropout_shares_and_scales_alike(keras: Any, dims: int) -> None:
     x = np.random.default_rng(0).uniform(1, 2, (8, *(3, 4, 2)[:dims], 32)).astype(np.float32)

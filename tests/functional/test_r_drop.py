@@ -41,6 +41,7 @@ def test_gradients_reach_both_passes():
     np.testing.assert_allclose(ga[0, 0], shifted / (2 * step), rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_class_masked_in_both_passes_counts_as_agreement():
     a, b = (jnp.concatenate([v, jnp.full((4, 1), -jnp.inf)], -1) for v in (A, B))
     np.testing.assert_allclose(jaxdrop.symmetric_kl(a, b), divergence(A, B), rtol=1e-5)
@@ -71,6 +72,7 @@ def test_logits_that_are_no_floats_are_told_in_a_sentence(name):
         jaxdrop.r_drop_loss(A, B, [0, 1])  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.int8, jnp.int16])
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
 def test_padding_has_no_loss_and_no_gradient(wrap, dtype):
@@ -91,6 +93,7 @@ def test_padding_has_no_loss_and_no_gradient(wrap, dtype):
         assert (ours[padded] == 0).all()
 
 
+@pytest.mark.slow
 def test_the_mean_over_a_padded_batch_is_that_of_its_rows():
     labels = jnp.array([0, 1, -100, -1])
     loss = jaxdrop.r_drop_loss(A, B, labels)

@@ -13,6 +13,7 @@ from tests.functional.over_members import key, over
 ONES = [1, 1.0, 1 + 1e-13, np.float32(1), np.float64(1)]
 
 
+@pytest.mark.slow
 @over(rated=True)
 def test_no_key_is_needed_at_rate_one(member: Any) -> None:
     x = member.example()

@@ -32,6 +32,7 @@ def test_the_state_and_nothing_else_is_dropped():
     np.testing.assert_array_equal(jaxdrop.recurrent_dropout(KEY, h, 0.5), h2)
 
 
+@pytest.mark.slow
 def test_a_scan_has_the_masks_of_its_key_at_every_step():
     def cell(carry, x):
         return (carry[0], jnp.ones_like(carry[1])), jnp.concatenate([x, carry[1]], axis=-1)
@@ -57,6 +58,7 @@ def test_the_gradient_of_a_scan_keeps_no_masks():
     assert "bool[50,1000]" not in str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((50, 1000))))
 
 
+@pytest.mark.slow
 def test_linen_masks_stay_over_time_and_follow_the_key():
     cell = jaxdrop.linen.RecurrentDropout(Probe(), 0.25, input_rate=0.5, deterministic=False)
     rnn = nn.RNN(cell, split_rngs=OVER_TIME)
@@ -70,6 +72,7 @@ def test_linen_masks_stay_over_time_and_follow_the_key():
     assert not (seen == seen[:, :1]).all()  # what the first check is there to find
 
 
+@pytest.mark.slow
 def test_nnx_masks_stay_over_time_and_change_with_the_sequence():
     cell = jaxdrop.nnx.RecurrentDropout(NNXProbe(), 0.25, input_rate=0.5, rngs=nnx.Rngs(0))
     rnn = nnx.RNN(cell, rngs=False)
@@ -93,6 +96,7 @@ def test_linen_nnx_and_function_have_the_same_masks():
     np.testing.assert_array_equal(by_nnx(carry, x, rngs=KEY)[1], masks_of(KEY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [nn.LSTMCell, nn.OptimizedLSTMCell, nn.GRUCell, nn.SimpleCell])
 def test_linen_parameters_and_test_time_are_those_of_the_bare_cell(kind):
     x = INPUTS[:2, :3, :4]
@@ -108,6 +112,7 @@ def test_linen_parameters_and_test_time_are_those_of_the_bare_cell(kind):
     assert (y != bare.apply(params, x)).any()
 
 
+@pytest.mark.slow
 def test_a_state_that_is_passed_on_is_not_scaled_at_every_step():
     """With the update gate shut, h' = h: masking the carry instead would double it each step."""
     x = jnp.ones((2, 60, 3))
@@ -141,6 +146,7 @@ def test_gru_matrices_read_the_dropped_state():
     np.testing.assert_array_equal(wrapped.apply(variables, h, x, rng=KEY)[1], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LSTMCell", "OptimizedLSTMCell", "GRUCell"])
 def test_the_candidate_and_nothing_else_is_dropped(name):
     """From a zero state, c' = i g (LSTM) and h' = (1 - z) n (GRU): the candidate, scaled."""

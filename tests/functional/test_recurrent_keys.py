@@ -13,6 +13,7 @@ import jaxdrop.linen
 from jaxdrop import mc
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [jaxdrop.linen.Zoneout, jaxdrop.linen.RecurrentDropout])
 def test_a_key_that_does_not_reach_the_cell_is_told_so(make):
     """Flax would fall back on "params", whose key is the same at every step and in every call."""
@@ -26,6 +27,7 @@ def test_a_key_that_does_not_reach_the_cell_is_told_so(make):
     assert found == jax.tree.structure(variables)
 
 
+@pytest.mark.slow
 def test_a_sampler_gives_zoneout_another_mask_at_every_step():
     cell = jaxdrop.linen.Zoneout(nn.SimpleCell(400), 0.5)
     rnn = nn.RNN(cell, split_rngs={"params": False, "zoneout": True})
@@ -38,6 +40,7 @@ def test_a_sampler_gives_zoneout_another_mask_at_every_step():
     assert low <= stayed.min() and stayed.max() <= high and len(set(stayed)) > 2
 
 
+@pytest.mark.slow
 def test_a_transformed_cell_is_transformed_outside():
     x = jnp.ones((2, 3, 4))
     inside = jaxdrop.linen.RecurrentDropout(nn.remat(nn.GRUCell)(5), 0.5, deterministic=False)

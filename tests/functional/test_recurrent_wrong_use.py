@@ -16,6 +16,7 @@ from jaxdrop._functional.recurrent_dropout import recurrent_keys
 from tests.functional.probes import INPUTS, KEY, KEYS, NNXProbe, Probe
 
 
+@pytest.mark.slow
 def test_wrong_use_is_told_in_a_sentence():
     wrapped = jaxdrop.linen.RecurrentDropout
     gates: Any = "gates"

@@ -31,6 +31,7 @@ def test_rate_one(member: Case) -> None:
         np.testing.assert_array_equal(grad, member.rate_one(jnp.ones_like(x)))
 
 
+@pytest.mark.slow
 @over(integer_input=False)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
 def test_dtype_is_kept(member: Case, dtype: str) -> None:
@@ -46,6 +47,7 @@ def test_dtype_is_kept(member: Case, dtype: str) -> None:
         assert jax.eval_shape(member.apply, key(), x, jnp.float32(RATE)).dtype == x.dtype
 
 
+@pytest.mark.slow
 @over(integer_input=False)
 def test_half_precision_computes_what_float32_does_within_its_precision(member: Case) -> None:
     dtypes = (jnp.float16, jnp.bfloat16)
@@ -59,6 +61,7 @@ def test_half_precision_computes_what_float32_does_within_its_precision(member: 
         assert error.max() <= float(jnp.finfo(y.dtype).eps) * abs(want).max()
 
 
+@pytest.mark.slow
 @over(integer_input=False)
 def test_doubles_stay_doubles(member: Case, x64: None) -> None:
     x = member.example(np.float64)
@@ -98,6 +101,7 @@ def test_a_rate_of_a_wrong_shape_is_told_in_a_sentence(member: Case) -> None:
         )
 
 
+@pytest.mark.slow
 @over()
 def test_an_empty_batch(member: Case) -> None:
     x = member.example()[:0]

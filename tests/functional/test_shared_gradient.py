@@ -9,6 +9,7 @@ from scripts.members import Case, TwoPoint
 from tests.functional.over_members import RATE, decisions, key, over, run, with_law
 
 
+@pytest.mark.slow
 @over(integer_input=False)
 def test_gradient_uses_the_mask_of_the_forward_pass(member: Case) -> None:
     x = member.example()
@@ -37,6 +38,7 @@ def test_gradient_uses_the_mask_of_the_forward_pass(member: Case) -> None:
         np.testing.assert_allclose(back * t, w * out_t, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @over(lean=True)
 def test_nothing_large_is_kept_for_the_backward_pass(member: Case) -> None:
     x = jax.ShapeDtypeStruct([n * 8 for n in member.shape], jnp.float32)
@@ -45,6 +47,7 @@ def test_nothing_large_is_kept_for_the_backward_pass(member: Case) -> None:
     assert max(saved, default=0) <= 8, saved
 
 
+@pytest.mark.slow
 @with_law(TwoPoint)
 def test_a_dropped_nan_is_forgotten_and_so_is_its_gradient(member: Case) -> None:
     assert isinstance(member.law, TwoPoint)
@@ -63,6 +66,7 @@ def test_a_dropped_nan_is_forgotten_and_so_is_its_gradient(member: Case) -> None
     np.testing.assert_array_equal(np.asarray(back) == 0, dropped)
 
 
+@pytest.mark.slow
 @over(traced_rate=True, integer_input=False)
 def test_no_gradient_flows_to_the_rate(member: Case) -> None:
     loss = jax.jit(lambda rate: member.apply(key(), member.example(), rate).sum())

@@ -27,6 +27,7 @@ def check_noise(y, mean, deviation):
     assert low < (z**2).sum() < high
 
 
+@pytest.mark.slow
 def test_outputs_have_the_moments_of_sampled_weights():
     y = jax.vmap(lambda k: jaxdrop.variational_dense(k, X, M, S))(
         jax.random.split(jax.random.key(1), 2000)
@@ -43,6 +44,7 @@ def test_outputs_have_the_moments_of_sampled_weights():
         check_noise(y, mean, jnp.sqrt(X**2 @ jnp.exp(S / 2)))
 
 
+@pytest.mark.slow
 def test_gradients_use_the_noise_of_the_forward_pass():
     noise = standard_normal(KEY, (5, 4))
 
@@ -55,6 +57,7 @@ def test_gradients_use_the_noise_of_the_forward_pass():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 def test_inputs_of_zero_have_finite_gradients(dtype):
     x, m, s = (a.astype(dtype) for a in (0 * X, M, S))
@@ -62,6 +65,7 @@ def test_inputs_of_zero_have_finite_gradients(dtype):
         assert g.dtype == dtype and np.isfinite(g.astype(jnp.float32)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision_loses_neither_small_weights_nor_large_sums(dtype):
     m, s = jnp.full((300, 300), 1e-4, dtype), jnp.full((300, 300), -18.0, dtype)
@@ -85,6 +89,7 @@ def test_convolution_of_one_pixel_is_the_dense_layer():
     np.testing.assert_allclose(y[:, 0], jaxdrop.variational_dense(KEY, X, M, S), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"strides": 2}, {"padding": "VALID", "kernel_dilation": 2}]
 )
@@ -142,6 +147,7 @@ def test_kl_is_never_negative_and_falls_with_alpha():
     assert (kl >= 0).all() and (jnp.diff(kl) < 0).all()
 
 
+@pytest.mark.slow
 def test_noisy_weights_are_pruned_at_test_time():
     m = jnp.array([[1.0, 0.1], [0.01, -2.0]])
     s = jnp.full((2, 2), -4.0)  # log alpha: -4, 0.6, 5.2, -5.4
@@ -161,6 +167,7 @@ def test_noisy_weights_are_pruned_at_test_time():
     )
 
 
+@pytest.mark.slow
 def test_gaussian_noise_of_a_learned_variance():
     x = jnp.full((400, 100), 3.0)
     for log_alpha, alpha in ((-2.0, np.exp(-2.0)), (1.0, 1.0)):
@@ -174,6 +181,7 @@ def test_gaussian_noise_of_a_learned_variance():
     assert jaxdrop.variational_dropout(None, x, -2.0, deterministic=True) is x
 
 
+@pytest.mark.slow
 def test_no_gradient_above_a_variance_of_one_and_the_way_back():
     def slope(a):
         return jax.grad(lambda a: (jaxdrop.variational_dropout(KEY, X, a) ** 2).sum())(a)

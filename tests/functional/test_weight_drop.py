@@ -21,6 +21,7 @@ def changed(before, after):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "names"),
     [
@@ -37,6 +38,7 @@ def test_linen_cells_lose_recurrent_weights_only(cell, names):
     assert changed(params, dropped) == {f"cell/{name}/kernel" for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell])
 def test_nnx_cells_lose_recurrent_weights_only(kind):
     rnn = nnx.RNN(kind(3, 8, rngs=nnx.Rngs(0)), rngs=False)

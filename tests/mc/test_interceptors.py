@@ -49,6 +49,7 @@ def shares(net: nn.Module) -> tuple[float, ...]:
     return tuple(float((np.asarray(y) == 0).mean()) for y in (samples, moments.mean))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Net, Jitted, Checkpointed])
 @pytest.mark.parametrize("layer", [nn.Dropout, jaxdrop.linen.Dropout])
 @pytest.mark.parametrize("first", ["inside", "outside"])
@@ -150,6 +151,7 @@ class Modes(nnx.Module):
         return getattr(self, only)(x, deterministic=not train)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only", ["drop", "attention", "ours", "member"])
 def test_nnx_dropouts_whose_mode_comes_with_the_call_are_on(only: str) -> None:
     model = Modes(nnx.Rngs(0))

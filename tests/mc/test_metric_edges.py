@@ -40,6 +40,7 @@ OF_SAMPLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", SAMPLES)
 def test_what_samples_say(case: str, dtype: Any) -> None:
@@ -72,6 +73,7 @@ OF_PREDICTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", PREDICTIONS)
 @pytest.mark.parametrize("metric", range(4), ids=lambda i: OF_PREDICTIONS[i].__name__)
@@ -87,6 +89,7 @@ def test_what_predictions_say(metric: int, case: str, dtype: Any) -> None:
     assert np.isfinite(expected[metric]) == np.isfinite(np.asarray(gradient, np.float64)).all()
 
 
+@pytest.mark.slow
 def test_an_empty_bin_of_the_issue() -> None:
     p, labels = jnp.array([[0.9, 0.1]] * 2), jnp.array([0, 1])
     np.testing.assert_allclose(mc.expected_calibration_error(p, labels), 0.4, rtol=1e-6)
@@ -95,6 +98,7 @@ def test_an_empty_bin_of_the_issue() -> None:
     assert np.isnan(confidence).tolist() == np.isnan(accuracy).tolist() == [True, True, False]
 
 
+@pytest.mark.slow
 def test_a_batch_of_more_dimensions_is_one_of_more_examples() -> None:
     p = jax.random.dirichlet(jax.random.key(0), jnp.ones(3), (4, 5))
     labels = jnp.arange(20).reshape(4, 5) % 3
@@ -103,6 +107,7 @@ def test_a_batch_of_more_dimensions_is_one_of_more_examples() -> None:
         np.testing.assert_allclose(metric(p, labels), flat, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_narrow_probabilities_are_measured_in_float32(dtype: Any) -> None:
     """Float64 on the rounded numbers is the right answer; float32 is off by its own rounding."""
@@ -140,6 +145,7 @@ def test_narrow_samples_of_a_number_are_measured_in_float32(dtype: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [[[1.0]], [[1.0], [1.0]], [[-1e4], [1e4]]])
 def test_few_or_far_samples_of_a_number(samples: Any) -> None:
     y = jnp.zeros(1)

@@ -68,6 +68,7 @@ def guo(p: np.ndarray, labels: np.ndarray, bins: int) -> tuple[float, float]:
     return ece, square
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bins", [1, 7, 15])
 def test_calibration_is_guo_s_and_kumar_s(bins: int) -> None:
     p = RANDOM.dirichlet(np.full(4, 0.4), 600).astype(np.float32)
@@ -82,6 +83,7 @@ def test_calibration_is_guo_s_and_kumar_s(bins: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_diagram_counts_every_example_once() -> None:
     count, confidence, accuracy = mc.reliability(MEAN, LABELS, bins=10)
     assert count.sum() == 50
@@ -93,6 +95,7 @@ def test_the_diagram_counts_every_example_once() -> None:
     assert mc.reliability(np.array([[1.0, 0.0]]), np.array([0]), bins=5).count.tolist()[-1] == 1
 
 
+@pytest.mark.slow
 def test_debiasing_takes_away_what_chance_puts_in() -> None:
     # A fair coin, called 0.5: calibrated. With n = 20 tosses the gap g = mean - 1/2 has
     # E[g**2] = 1/80, and the debiased square has mean 0 and, being an average of products of
@@ -117,6 +120,7 @@ def test_auroc_is_the_share_of_pairs() -> None:
     assert mc.auroc(inside, outside) == pytest.approx(test.statistic / 1200)
 
 
+@pytest.mark.slow
 def test_regression_is_scipy_s_mixture_of_normals() -> None:
     samples, y, tau = RANDOM.standard_normal((30, 8)), RANDOM.standard_normal(8), 2.5
     density = stats.norm.pdf(y, samples, tau**-0.5).mean(0)
@@ -129,6 +133,7 @@ def test_regression_is_scipy_s_mixture_of_normals() -> None:
     np.testing.assert_allclose(variance, samples.var(0) + 1 / tau, **CLOSE)
 
 
+@pytest.mark.slow
 def test_far_observations_do_not_underflow() -> None:
     ll = mc.regression_log_likelihood(jnp.zeros((10, 1)), jnp.array([1e4]), 1.0)
     np.testing.assert_allclose(ll, -0.5e8, rtol=1e-5)

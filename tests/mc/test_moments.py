@@ -24,6 +24,7 @@ def drop(key: Any, x: Any) -> jax.Array:
     return jaxdrop.dropout(key, x, 0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_samples, chunk_size", [(1, 4), (7, 3), (64, 64)])
 def test_they_are_those_of_the_samples(num_samples: int, chunk_size: int) -> None:
     samples = np.asarray(mc.mc_predict(drop, key(), X, num_samples), np.float64)
@@ -32,6 +33,7 @@ def test_they_are_those_of_the_samples(num_samples: int, chunk_size: int) -> Non
     np.testing.assert_allclose(variance, samples.var(0), rtol=2e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_small_spread_on_a_large_mean_is_not_lost() -> None:
     def far(key: Any, x: Any) -> jax.Array:
         return 4096 + drop(key, x)  # multiples of 2**-11 are kept
@@ -63,6 +65,7 @@ def test_memory_does_not_depend_on_t() -> None:
     assert temporary(1_000) == temporary(100_000_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [3])
 def test_a_mesh_gives_the_same(chunk_size: int) -> None:
     mesh = jax.make_mesh((8,), ("samples",), axis_types=(AxisType.Auto,))
@@ -73,6 +76,7 @@ def test_a_mesh_gives_the_same(chunk_size: int) -> None:
         np.testing.assert_allclose(a, np.asarray(b), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_entropies_of_any_number_of_samples_by_a_tree() -> None:
     def classify(key: Any, x: Any) -> Any:
         p = jax.nn.softmax(drop(key, x))

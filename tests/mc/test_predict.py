@@ -35,6 +35,7 @@ def loop(count: int) -> np.ndarray:
     return np.stack([network(k, X) for k in keys])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [None, 1, 5, 12])
 def test_chunks_do_not_move_a_sample(chunk_size: int | None) -> None:
     samples = mc.mc_predict(network, key(), X, 12, chunk_size=chunk_size)
@@ -72,6 +73,7 @@ def test_a_sampler_with_other_parameters_costs_no_compilation() -> None:
     assert not np.allclose(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize("rows", [None, "data", "samples", ("samples", "data")])
 def test_a_mesh_moves_no_sample(axis_type: AxisType, rows: Any) -> None:
@@ -87,6 +89,7 @@ def test_a_mesh_moves_no_sample(axis_type: AxisType, rows: Any) -> None:
         assert held == {(6 * i, 6 * i + 6) for i in range(4)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize("set_mesh", [False, True])
 def test_samples_over_two_axes_of_a_mesh(axis_type: AxisType, set_mesh: bool) -> None:
@@ -131,6 +134,7 @@ def test_memory_is_flat_in_the_number_of_samples() -> None:
     assert temporary_bytes(1_000, 1_000) > 20 * few  # without chunks it grows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [None, 2])
 def test_shared_masks_are_the_same_for_every_example_and_batch(chunk_size: int | None) -> None:
     def masks(x: Any) -> np.ndarray:
@@ -152,6 +156,7 @@ def test_a_tree_goes_in_and_comes_out() -> None:
     assert out["a"].shape == (4, 8, 12) and out["b"][0].shape == (4, 8)
 
 
+@pytest.mark.slow
 def test_it_can_be_jitted_vmapped_and_differentiated() -> None:
     def spread(x: Any, key: Any) -> jax.Array:
         return mc.mc_predict(network, key, x, 6, chunk_size=4).std(0).sum()

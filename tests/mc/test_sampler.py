@@ -61,6 +61,7 @@ def variables() -> Any:
     return LinenNet().init(jax.random.key(0), X)
 
 
+@pytest.mark.slow
 def test_linen_samples_are_those_of_training_mode() -> None:
     net = LinenNet(batch_norm=False)
     variables = net.init(jax.random.key(0), X)
@@ -72,6 +73,7 @@ def test_linen_samples_are_those_of_training_mode() -> None:
         np.testing.assert_allclose(sample, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_linen_batch_norm_stays_frozen(variables: Any) -> None:
     f = mc.sampler(LinenNet(), variables, train=False)
     # Were the batch's own statistics used, a row would move with its neighbours.
@@ -176,6 +178,7 @@ class AnyRngs(RngsInCall):
         return super().__call__(x, **kwargs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "f",
     [

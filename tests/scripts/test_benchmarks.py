@@ -25,6 +25,7 @@ def test_the_promise_is_about_the_median_of_ratios(jaxdrop, kept):
     compiling.table([case])
 
 
+@pytest.mark.slow
 def test_what_is_compiled_drops():
     ws = jnp.ones((2, compiling.WIDTH, compiling.WIDTH)) / compiling.WIDTH
     x = jnp.ones((compiling.WIDTH, compiling.WIDTH))
@@ -55,6 +56,7 @@ def test_a_name_that_nothing_has_gets_a_sentence():
         core.run(core.Config(peers=("flax linen", "torch")), Console())
 
 
+@pytest.mark.slow
 def test_attention_is_measured_beside_what_does_not_drop():
     config = attention.Config(lengths=(16, 32), heads=2, size=4, turns=1)
     console = Console(quiet=True)

@@ -29,6 +29,7 @@ def calls() -> list[members.Call]:
     return list(members.calls())
 
 
+@pytest.mark.slow
 def test_every_function_and_layer_is_compiled() -> None:
     names = {c.name.replace("`", "").partition(",")[0] for c in calls()}
     cases = {case.name for record in RECORDS for case in record.cases}
@@ -37,11 +38,13 @@ def test_every_function_and_layer_is_compiled() -> None:
     assert names == cases | linen | {f"NNX {layer.nnx_class.__name__}" for layer in layers}
 
 
+@pytest.mark.slow
 def test_no_two_have_one_name() -> None:
     names = [c.name for c in calls()]
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Linen Dropout", "NNX Dropout"])
 def test_dropout_keeps_its_promises_on_the_cpu(name: str) -> None:
     (one,) = (c for c in calls() if c.name == name)
@@ -63,6 +66,7 @@ def fails(key: jax.Array, x: jax.Array, params: Any) -> jax.Array:
     raise NotImplementedError("no rule for this device\nand more")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("planted", "claim", "found"),
     [

@@ -14,6 +14,7 @@ from scripts.quality.candidates import PLANTED
 from scripts.quality.generator import Mixed, Public, fixed_key
 
 
+@pytest.mark.slow
 def test_the_generator_passes_every_test() -> None:
     findings = battery.run(Public(), battery.QUICK)
     assert {f.test.split(" (")[0] for f in findings} >= {"rate", "variance", "lags", "serial"}
@@ -21,6 +22,7 @@ def test_the_generator_passes_every_test() -> None:
     assert not verdict.failures(findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_generator_is_exposed(name: str) -> None:
     findings = battery.QUICK[battery.EXPOSED_BY[name]](Mixed(PLANTED[name]))

@@ -44,6 +44,7 @@ def test_keys_change_every_65536_elements(number: int) -> None:
     np.testing.assert_array_equal(words("keys", number << 16, 100), draw(key, 100))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("matrix", "column"), [(0, 0), (0, 300), (1, 4095)])
 def test_columns_of_a_matrix(matrix: int, column: int) -> None:
     key = jax.random.fold_in(jax.random.key(SEED), matrix)

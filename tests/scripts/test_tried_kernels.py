@@ -36,6 +36,7 @@ def test_another_rate_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert p_value(kernels.as_it_is) < 1e-7
 
 
+@pytest.mark.slow
 def test_a_word_of_two_is_the_same_by_index() -> None:
     x = jnp.arange(SHAPE[0] * SHAPE[1], dtype=jnp.float32).reshape(SHAPE)
     np.testing.assert_array_equal(

@@ -51,6 +51,7 @@ class Capture:
         return y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_nnx_attention_drops_by_the_mask_of_its_key(shared: bool) -> None:
     layer = nnx_attention(broadcast_dropout=shared)
@@ -112,6 +113,7 @@ def test_rate_1_gives_zeros_and_a_gradient() -> None:
     assert (y == 0).all()
 
 
+@pytest.mark.slow
 def test_test_mode_decoding_and_rate_0_stay_flax_s_to_the_bit() -> None:
     flaxs, ours = nnx_attention(), nnx_attention()
     surgery.replace(ours)
@@ -139,6 +141,7 @@ def outputs(layer: nnx.MultiHeadAttention) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using 'Module.sow")  # flax wants it inside of nnx.capture
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_the_weights_before_dropout_are_sown(deterministic: bool) -> None:
@@ -256,6 +259,7 @@ def test_key_bits_leave_attention_to_flax() -> None:
         np.testing.assert_array_equal(call(), expected)
 
 
+@pytest.mark.slow
 def test_a_schedule_of_the_rate_costs_one_compile() -> None:
     """By a variable, by a traced rate, and in Linen; as the rate itself, given as a number."""
     layer, traced = nnx_attention(), nnx_attention()
@@ -306,6 +310,7 @@ def test_a_schedule_of_the_rate_costs_one_compile() -> None:
     assert layer.dropout_rate == 0.5
 
 
+@pytest.mark.slow
 def test_a_stack_has_a_rate_for_each_layer() -> None:
     @nnx.split_rngs(splits=3)
     @nnx.vmap(in_axes=0, out_axes=0)
@@ -342,6 +347,7 @@ def test_insert_drops_the_input_and_the_weights() -> None:
     assert [row.path for row in surgery.listing(model)] == [("attention",)]
 
 
+@pytest.mark.slow
 def test_mc_turns_it_on() -> None:
     layer = nnx_attention(broadcast_dropout=False)
     surgery.replace(layer)

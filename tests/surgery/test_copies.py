@@ -31,6 +31,7 @@ class OwnClass(nnx.Linear, metaclass=OwnMeta):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("way", ["pickle", "deepcopy", "pickled graph"])
 def test_what_was_changed_can_be_pickled_and_copied(name: str, way: str) -> None:

@@ -33,6 +33,7 @@ def assert_samples(samples: Any, alone: Any) -> None:
     assert any((samples[0] != sample).any() for sample in samples[1:])
 
 
+@pytest.mark.slow
 @every
 def test_surgery_sees_it_in_linen(layer: Layer) -> None:
     inner, model, variables = linen_in_test_mode(layer)
@@ -50,6 +51,7 @@ def test_surgery_sees_it_in_nnx(layer: Layer) -> None:
     assert row.kind == f"jaxdrop {layer.nnx_class.__name__}"
 
 
+@pytest.mark.slow
 @every
 def test_mc_turns_it_on_in_linen(layer: Layer) -> None:
     _, model, variables = linen_in_test_mode(layer)
@@ -57,6 +59,7 @@ def test_mc_turns_it_on_in_linen(layer: Layer) -> None:
     assert_samples(samples, model.apply(variables, layer.x))
 
 
+@pytest.mark.slow
 @every
 def test_mc_turns_it_on_in_nnx(layer: Layer) -> None:
     model = layer.nnx(nnx.Rngs(0))

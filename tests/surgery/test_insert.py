@@ -12,6 +12,7 @@ from jaxdrop import surgery
 from tests.surgery.nnx_block import X, is_linear
 
 
+@pytest.mark.slow
 def test_insert_drops_the_layer_s_input_while_training() -> None:
     layer = nnx.Linear(200, 200, use_bias=False, rngs=nnx.Rngs(0))
     layer.kernel[...] = jnp.eye(200)
@@ -35,6 +36,7 @@ class Named(nnx.Module):
         return self.layer(**dict.fromkeys(self.names, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear", "attention", "attention that drops", "norm"])
 def test_a_layer_called_by_keyword_drops_its_first_argument(name: str) -> None:
     rngs = nnx.Rngs(0)

@@ -58,6 +58,7 @@ def test_fast_bits_are_our_layer_s() -> None:
     np.testing.assert_array_equal(y, ours.apply({}, X, rngs={"dropout": key()}))
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(variables: Any) -> None:
     def call() -> Any:
         return Net().apply(variables, X, train=True, rngs={"dropout": key()})
@@ -215,6 +216,7 @@ class ByName(nn.Module):
         return nn.Dense(3, use_bias=False)(inputs=x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way", ["dense", "remat", "attention", "attention that drops", "norm", "sequential"]
 )

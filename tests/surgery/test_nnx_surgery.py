@@ -14,6 +14,7 @@ from jaxdrop import surgery
 from tests.surgery.nnx_block import CHANGES, X, block, fingerprint, is_linear, parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_parameters_are_untouched_and_the_change_can_be_taken_back(name: str) -> None:
     model = block()
@@ -176,6 +177,7 @@ WITH_RATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_RATES)
 def test_every_kind_of_module_goes_on_with_its_rate_in_a_variable(name: str) -> None:
     """With 0 in a variable, whose value only the device knows, it does what it does at rate 0."""

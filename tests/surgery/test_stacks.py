@@ -70,6 +70,7 @@ def kept(y: Any) -> float:
     return float((np.asarray(y) > 0).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [Block, Bare])
 def test_insert_gives_every_layer_its_own_masks(block: Any) -> None:
     model = Net(block)
@@ -89,6 +90,7 @@ def test_insert_gives_every_layer_its_own_masks(block: Any) -> None:
     assert nnx.graphdef(model) == before
 
 
+@pytest.mark.slow
 def test_rates_in_variables_of_a_stack() -> None:
     model: Any = Net(Block)
     undo = surgery.rates_as_variables(model)
@@ -190,6 +192,7 @@ def test_streams_of_a_stack_are_mapped_over_or_it_is_an_error() -> None:
         cell((jnp.ones(2), jnp.ones(2)), jnp.ones(2))
 
 
+@pytest.mark.slow
 def test_a_traced_rate_stays_behind_as_a_number() -> None:
     model = Net(Block)
 
@@ -214,6 +217,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_stack_may_be_made_with_a_rate_for_each_layer(name: str) -> None:
     rates = jnp.array([0.0, 0.5, 0.25])
@@ -238,6 +242,7 @@ def test_rates_of_a_stack_may_be_set_layer_by_layer() -> None:
     assert model.blocks.drop.rate == 0.0 and kept(model(X)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [jnp.float32(0.5), np.full(40, 0.5)], ids=["device", "features"])
 def test_an_array_is_no_rate_for_each_layer_unless_it_fits(rate: Any) -> None:
     model = Net(Block)

@@ -48,6 +48,7 @@ def test_the_bounds_decide_as_the_p_value_at_every_count(total: int, keep: float
         np.testing.assert_array_equal(p_values > budget, (low <= counts) & (counts <= high))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [1e-6, 0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("total", [10**6, 2**31 - 1])
 def test_the_bounds_decide_as_the_p_value_at_the_edges(total: int, keep: float) -> None:
@@ -141,6 +142,7 @@ def nested(transform: str) -> Callable[[Any], Any]:
     }[transform]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", ["scan", "vmap", "grad", "checkpoint", "cond"])
 def test_masks_inside_of_transformations(transform: str) -> None:
     step = compiled(nested(transform))

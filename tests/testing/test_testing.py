@@ -152,6 +152,7 @@ def test_independent_masks_finds_one_uniform_used_at_two_rates():
         assert_independent_masks(mask(0, (64, 64), 0.1), mask(0, (64, 64), 0.8))
 
 
+@pytest.mark.slow
 def test_independent_masks_seldom_alarms():
     a, b = np.asarray(mask(3, (500, 200), 0.3)), np.asarray(mask(4, (500, 200), 0.3))
     alarms = 0

@@ -115,6 +115,7 @@ def test_the_key_comes_first(check, make_key):
 # assert_mean_preserved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("options", [{}, {"broadcast_dims": (0,)}])
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])

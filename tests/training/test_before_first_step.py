@@ -118,6 +118,7 @@ def test_a_look_at_the_metrics_costs_no_second_trace() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 def test_a_state_on_one_device_goes_to_all_of_the_mesh(kind: str) -> None:
     mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
@@ -152,6 +153,7 @@ def test_a_loss_that_explicit_axes_break_is_an_error_that_names_the_others() -> 
     assert "axis_types" not in notes_on(AxisType.Auto)
 
 
+@pytest.mark.slow
 def test_the_last_step_has_a_line(tmp_path: Path) -> None:
     state, lines = begin(tmp_path / "short")
     assert [line["step"] for line in lines] == [small.STEPS]

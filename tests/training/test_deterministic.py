@@ -78,6 +78,7 @@ def test_the_last_of_the_flags_counts(
     assert compiler_options() == option
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "mesh"), [("linen", False), ("nnx", True)])
 def test_fit_has_the_same_bits_with_the_option(kind: str, mesh: bool, as_gpu: Any) -> None:
     where = two_devices() if mesh else None
@@ -87,6 +88,7 @@ def test_fit_has_the_same_bits_with_the_option(kind: str, mesh: bool, as_gpu: An
     assert small.same(state, again) and lines == lines_again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("vectorize", "mesh"), [("vmap", False), ("vmap", True), ("map", True), ("auto", False)]
 )
@@ -101,6 +103,7 @@ def test_a_sweep_has_the_same_bits_with_the_option(
     np.testing.assert_array_equal(small_sweep(**options), alone)
 
 
+@pytest.mark.slow
 def test_a_folder_does_not_ask_for_the_kernels(tmp_path: Path, as_gpu: Any) -> None:
     alone = small_sweep(folder=tmp_path, chunk=2)
     as_gpu()
@@ -113,6 +116,7 @@ def evaluation() -> Any:
     return _evaluate.make_evaluation(small.linen_metric, rows, 16, None, state)(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     [

@@ -94,6 +94,7 @@ def same(a: Any, b: Any) -> bool:
     return all(np.array_equal(x, y) for x, y in leaves)
 
 
+@pytest.mark.slow
 @OPTIMIZER
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 def test_an_optimizer_may_keep_the_parameters(kind: str, name: str) -> None:
@@ -105,6 +106,7 @@ def test_an_optimizer_may_keep_the_parameters(kind: str, name: str) -> None:
     assert same(state, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 def test_fit_takes_prodigy(kind: str, devices: int) -> None:
@@ -117,6 +119,7 @@ def test_fit_takes_prodigy(kind: str, devices: int) -> None:
     assert int(state.step) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_prodigy() -> None:
     def train(key: jax.Array) -> jax.Array:
         tx = optax.contrib.prodigy()
@@ -140,6 +143,7 @@ def averaging(kind: str, average: Any) -> tuple[Any, Any]:
     return state, linen_loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 def test_an_extra_field_may_hold_the_parameters(kind: str) -> None:
     given = fresh()

@@ -54,6 +54,7 @@ def test_signs_and_permutations_are_seen(kind: str) -> None:
         assert unnoticed(fingerprint, words, words[orders]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "bool", "bfloat16", "float16", "int32", "complex64"])
 def test_every_dtype_and_place_counts(dtype: str) -> None:
     array = np.arange(12).reshape(3, 4) % 5

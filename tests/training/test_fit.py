@@ -18,6 +18,7 @@ from tests.training import small_run as small
 BOTH = pytest.mark.parametrize("kind", ["linen", "nnx"])
 
 
+@pytest.mark.slow
 @BOTH
 def test_fit_takes_the_documented_steps(kind: str) -> None:
     make_state, loss_fn, _ = small.KINDS[kind]
@@ -32,6 +33,7 @@ def test_fit_takes_the_documented_steps(kind: str) -> None:
     assert [line["step"] for line in lines if "epoch" in line] == [4, 8, 12]
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_run_that_is_cut_goes_on_to_the_same_bits(kind: str, tmp_path: Path) -> None:
     whole, lines = small.run(kind, tmp_path / "whole")
@@ -51,6 +53,7 @@ def test_a_run_that_is_cut_goes_on_to_the_same_bits(kind: str, tmp_path: Path) -
     assert kept(tmp_path / "whole") == [6, 9, 12] and jt.saved_step(tmp_path / "whole") == 12
 
 
+@pytest.mark.slow
 def test_fast_keys_are_saved_and_come_back(tmp_path: Path) -> None:
     key = jax.random.key(1, impl=jaxdrop.fast_prng_impl)
     whole, _ = small.run(state=small.linen_state(key))
@@ -60,6 +63,7 @@ def test_fast_keys_are_saved_and_come_back(tmp_path: Path) -> None:
     assert jax.random.key_impl(cut.dropout_key) == jax.random.key_impl(key)
 
 
+@pytest.mark.slow
 def test_without_a_folder_nothing_is_written_and_two_calls_make_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +95,7 @@ def test_orders_are_permutations_that_never_change() -> None:
 GOLDEN = [1, 7, 8, 3, 4, 11, 2, 5, 9, 0, 6, 10]
 
 
+@pytest.mark.slow
 def test_evaluation_is_the_mean_over_rows_whatever_the_batch() -> None:
     expected = small.run(batch_size=16)[1]
     state = small.linen_state()

@@ -18,6 +18,7 @@ ODD = " !\"#$%&'()+,-.:;<=>@^_`{|}~\n\té日😀 "
 PATTERN = r"in a path is a pattern to the libraries that save.* without any of \[ \] \* \? \\"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [ODD, "x" * 200])
 def test_odd_names_are_saved_in_and_come_back(name: str, tmp_path: Path) -> None:
     state = small.linen_state()
@@ -26,6 +27,7 @@ def test_odd_names_are_saved_in_and_come_back(name: str, tmp_path: Path) -> None
 
 
 # Orbax leaves coroutines behind when it fails, as it is made to here.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ["run[1]", "back\\slash", "two**stars", "gs:/in", "\udcff"])
 def test_what_is_refused_would_not_come_back(name: str, tmp_path: Path) -> None:

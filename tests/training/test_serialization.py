@@ -79,6 +79,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("maker", MAKERS)
 def test_a_state_comes_back(maker: str, key: str) -> None:
@@ -89,6 +90,7 @@ def test_a_state_comes_back(maker: str, key: str) -> None:
     assert same(serialization.from_state_dict(like, serialization.to_state_dict(state)), state)
 
 
+@pytest.mark.slow
 def test_what_came_back_trains_on() -> None:
     def loss(model: Any, batch: Any, key: jax.Array) -> jax.Array:
         return jnp.mean(model(batch) ** 2)

@@ -41,6 +41,7 @@ def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @BOTH
 def test_training_lowers_the_loss_in_one_trace(make_state: Make, loss_fn: Loss) -> None:
     chex.clear_trace_counter()
@@ -53,6 +54,7 @@ def test_training_lowers_the_loss_in_one_trace(make_state: Make, loss_fn: Loss) 
     assert np.mean(losses[-20:]) < np.mean(losses[:20])
 
 
+@pytest.mark.slow
 @BOTH
 def test_the_state_is_donated_and_what_made_it_is_not(make_state: Make, loss_fn: Loss) -> None:
     key = jax.random.key(3)
@@ -70,6 +72,7 @@ def test_the_state_is_donated_and_what_made_it_is_not(make_state: Make, loss_fn:
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(again))
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_run_that_is_cut_draws_what_it_would_have_drawn(make_state: Make, loss_fn: Loss) -> None:
     step = jt.make_train_step(loss_fn)
@@ -92,6 +95,7 @@ def test_a_run_that_is_cut_draws_what_it_would_have_drawn(make_state: Make, loss
     chex.assert_trees_all_equal(arrays(whole), arrays(cut))
 
 
+@pytest.mark.slow
 @BOTH
 def test_steps_and_keys_differ(make_state: Make, loss_fn: Loss) -> None:
     step = jt.make_train_step(loss_fn, donate=False)
@@ -102,6 +106,7 @@ def test_steps_and_keys_differ(make_state: Make, loss_fn: Loss) -> None:
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_the_step_key_is_the_documented_one() -> None:
     state = linen_state(7).replace(step=jnp.int32(5))
     key = jax.random.fold_in(jax.random.key(7), 5)
@@ -110,6 +115,7 @@ def test_the_step_key_is_the_documented_one() -> None:
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [jaxdrop.nnx.Dropout, nnx.Dropout])
 def test_an_nnx_stream_has_no_hidden_counter(make: Any) -> None:
     used = NNXMLP(nnx.Rngs(0), make=make)
@@ -244,6 +250,7 @@ def test_nnx_batch_statistics_are_carried_and_the_model_comes_back() -> None:
     np.testing.assert_array_equal(held, model(X))  # to_model's copy survives the donation
 
 
+@pytest.mark.slow
 def test_a_step_can_be_vmapped_over_keys() -> None:
     step = jt.make_train_step(linen_loss)
     keys = jax.random.split(jax.random.key(0), 3)

@@ -53,6 +53,7 @@ def step_of(draw: Callable[[jax.Array, jax.Array], jax.Array]) -> Any:
 # What stays quiet.
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_right_step_does_the_same_in_one_trace(make_state: Make, loss_fn: Loss) -> None:
     chex.clear_trace_counter()
@@ -104,6 +105,7 @@ def names(program: Any) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_mask_is_checked_and_nothing_else_in_the_program_changes() -> None:
     def gradient(key: jax.Array, x: jax.Array) -> Any:
         return jax.grad(lambda x: deep(key, x).sum())(x)
@@ -129,6 +131,7 @@ def test_every_mask_is_checked_and_nothing_else_in_the_program_changes() -> None
     assert checked.count("mask_check") == masks + compared
 
 
+@pytest.mark.slow
 def test_masks_are_found_wherever_jax_hides_them() -> None:
     step_of(deep)(state_of(), None)
 
@@ -141,6 +144,7 @@ def test_rates_of_an_nnx_model_that_follow_a_schedule() -> None:
     jt.make_train_step(loss_fn, check=True)(nnx_state(), BATCH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
 def test_a_sharded_batch(kind: Any) -> None:
     mesh = jax.make_mesh((4,), ("data",), axis_types=(kind,))
@@ -171,6 +175,7 @@ MASKS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MASKS)
 def test_a_generator_with_a_bias_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right = bits.rounds
@@ -179,6 +184,7 @@ def test_a_generator_with_a_bias_is_found(name: str, monkeypatch: pytest.MonkeyP
         step_of(MASKS[name])(state_of(), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dropout", "traced rate", "rates", "scan"])
 def test_a_wrong_rate_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scale says what should be kept, whatever the threshold."""
@@ -190,6 +196,7 @@ def test_a_wrong_rate_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> No
         step_of(MASKS[name])(state_of(), None)
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_gradient_that_is_not_finite_is_found(make_state: Make, loss_fn: Loss) -> None:
     def infinite(*args: Any) -> Any:
@@ -202,6 +209,7 @@ def test_a_gradient_that_is_not_finite_is_found(make_state: Make, loss_fn: Loss)
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
 
 
+@pytest.mark.slow
 def test_all_assertions_are_quiet_in_the_loss_function_of_a_right_step() -> None:
     def half(key: jax.Array, x: jax.Array) -> jax.Array:
         return jaxdrop.dropout(key, x, 0.5)

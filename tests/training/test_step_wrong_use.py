@@ -67,6 +67,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_collections_in_another_place_are_errors_at_the_trace(form: str) -> None:
     returned, sentence = FORMS[form]

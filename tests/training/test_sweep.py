@@ -89,6 +89,7 @@ def devices(*shape: int) -> jax.sharding.Mesh:
     return jax.make_mesh(shape, ("i", "j")[: len(shape)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, {"chunk": 5}, {"mesh": devices(8)}, {"mesh": devices(2, 4), "chunk": 8}],
@@ -98,6 +99,7 @@ def test_map_has_the_bits_of_the_run_alone(options: Any, alone: Any) -> None:
     assert same(jt.sweep(make_train(), axes(), shared=SHARED, vectorize="map", **options), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"chunk": 5}, {"mesh": devices(8)}])
 def test_vmap_has_the_same_masks_and_differs_by_rounding(options: Any, alone: Any) -> None:
     got = jt.sweep(make_train(), axes(), shared=SHARED, vectorize="vmap", **options)
@@ -114,6 +116,7 @@ def test_the_results_lie_where_their_axes_say(alone: Any) -> None:
     assert len(np.unique(reached)) == 24
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_after_its_last_chunk(tmp_path: Path, alone: Any) -> None:
     def stop(runs: int, way: str) -> None:
         if runs >= 10:
