@@ -190,6 +190,20 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "assert_independent_masks": ({"a": MASK, "b": MASK[::-1]}, {}),
         "assert_mean_preserved": ({"fn": dropped, "key": KEY, "x": X, "num_samples": 50}, {}),
         "assert_gradient_uses_mask": ({"fn": dropped, "key": KEY, "x": X}, {}),
+        "assert_attention_dropout": (
+            {
+                "attention_fn": jaxdrop.dot_product_attention,
+                "rate": 0.5,
+                "shape": (2, 2, 32, 32),
+                "head_size": 32,
+            },
+            {
+                "attention_fn": "function!",
+                "rate": "one rate",
+                "head_size": "count",
+                "skip": "names",
+            },
+        ),
         "assert_deterministic_eval": ({"apply_fn": lambda key, x: x, "x": X}, {"x": None}),
     },
     jaxdrop.surgery: {

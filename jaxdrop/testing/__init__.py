@@ -39,6 +39,7 @@ AssertionError: [Chex] ... the mask of shape (64, 256) keeps ... of 16384 elemen
 ``jaxdrop.training.make_train_step(loss_fn, check=True)`` is wrapped already.
 """
 
+from jaxdrop.testing._attention import assert_attention_dropout as assert_attention_dropout
 from jaxdrop.testing._deterministic_eval import (
     assert_deterministic_eval as assert_deterministic_eval,
 )

@@ -55,7 +55,7 @@ def assert_mask_rate(
     """
     check_false_alarm(false_alarm)
     array = _as_mask(mask, "mask")
-    keep = 1.0 - _one_rate(rate)
+    keep = 1.0 - one_rate(rate)
     parts = _parts(array, keep, false_alarm) if array.size else []
     if not parts or parts[0].allows_all:
         raise ValueError(
@@ -121,7 +121,7 @@ def _check_on_device(parts: list[_Part], shape: tuple[int, ...], law: str) -> No
         assert_equal(kept[i], nearest, "assert_mask_rate", sentence, *numbers)
 
 
-def _one_rate(rate: Any) -> float:
+def one_rate(rate: Any) -> float:
     """Return a rate that is known here and is one number, or raise a sentence."""
     value = check_rate(rate).value
     if is_traced(value):
