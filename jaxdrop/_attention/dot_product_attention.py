@@ -206,6 +206,7 @@ def _refuse(implementation: Any, what: str) -> None:
 def _of_jax(given: Problem, implementation: Any) -> jax.Array:
     q, k, v, bias, mask, scale, pairs, _ = given
 
+    @jax.numpy_dtype_promotion("standard")  # jax.nn adds float32 to bfloat16
     def attend(implementation: Any) -> jax.Array:
         return jax.nn.dot_product_attention(
             q, k, v, bias, mask, scale=scale, is_causal=pairs.is_causal,

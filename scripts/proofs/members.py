@@ -197,6 +197,8 @@ def check_family(rows: list[dict[str, Any]], checks: report.Checks, by_bytes: bo
     """Add what holds of every row, and where it does not."""
     made = [row for row in rows if "error" not in row]
     maskless = [row for row in made if row["maskless"]]
+    # A loop over examples that XLA spreads over devices collects them: docs/guarantees.md says so.
+    spread = [row for row in made if not row["call"].endswith(", per example")]
     for claim, of, wrong in (
         ("compiles, forward and gradient", rows, [r for r in rows if "error" in r]),
         (
@@ -205,9 +207,10 @@ def check_family(rows: list[dict[str, Any]], checks: report.Checks, by_bytes: bo
             [r for r in maskless if _stores(r, by_bytes)],
         ),
         (
-            "no collective over four devices beyond those of test mode",
-            made,
-            [r for r in made if r["collectives"] > 0],
+            "no collective over four devices beyond those of test mode, apart from loops over the "
+            "examples",
+            spread,
+            [r for r in spread if r["collectives"] > 0],
         ),
     ):
         names = "".join(f"; not {r['call']}" + _because(r) for r in wrong)
