@@ -228,5 +228,5 @@ def test_the_mask_is_keep_mask_s() -> None:
 def test_half_precision_at_test_time_under_strict_promotion():
     """jax.nn's own function adds float32 to bfloat16 there, which strict promotion refuses."""
     q = jnp.ones((1, 4, 2, 8), jnp.bfloat16)
-    y = jaxdrop.dot_product_attention(q, q, q)
+    y = dot_product_attention(q, q, q)
     np.testing.assert_array_equal(y, q)
