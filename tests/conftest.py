@@ -6,6 +6,7 @@ A test that starts a process, or takes long, is marked ``slow``; any other may s
 import importlib.metadata
 import os
 import sys
+import tempfile
 
 # Read by XLA when its first backend starts, hence before anything below touches a device.
 # Compiling is most of what the tests do. At level 3 and with fusion emitters, which users have, it
@@ -25,6 +26,7 @@ from typing import Any  # noqa: E402
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -69,6 +71,28 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         return (yield)
     finally:
         running.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once() -> Iterator[None]:
+    """Keep compiled programs: tests, and processes that they start, compile the same ones often.
+
+    Each worker has a folder of its own: jax writes to it without a lock.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # the caller's, or the test's that started this
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        options = {
+            "jax_compilation_cache_dir": folder,
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }
+        for name, value in options.items():
+            jax.config.update(name, value)
+            os.environ[name.upper()] = str(value)
+        compilation_cache.reset_cache()
+        yield
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """jaxdrop.training: one trace, donated state, and randomness from (key, step) alone."""
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import chex
@@ -17,7 +16,6 @@ import jaxdrop.linen
 import jaxdrop.nnx
 import jaxdrop.training as jt
 from jaxdrop import surgery
-from tests.training.conftest import compiled_in
 from tests.training.step_models import (
     BATCH,
     BOTH,
@@ -33,12 +31,6 @@ from tests.training.step_models import (
     nnx_state,
     trace,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with compiled_in(tmp_path_factory.mktemp("compiled")):
-        yield
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """make_train_step(check=True): quiet for a right step, an AssertionError for a planted fault."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -18,7 +18,6 @@ import jaxdrop.testing
 import jaxdrop.training as jt
 from jaxdrop._core import bits, mask
 from jaxdrop.training._mask_checks import FALSE_ALARM, _check_count, with_mask_checks
-from tests.training.conftest import compiled_in
 from tests.training.step_models import (
     BATCH,
     BOTH,
@@ -31,12 +30,6 @@ from tests.training.step_models import (
 )
 
 SHAPE = (40, 50)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with compiled_in(tmp_path_factory.mktemp("compiled")):
-        yield
 
 
 def state_of() -> Any:

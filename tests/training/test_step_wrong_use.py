@@ -1,6 +1,5 @@
 """What a loss function may return and what a state is: anything else is an error at the trace."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,7 +10,6 @@ from flax import nnx
 from flax.training import train_state
 
 import jaxdrop.training as jt
-from tests.training.conftest import compiled_in
 from tests.training.step_models import (
     BATCH,
     BOTH,
@@ -27,12 +25,6 @@ from tests.training.step_models import (
     nnx_state,
     trace,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with compiled_in(tmp_path_factory.mktemp("compiled")):
-        yield
 
 
 def norm_state(**replaced: Any) -> jt.TrainState:
