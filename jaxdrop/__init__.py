@@ -25,6 +25,7 @@ from jaxdrop._functional.embedding_dropout import embedding_dropout as embedding
 from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
 from jaxdrop._functional.gaussian_dropout import gaussian_dropout as gaussian_dropout
 from jaxdrop._functional.gaussian_noise import gaussian_noise as gaussian_noise
+from jaxdrop._functional.kept_units import kept_units as kept_units
 from jaxdrop._functional.layer_drop import layer_drop as layer_drop
 from jaxdrop._functional.locked_dropout import locked_dropout as locked_dropout
 from jaxdrop._functional.max_norm import max_norm as max_norm

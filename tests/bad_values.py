@@ -269,7 +269,9 @@ KINDS: dict[str, str] = {
     "stddev": "stddev",
     "log_alpha": "log_alpha",
     "deterministic": "mode",
-    **dict.fromkeys(["per_example", "share_channels", "share_masks"], "static switch"),
+    **dict.fromkeys(
+        ["per_example", "share_channels", "share_masks", "contiguous"], "static switch"
+    ),
     **dict.fromkeys(["shared", "use_bias"], "static switch"),
     "broadcast_dims": "dims",
     **dict.fromkeys(["batch_axis", "channel_axis", "time_axis", "axis"], "axis"),
@@ -277,7 +279,7 @@ KINDS: dict[str, str] = {
     "global_shape": "global_shape",
     "index_offset": "offset",
     **dict.fromkeys(["block_size", "size", "strides", "kernel_dilation"], "sides"),
-    **dict.fromkeys(["chunk", "inputs", "num_samples", "bins", "rows"], "count"),
+    **dict.fromkeys(["chunk", "inputs", "num_samples", "bins", "rows", "n"], "count"),
     **dict.fromkeys(["feature_group_count", "features", "in_features", "out_features"], "count"),
     "chunk_size": "count or None",
     **dict.fromkeys(["prefix", "depth"], "size"),

@@ -151,6 +151,10 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
             {"depth": 3, "max_rate": 0.2},
             {"max_rate": "any rate", "first": "any rate"},
         ),
+        "kept_units": (
+            {"key": KEY, "n": 8, "rate": RATE},
+            {"block_size": "count", "groups": "count or None"},
+        ),
         "patch_indices": ({"key": KEY, "shape": (2, 9), "rate": RATE}, {}),
         "max_norm": ({"c": 2.0}, {"axis": "axes"}),
         "symmetric_kl": ({"logits": X, "other": X}, {}),

@@ -6,12 +6,11 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from jaxdrop._core.annotations import AnyArray
-from jaxdrop._core.bits import random_bits
 from jaxdrop._core.checks import check_input, check_integer, check_shape
+from jaxdrop._core.choice import choose_indices, share, static_rate
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mode import resolve
 from jaxdrop._core.rate import check_rate
-from jaxdrop._core.varying import alike
 
 
 def patch_dropout(
@@ -107,20 +106,12 @@ def patch_indices(
     if not 0 <= first <= tokens:
         raise ValueError(f"got {prefix=} for {tokens} tokens, expected 0 <= prefix <= tokens")
     checked = check_rate(rate)
-    if not isinstance(checked.value, float):
-        raise TypeError(
-            f"got rate={rate!r:.60}; patch_dropout takes a Python number, since the number of "
-            "tokens it keeps is a shape: compile once for each rate of a schedule"
-        )
+    dropped = static_rate(checked, rate, "patch_dropout", "tokens")
     key, test_mode = resolve(key, checked, deterministic, "patch_dropout", draws_at_one=True)
     patches = tokens - first
     whole = jax.lax.broadcasted_iota(jnp.int32, (batch, tokens), 1)
     if test_mode is True or patches == 0:
         return whole
-    # Slightly more than the product, so that 10 * (1 - 0.9) is one token and not none.
-    kept = max(1, int(patches * (1 - checked.value) + 1e-9))
-    bits = random_bits(key, (batch, patches))
-    order, _ = alike(jnp.argsort(bits, axis=1)[:, :kept], bits)  # argsort loses the marks
-    return jnp.concatenate(
-        [whole[:, :first], jnp.sort(order, axis=1).astype(jnp.int32) + first], axis=1
-    )
+    kept = max(1, int(share(patches, dropped)))
+    chosen = choose_indices(key, (batch, patches), kept)
+    return jnp.concatenate([whole[:, :first], chosen + first], axis=1)

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 NO_MEMBERS = {"keep_mask", "random_bits", "concrete_regularizer"}
 NO_MEMBERS |= {"max_norm", "r_drop_loss", "symmetric_kl"}
 NO_MEMBERS |= {"dot_product_attention", "attention_keep_mask"}  # drops inside of a computation
+NO_MEMBERS |= {"kept_units"}  # chooses what others leave out
 
 
 def layers(package: Any, base: type) -> set[type]:
