@@ -5,7 +5,7 @@ The reference is a Python loop over the shards. A gradient of what is replicated
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,8 +16,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
-from scripts.members import Case
-from tests.functional.over_members import RATE, over
+from tests.functional.over_members import RATE, members
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +27,6 @@ MESHES = {
     "two axes": ((2, 2), ("a", "b"), AxisType.Auto, True),
     "unchecked": ((2,), ("a",), AxisType.Auto, False),
 }
-EVERY = list(itertools.product([False, True], repeat=2))
 
 
 def stacked(value: Any) -> Any:
@@ -77,7 +75,7 @@ def check(f: Callable[..., Any], values: Sequence[Any], varies: Any, mesh: str) 
             return jax.lax.psum(weight(y, at), "a"), y
 
         chosen = [own(*given)[i] for i in learned]
-        if not learned or not checked:  # unchecked, a sum over devices has another transpose
+        if not checked:  # unchecked, a sum over devices has another transpose
             return batched(f(*own(*given))), ()
         gradients, y = jax.grad(loss, tuple(range(len(learned))), has_aux=True)(*chosen)
         return batched(y), tuple(
@@ -95,7 +93,7 @@ def check(f: Callable[..., Any], values: Sequence[Any], varies: Any, mesh: str) 
         ]
     with jax.set_mesh(grid):
         sharded = jax.shard_map(local, in_specs=specs, out_specs=out, check_vma=checked)
-        if checked or not learned:
+        if checked:
             y, gradients = jax.jit(sharded)(*given)
         else:
 
@@ -140,8 +138,6 @@ def by_itself(f: Callable[..., Any]) -> Callable[..., Any]:
             y = f(*arguments)
             return weight(y, shard), y
 
-        if not learned:
-            return (), f(*values)
         chosen = [values[i] for i in learned]
         return jax.grad(loss, tuple(range(len(learned))), has_aux=True)(*chosen)
 
@@ -179,22 +175,50 @@ def test_results_that_differ_are_not_taken_for_replicated():
             jax.jit(jax.shard_map(shard, in_specs=P(), out_specs=P()))(jnp.ones(4))
 
 
+def together(functions: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """Call every function with the one key and with what is its own, for one program of them."""
+
+    def call(key: jax.Array, *given: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: f(jax.random.clone(key), *(g[name] for g in given if name in g))
+            for name, f in functions.items()
+        }
+
+    return call
+
+
+GROUPS = [{m.id: m for m in members[i::3]} for i in range(3)]
+
+
 @functools.cache
-def at_rate(member: Case) -> Callable[..., jax.Array]:
-    return lambda key, x: member.apply(key, x, RATE)
+def of_group(number: int) -> tuple[Callable[..., Any], Any, Any]:
+    """Return the function that calls all members of a group, their integers and their floats."""
+    group = GROUPS[number]
+    xs = {name: member.example() for name, member in group.items()}
+    calls = {
+        name: lambda key, x, member=member: member.apply(key, x, RATE)
+        for name, member in group.items()
+    }
+    integers = {name: x for name, x in xs.items() if not is_float(x)}
+    return together(calls), integers, {name: x for name, x in xs.items() if is_float(x)}
+
+
+over_groups = pytest.mark.parametrize("group", range(len(GROUPS)), ids=map("; ".join, GROUPS))
 
 
 @pytest.mark.parametrize("varies", [(True, False), (True, True), (False, True)], ids=str)
-@over()
-def test_every_member(member: Case, varies: tuple[bool, bool]):
+@over_groups
+def test_every_member(group: int, varies: tuple[bool, bool]):
     """(key, x)"""
-    check(at_rate(member), (jax.random.key(3), member.example()), varies, "one axis")
+    f, *xs = of_group(group)
+    check(f, (jax.random.key(3), *xs), (varies[0], varies[1], varies[1]), "one axis")
 
 
 @pytest.mark.parametrize("mesh", ["explicit", "two axes", "unchecked"])
-@over()
-def test_every_member_on_other_meshes(member: Case, mesh: str):
-    check(at_rate(member), (jax.random.key(3), member.example()), (True, False), mesh)
+@over_groups
+def test_every_member_on_other_meshes(group: int, mesh: str):
+    f, *xs = of_group(group)
+    check(f, (jax.random.key(3), *xs), (True, False, False), mesh)
 
 
 X = jnp.linspace(-1.5, 2.0, 12).reshape(3, 4)
@@ -237,22 +261,20 @@ PARAMETERS: dict[str, tuple[Callable[..., jax.Array], tuple[Any, ...]]] = {
 }  # fmt: skip
 
 
+CALLS = together({name: f for name, (f, _) in PARAMETERS.items()})
+XS, OTHERS = ({name: values[i] for name, (_, values) in PARAMETERS.items()} for i in range(2))
+
+
 @pytest.mark.parametrize("varies", list(itertools.product([True, False], repeat=2)), ids=str)
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters(name: str, varies: tuple[bool, bool]):
+def test_parameters(varies: tuple[bool, bool]):
     """A key per shard; x and the parameter varying or replicated."""
-    f, values = PARAMETERS[name]
-    check(f, (jax.random.key(5), *values), (True, *varies), "one axis")
+    check(CALLS, (jax.random.key(5), XS, OTHERS), (True, *varies), "one axis")
 
 
 @pytest.mark.parametrize("mesh", ["explicit", "two axes", "unchecked"])
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters_on_other_meshes(name: str, mesh: str):
-    f, values = PARAMETERS[name]
-    check(f, (jax.random.key(5), *values), (True, True, False), mesh)
+def test_parameters_on_other_meshes(mesh: str):
+    check(CALLS, (jax.random.key(5), XS, OTHERS), (True, True, False), mesh)
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters_that_vary_alone(name: str):
-    f, values = PARAMETERS[name]
-    check(f, (jax.random.key(5), *values), (False, False, True), "one axis")
+def test_parameters_that_vary_alone():
+    check(CALLS, (jax.random.key(5), XS, OTHERS), (False, False, True), "one axis")
