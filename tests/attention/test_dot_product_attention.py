@@ -200,7 +200,7 @@ def test_wrong_use_is_told_in_a_sentence() -> None:
         ({"block_q": 0}, ValueError, "got block_q=0, expected a whole number of at least 1"),
         ({"block_kv": 2.5}, TypeError, "got block_kv=2.5"),
         ({"block_q": 8, "implementation": "reference"}, ValueError, "which has no tiles"),
-        ({"implementation": "pallas"}, ValueError, "expected 'reference' or 'blockwise'"),
+        ({"implementation": "flash"}, ValueError, "expected 'reference' or 'blockwise'"),
         (
             {"implementation": "xla", "dropout_rate": 0.5, "dropout_key": KEY},
             ValueError,
