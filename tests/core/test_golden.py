@@ -167,9 +167,15 @@ def test_plain_integers_give_the_same(name: str, seed: int, first: int) -> None:
 
 def test_plain_integers_give_the_same_far_apart() -> None:
     rng = np.random.default_rng(12)
-    for seed, index in zip(rng.integers(0, BIG, 20), rng.integers(0, 2**50, 20), strict=True):
-        word = random_bits(threefry(int(seed)), (1,), index_offset=(int(index),))
-        assert int(word[0]) == plain_bits((0, int(seed)), int(index))
+    places = [rng.integers(0, end, 20).tolist() for end in (BIG, 2**50)]
+    pairs = list(zip(*places, strict=True))
+
+    @jax.jit
+    def words() -> list[jax.Array]:
+        return [random_bits(threefry(seed), (1,), index_offset=(index,)) for seed, index in pairs]
+
+    for word, (seed, index) in zip(words(), pairs, strict=True):
+        assert int(word[0]) == plain_bits((0, seed), index)
 
 
 def test_plain_integers_give_the_same_mask() -> None:

@@ -1,5 +1,6 @@
 """keep_where's form for CPUs gives the bits of the plain one, for every bfloat16 number."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -67,21 +68,35 @@ def test_a_number_that_is_not_small_enough_would_be_seen():
     assert jax.lax.bitcast_convert_type(got, jnp.uint16)[0] != 0
 
 
+BATCHED = ((0, 0, 0), (None, 0, None), (None, None, 0), (0, None, 0), (0, 0, None))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
-@pytest.mark.parametrize("shape", [(), (1, 4), (3, 1), (3, 4)])
-def test_vmap_over_any_operand_is_the_loop(dtype, shape):
-    keys = jax.random.split(jax.random.key(0), 3)
-    mask = jax.random.bernoulli(keys[0], 0.5, (5, 3, 4))
-    x = jax.random.normal(keys[1], (5, 3, 4), dtype)
-    factor = jax.random.normal(keys[2], (5, *shape), dtype)
-    for batched in ((0, 0, 0), (None, 0, None), (None, None, 0), (0, None, 0), (0, 0, None)):
-        arguments = [a if d == 0 else a[0] for a, d in zip((mask, x, factor), batched, strict=True)]
-        loop = [
-            keep_where(*(a[i] if d == 0 else a for a, d in zip(arguments, batched, strict=True)))
-            for i in range(5)
-        ]
-        np.testing.assert_array_equal(jax.vmap(keep_where, batched)(*arguments), jnp.stack(loop))
+def test_vmap_over_any_operand_is_the_loop(dtype):
+    rng = np.random.default_rng(0)
+    mask = rng.random((5, 3, 4)) < 0.5
+    x = rng.standard_normal((5, 3, 4)).astype(dtype)
+    shapes = ((), (1, 4), (3, 1), (3, 4))
+    factors = [rng.standard_normal((5, *shape)).astype(dtype) for shape in shapes]
+
+    def operands(factor, batched):
+        return [a if d == 0 else a[0] for a, d in zip((mask, x, factor), batched, strict=True)]
+
+    @jax.jit
+    def mapped(arguments):
+        return [jax.vmap(keep_where, d)(*a) for d, a in zip(every, arguments, strict=True)]
+
+    pairs = list(itertools.product(factors, BATCHED))
+    every = [batched for _, batched in pairs]
+    got = mapped([operands(*pair) for pair in pairs])
+    for y, (factor, batched) in zip(got, pairs, strict=True):
+        for i in range(5):
+            one = [
+                a[i] if d == 0 else a
+                for a, d in zip(operands(factor, batched), batched, strict=True)
+            ]
+            np.testing.assert_array_equal(y[i], keep_where(*one), f"{factor.shape}, {batched}")
 
 
 SCALAR: Any = np.float32(3)  # no np.ndarray, and taken as an array all the same
