@@ -1,7 +1,7 @@
 """dot_product_attention: jax.nn's, with dropout."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from jaxdrop._core.mode import resolve
 from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
 from jaxdrop._core.scale import product_dtype
 
-Implementation = Literal["reference", "blockwise", "xla", "cudnn"]
+Implementation = Literal["reference", "blockwise", "pallas", "xla", "cudnn"]
 _BLOCK_Q, _BLOCK_KV = 512, 256  # measured by scripts/bench attention
 
 
@@ -94,9 +94,10 @@ def dot_product_attention(
         "keys" is DropKey: keys are dropped before the softmax, which makes the others' weights sum
         to 1, with no scale.
       implementation: how it is computed: "blockwise" (None, where something is dropped) tile by
-        tile; "reference" with all weights in memory; "xla" and "cudnn" are those of jax.nn, which
-        cannot drop. None at rate 0 or test time is jax.nn's: cuDNN on a GPU, where it takes these
-        arguments, else XLA.
+        tile; "reference" with all weights in memory; "pallas" in one GPU kernel, experimental: it
+        has not run on a GPU (docs/attention.md says what it takes); "xla" and "cudnn" are those of
+        jax.nn, which cannot drop. At rate 0 or test time None and "pallas" are jax.nn's: cuDNN on a
+        GPU, where it takes these arguments, else XLA.
       block_q, block_kv: queries and keys of a tile, for "blockwise"; None chooses. With the queries
         sharded by XLA (mesh axes of type Auto), ``block_q=T`` keeps each device to its own; on
         axes of type Explicit that is so by itself.
@@ -142,7 +143,7 @@ def dot_product_attention(
     check_choice(dropout_on, "dropout_on", ("weights", "keys"))
     sizes = check_blocks(block_q, block_kv, implementation)
     if implementation is not None:
-        check_choice(implementation, "implementation", ("reference", "blockwise", "xla", "cudnn"))
+        check_choice(implementation, "implementation", get_args(Implementation))
     if (dtype := inexact_dtype(dropout_key)) is not None:
         raise TypeError(
             f"got an array of dtype {dtype} as dropout_key, expected a random key made "
@@ -158,6 +159,7 @@ def dot_product_attention(
     if words is None and test_mode is False:
         return jnp.zeros_like(v, shape=query.shape)
     if test_mode is True:
+        implementation = None if implementation == "pallas" else implementation
         if implementation in (None, "xla", "cudnn"):
             if not _moved(offset):
                 return _of_jax(given, implementation).reshape(query.shape)
@@ -172,14 +174,14 @@ def dot_product_attention(
         params = mask_params(rate, dtype)
         drop = Drop(words.array, params, offset, dropout_on, dims, whole)
         given = given._replace(drop=drop)
+    blocks = sizes[0] or _block(length, _BLOCK_Q), sizes[1] or _block(shape[3], _BLOCK_KV)
+    if implementation == "pallas":
+        from jaxdrop._attention.pallas import pallas  # what it imports is for GPUs
+
+        return pallas(given, *blocks).reshape(query.shape)
     q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))
     given = given._replace(q=q, k=k, v=v)
-    if implementation == "reference":
-        y = reference(given)
-    else:
-        y = blockwise(
-            given, sizes[0] or _block(length, _BLOCK_Q), sizes[1] or _block(shape[3], _BLOCK_KV)
-        )
+    y = reference(given) if implementation == "reference" else blockwise(given, *blocks)
     return jnp.swapaxes(y, 1, 2).reshape(query.shape)
 
 
