@@ -20,6 +20,7 @@ from jaxdrop._functional.drop_connect import drop_connect as drop_connect
 from jaxdrop._functional.drop_connect import drop_connect_dense as drop_connect_dense
 from jaxdrop._functional.drop_path import drop_path as drop_path
 from jaxdrop._functional.drop_path import drop_path_rates as drop_path_rates
+from jaxdrop._functional.drop_path_subset import drop_path_subset as drop_path_subset
 from jaxdrop._functional.dropout import dropout as dropout
 from jaxdrop._functional.embedding_dropout import embedding_dropout as embedding_dropout
 from jaxdrop._functional.feature_alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
@@ -36,6 +37,7 @@ from jaxdrop._functional.r_drop import symmetric_kl as symmetric_kl
 from jaxdrop._functional.recurrent_dropout import recurrent_cell as recurrent_cell
 from jaxdrop._functional.recurrent_dropout import recurrent_dropout as recurrent_dropout
 from jaxdrop._functional.spatial_dropout import spatial_dropout as spatial_dropout
+from jaxdrop._functional.token_skip import token_skip as token_skip
 from jaxdrop._functional.variational_conv import variational_conv as variational_conv
 from jaxdrop._functional.variational_dense import variational_dense as variational_dense
 from jaxdrop._functional.variational_dropout import variational_dropout as variational_dropout

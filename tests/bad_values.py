@@ -292,7 +292,7 @@ KINDS: dict[str, str] = {
     **dict.fromkeys(["init_rate", "false_alarm"], "probability"),
     "threshold": "threshold",
     "where": "function",
-    **dict.fromkeys(["layer", "linear", "cell", "fn", "apply_fn"], "function!"),
+    **dict.fromkeys(["layer", "layers", "branch", "linear", "cell", "fn", "apply_fn"], "function!"),
     "params": "tree",
     "path": "path",
     "recurrent_layers": "names",

@@ -155,6 +155,14 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
             {"key": KEY, "n": 8, "rate": RATE},
             {"block_size": "count", "groups": "count or None"},
         ),
+        "drop_path_subset": (
+            {"key": KEY, "branch": jnp.tanh, "x": X, "rate": RATE},
+            {"x": "numbers"},
+        ),
+        "token_skip": (
+            {"key": KEY, "layers": lambda h, positions: h, "x": X[None], "rate": RATE},
+            {"x": "numbers"},
+        ),
         "patch_indices": ({"key": KEY, "shape": (2, 9), "rate": RATE}, {}),
         "max_norm": ({"c": 2.0}, {"axis": "axes"}),
         "symmetric_kl": ({"logits": X, "other": X}, {}),

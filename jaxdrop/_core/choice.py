@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdrop._core.bits import random_bits
 from jaxdrop._core.rate import Rate
@@ -43,3 +44,13 @@ def static_rate(rate: Rate, given: Any, caller: str, what: str) -> float:
             f"{what} it keeps is a shape: compile once for each rate of a schedule"
         )
     return rate.value
+
+
+def static_mode(deterministic: Any, caller: str) -> bool:
+    """Return the mode as a Python bool; a shape follows from it."""
+    if not isinstance(deterministic, (bool, np.bool_)):
+        raise TypeError(
+            f"got deterministic={deterministic!r:.60}; {caller} takes a Python bool, since "
+            "the shape of its result follows from it"
+        )
+    return bool(deterministic)

@@ -93,13 +93,13 @@ def decide(key: Any, x: Any, rate: RateLike, deterministic: Any) -> tuple[jax.Ar
     return x, keep_mask(key, (), rate) | test_mode
 
 
-def check_output(out: Any, x: jax.Array) -> Any:
+def check_output(out: Any, x: jax.Array, caller: str = "layer_drop") -> Any:
     """Return a layer's output, or raise an error if x could not take its place."""
     shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", None)
     if (shape, dtype) != (x.shape, x.dtype):
         found = f"{type(out).__name__}" if shape is None else f"{dtype}{list(shape)}"
         raise ValueError(
-            f"got a layer that turns {x.dtype}{list(x.shape)} into {found}; layer_drop can skip "
+            f"got a layer that turns {x.dtype}{list(x.shape)} into {found}; {caller} can skip "
             "only a layer whose output is like its input"
         )
     return out

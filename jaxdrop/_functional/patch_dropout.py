@@ -1,13 +1,14 @@
 """patch_dropout: tokens are removed from the sequence, not zeroed."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Inexact
 
 from jaxdrop._core.annotations import AnyArray
 from jaxdrop._core.checks import check_input, check_integer, check_shape
-from jaxdrop._core.choice import choose_indices, share, static_rate
+from jaxdrop._core.choice import choose_indices, share, static_mode, static_rate
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mode import resolve
 from jaxdrop._core.rate import check_rate
@@ -93,11 +94,14 @@ def patch_indices(
     >>> jaxdrop.patch_indices(jax.random.key(0), (2, 9), 0.5).tolist()
     [[0, 3, 4, 6, 8], [0, 1, 4, 7, 8]]
     """
-    if not isinstance(deterministic, (bool, np.bool_)):
-        raise TypeError(
-            f"got deterministic={deterministic!r:.60}; patch_dropout takes a Python bool, since "
-            "the shape of its result follows from it"
-        )
+    return choose_tokens(key, shape, rate, prefix, deterministic, "patch_dropout")
+
+
+def choose_tokens(
+    key: Any, shape: tuple[int, int], rate: float, prefix: int, deterministic: bool, caller: str
+) -> jax.Array:
+    """``patch_indices`` for any caller, which the errors name."""
+    mode = static_mode(deterministic, caller)
     sizes = check_shape(shape)
     if len(sizes) != 2:
         raise ValueError(f"got {shape=}; patch_indices takes (batch, tokens)")
@@ -106,8 +110,8 @@ def patch_indices(
     if not 0 <= first <= tokens:
         raise ValueError(f"got {prefix=} for {tokens} tokens, expected 0 <= prefix <= tokens")
     checked = check_rate(rate)
-    dropped = static_rate(checked, rate, "patch_dropout", "tokens")
-    key, test_mode = resolve(key, checked, deterministic, "patch_dropout", draws_at_one=True)
+    dropped = static_rate(checked, rate, caller, "tokens")
+    key, test_mode = resolve(key, checked, mode, caller, draws_at_one=True)
     patches = tokens - first
     whole = jax.lax.broadcasted_iota(jnp.int32, (batch, tokens), 1)
     if test_mode is True or patches == 0:

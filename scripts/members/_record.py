@@ -35,7 +35,7 @@ class Record:
       layers: its layers in Linen and NNX; none where only a function makes sense.
       panels: of the gallery; at least one.
       timed: lines of ``scripts/bench family``; none where a copy is no measure for it.
-      helpers: further public functions of the member, which return no dropped array.
+      helpers: further public functions of the member, which the shared tests do not call.
     """
 
     section: str

@@ -21,5 +21,5 @@ RECORD = Record(
     layers=(rated("DropPath", MAPS, batch_axis=1),),
     panels=(Panel("drop_path", "examples", "features", square(jaxdrop.drop_path)),),
     timed=(Timed("drop_path", plain(jaxdrop.drop_path)),),
-    helpers=("drop_path_rates",),
+    helpers=("drop_path_rates", "drop_path_subset"),
 )

@@ -42,5 +42,5 @@ RECORD = Record(
     layers=(rated("PatchDropout", MAPS, {"inputs": "numbers"}, prefix=2),),
     panels=(Panel("patch_dropout", "examples", "tokens", draw),),
     timed=(),  # it saves time instead of taking it
-    helpers=("patch_indices",),
+    helpers=("patch_indices", "token_skip"),
 )
