@@ -35,7 +35,12 @@ MASK = jax.random.bernoulli(jax.random.key(4), 0.8, (B, 1, T, S))
 
 
 def ours(*arrays: Any, rate: Any = 0.0, on: Any = "weights", **options: Any) -> jax.Array:
-    names = {"window": "local_window_size", "key_lengths": "key_value_seq_lengths"}
+    names = {
+        "window": "local_window_size",
+        "query_lengths": "query_seq_lengths",
+        "key_lengths": "key_value_seq_lengths",
+        "broadcast_dims": "broadcast_dropout_dims",
+    }
     options = {names.get(name, name): value for name, value in options.items()}
     return dot_product_attention(
         *arrays, dropout_rate=rate, dropout_key=KEY, dropout_on=on, **options
