@@ -9,7 +9,8 @@ the ratios are medians over turns. Memory is what XLA's plan of the program says
 Promised on CPUs: dropout costs at most 1.1 times blockwise without; blockwise at most jax.nn's time
 from 1024 on; at 2048, forward at most a fifth, and gradient at most half, of flax with dropout;
 temporary memory that grows at most 2.2 times when the length doubles. If one is broken, the exit
-status is 1. flax and jax.nn are left out where their plan is larger than ``--most-memory``.
+status is 1. On a GPU that can run it, and with ``--dtype bfloat16``, the experimental kernel is
+timed, too. flax and jax.nn are left out where their plan is larger than ``--most-memory``.
 """
 
 import dataclasses
@@ -51,11 +52,11 @@ class Config:
 def subjects(config: Config) -> dict[str, Callable[..., jax.Array]]:
     """Return functions of (random key, query, key, value)."""
 
-    def ours(rate: float) -> Callable[..., jax.Array]:
+    def ours(rate: float, implementation: Any = "blockwise") -> Callable[..., jax.Array]:
         def attend(key: Any, q: Any, k: Any, v: Any) -> jax.Array:
             return jaxdrop.dot_product_attention(
                 q, k, v, is_causal=config.causal, dropout_rate=rate, dropout_key=key,
-                implementation="blockwise",
+                implementation=implementation,
             )  # fmt: skip
 
         return attend
@@ -69,7 +70,7 @@ def subjects(config: Config) -> dict[str, Callable[..., jax.Array]]:
 
         return attend
 
-    return {
+    found = {
         "jaxdrop, dropout": ours(config.rate),
         "jaxdrop": ours(0.0),
         "jax.nn": lambda key, q, k, v: jax.nn.dot_product_attention(
@@ -78,6 +79,10 @@ def subjects(config: Config) -> dict[str, Callable[..., jax.Array]]:
         "flax, dropout": flax(config.rate),
         "flax": flax(0.0),
     }
+    hopper = getattr(jax.devices()[0], "compute_capability", None) == "9.0"
+    if hopper and config.dtype in ("bfloat16", "float16"):
+        found["pallas"] = ours(config.rate, "pallas")
+    return found
 
 
 def gradient(attend: Callable[..., jax.Array]) -> Callable[..., Any]:

@@ -4,8 +4,13 @@ Beside it ``none``, the same attention at rate 0, and flax's ``linen.dot_product
 mask for each head, which holds all weights.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +19,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxdrop
-from scripts.proofs import hlo, report
+from scripts.proofs import hlo, report, sass
 from scripts.proofs.stack import RATE, abstract_key
 
 LENGTH, HEADS, SIZE = 32768, 8, 64  # of a head
@@ -186,3 +191,87 @@ def check_sent(rows: Sequence[dict[str, Any]], checks: report.Checks) -> None:
         not wrong,
         f"{len(rows) - len(wrong)} of {len(rows)} programs{names}",
     )
+
+
+@contextlib.contextmanager
+def kernel() -> Iterator[None]:
+    """Let implementation="pallas" compile for a GPU that is not here."""
+    from jaxdrop._attention import pallas  # what it imports is for GPUs
+
+    with mock.patch.object(pallas, "pallas", functools.partial(pallas.pallas, here=False)):
+        yield
+
+
+def fused(
+    compile: Callable[..., Any],
+    compile_split: Callable[..., Any],
+    mesh: Any,
+    dump: Path,
+    length: int = LENGTH,
+) -> list[dict[str, Any]]:
+    """Compile the experimental kernel, with its gradient: registers, spills, memory, messages.
+
+    Args:
+      compile, compile_split, mesh, length: as in ``memory`` and ``over_four``.
+      dump: the folder to which Mosaic GPU writes the kernel's PTX.
+    """
+    rows = []
+    for causal in (False, True):
+        x = jax.ShapeDtypeStruct((1, length, HEADS, SIZE), jnp.bfloat16)
+        batch = P("devices")
+        with kernel():
+            program = compile(forward(fused_of(causal)), abstract_key(), x, x, x, x)
+            said = sass.usage(max(dump.glob("*.ptx"), key=lambda path: path.stat().st_mtime))
+            inside = jax.shard_map(
+                fused_of(causal, global_shape=(4, HEADS, length, length)),
+                mesh=mesh.abstract_mesh,
+                in_specs=(P(), batch, batch, batch),
+                out_specs=batch,
+                check_vma=False,
+            )
+            text = _split(compile_split, mesh, gradient(inside), batch, batch, length)
+        row = {
+            "causal": causal,
+            "registers": _number(r"Used (\d+) registers", said),
+            "bytes spilled": _number(r"(\d+) bytes spill stores", said),
+            "temp MiB": round(program.memory_analysis().temp_size_in_bytes / 2**20, 2),
+            "sent inside shard_map": hlo.sent(text),
+        }
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def fused_of(causal: bool, global_shape: tuple[int, ...] | None = None) -> Attend:
+    """The kernel, of a device's examples inside ``shard_map`` where the whole shape is given."""
+
+    def attend(key: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        first = () if global_shape is None else (jax.lax.axis_index("devices"),)
+        return jaxdrop.dot_product_attention(
+            q, k, v, is_causal=causal, dropout_rate=RATE, dropout_key=key, implementation="pallas",
+            index_offset=first, global_shape=global_shape,
+        )  # fmt: skip
+
+    return attend
+
+
+def _number(pattern: str, said: str) -> int:
+    found = re.search(pattern, said)
+    if found is None:
+        raise ValueError(f"ptxas did not say {pattern!r}, but: {said}")
+    return int(found[1])
+
+
+def check_fused(rows: Sequence[dict[str, Any]], checks: report.Checks) -> None:
+    """Add that the experimental kernel spills no register and sends nothing inside shard_map."""
+    for row in rows:
+        label = f"attention, experimental kernel{', causal' * row['causal']}"
+        spilled, sent = row["bytes spilled"], row["sent inside shard_map"]
+        checks.add(
+            f"{label}: no register is spilled",
+            not spilled,
+            f"{spilled} bytes, {row['registers']} registers, temp memory {row['temp MiB']} MiB",
+        )
+        checks.add(
+            f"{label}: with its gradient inside shard_map it sends nothing", not sent, str(sent)
+        )

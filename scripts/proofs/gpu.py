@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 _DUMP = Path(tempfile.mkdtemp(prefix="prove-gpu-"))
+(_DUMP / "mosaic").mkdir()
 atexit.register(shutil.rmtree, _DUMP)
 # Read by XLA when it first compiles; the tools and libdevice come from this environment alone.
 os.environ["XLA_FLAGS"] = f"--xla_dump_to={_DUMP} --xla_dump_hlo_module_re=jit_counted"
+os.environ["MOSAIC_GPU_DUMP_TO"] = str(_DUMP / "mosaic")
 if not importlib.metadata.version("jax").startswith("0.10."):  # which has no such flag
     os.environ["XLA_FLAGS"] += " --xla_dump_emitter_re=.*"
 
@@ -233,7 +235,11 @@ def attentions(one: Any, checks: report.Checks) -> dict[str, list[dict[str, Any]
     attention.check_memory(rows, checks)
     sent = attention.over_four(compile_split, meshes)
     attention.check_sent(sent, checks)
-    return {"memory": rows, "four devices": sent}
+    fused = attention.fused(
+        functools.partial(compile_on, one), compile_split, meshes[0], _DUMP / "mosaic"
+    )
+    attention.check_fused(fused, checks)
+    return {"memory": rows, "four devices": sent, "fused kernel": fused}
 
 
 class _Topology:

@@ -80,6 +80,24 @@ def test_a_message_too_many_is_found(
     assert row["found"].endswith("1 programs" if holds else "; not batch, Auto, forward")
 
 
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, []),
+        ({"bytes spilled": 16}, ["no register is spilled"]),
+        (
+            {"sent inside shard_map": ["all-gather"]},
+            ["with its gradient inside shard_map it sends nothing"],
+        ),
+    ],
+)
+def test_what_the_kernel_should_not_do_is_found(changed: dict[str, Any], found: list[str]) -> None:
+    row = {"causal": True, "registers": 242, "bytes spilled": 0, "temp MiB": 32.0}
+    checks = report.Checks()
+    attention.check_fused([row | {"sent inside shard_map": []} | changed], checks)
+    assert broken(checks) == [f"attention, experimental kernel, causal: {claim}" for claim in found]
+
+
 def test_the_page_has_the_numbers_of_the_report() -> None:
     page = " ".join((ROOT / "docs" / "attention.md").read_text().split())
     rows = json.loads((report.FOLDER / "gpu.json").read_text())["attention"]["memory"]
