@@ -37,7 +37,10 @@ from jaxdrop._functional.r_drop import symmetric_kl as symmetric_kl
 from jaxdrop._functional.recurrent_dropout import recurrent_cell as recurrent_cell
 from jaxdrop._functional.recurrent_dropout import recurrent_dropout as recurrent_dropout
 from jaxdrop._functional.spatial_dropout import spatial_dropout as spatial_dropout
+from jaxdrop._functional.take_units import take_units as take_units
 from jaxdrop._functional.token_skip import token_skip as token_skip
+from jaxdrop._functional.unit_dropout_mlp import unit_dropout_mlp as unit_dropout_mlp
+from jaxdrop._functional.unit_dropout_mlp import unit_dropout_mlp_kept as unit_dropout_mlp_kept
 from jaxdrop._functional.variational_conv import variational_conv as variational_conv
 from jaxdrop._functional.variational_dense import variational_dense as variational_dense
 from jaxdrop._functional.variational_dropout import variational_dropout as variational_dropout

@@ -185,6 +185,7 @@ BAD: dict[str, Callable[[], list[Any]]] = {
     "function": lambda: ["f", 3, 1.5, True, [], {}, np.ones(3), KEY],
     "function!": lambda: [None, *BAD["function"]()],
     "tree": lambda: [None, 3, "text", [1], jnp.ones(3), {}, {"kernel": jnp.ones(3)}, Thing()],
+    "dicts": lambda: [None, 3, "text", [1], [], {}, jnp.ones(3), [{"kernel": 1}] * 2, Thing()],
     "names": lambda: [None, 3, "hf", 1.5, (3,), {"hf": 1}, (None,), Thing()],
     "path": lambda: [None, 3, "cell/hf/kernel", 1.5, Thing()],
     "padding": lambda: [
