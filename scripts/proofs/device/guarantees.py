@@ -30,7 +30,7 @@ def run(size: Size) -> dict[str, Any]:
     checks = report.Checks()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "junit.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", f"--junitxml={file}"]
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={file}"]
         if size.platform == "gpu" and importlib.util.find_spec("xdist"):
             command += ["-n", "4"]  # most of the time is spent compiling, on the host
         chosen = SMALL if size.small else FILES
