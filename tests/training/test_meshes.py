@@ -1,5 +1,6 @@
 """Many devices: the loss of one within rounding, the very same masks, arrays where rules say."""
 
+import functools
 from typing import Any
 
 import jax
@@ -93,6 +94,12 @@ def lines(state: Any, loss_fn: Any, data: Any, mesh: Any = None, epochs: int = 4
     )  # fmt: skip
 
 
+@functools.cache
+def mlp_alone() -> Any:
+    """The MLP's curve on one device."""
+    return lines(mlp_state(), mlp_loss, mlp_data())[1]
+
+
 def check_curves(one: Any, many: Any, unit: float, width: int) -> None:
     """Compare two runs that differ in the order of their sums.
 
@@ -107,10 +114,9 @@ def check_curves(one: Any, many: Any, unit: float, width: int) -> None:
 @pytest.mark.parametrize("shape", MESHES.values(), ids=MESHES)
 def test_an_mlp_on_a_mesh_trains_as_on_one_device(shape: tuple[int, int]) -> None:
     mesh = mesh_of(shape)
-    _, one = lines(mlp_state(), mlp_loss, mlp_data())
     start = jt.shard_state(mlp_state(), mesh, MLP_RULES)
     state, many = lines(start, mlp_loss, mlp_data(), mesh)
-    check_curves(one, many, 2.0**-24, 64)
+    check_curves(mlp_alone(), many, 2.0**-24, 64)
     kernel, moment = state.params["first"]["kernel"], state.opt_state[0].trace["first"]["kernel"]
     for array in (kernel, moment):
         assert array.sharding.spec == P(None, "model") and array.sharding.mesh == mesh
@@ -133,10 +139,9 @@ def test_a_transformer_block_on_a_mesh_trains_as_on_one_device() -> None:
 
 
 def test_another_mask_is_seen() -> None:
-    _, one = lines(mlp_state(), mlp_loss, mlp_data())
     other = mlp_state().replace(dropout_key=jax.random.key(2))
     with pytest.raises(AssertionError):
-        check_curves(one, lines(other, mlp_loss, mlp_data())[1], 2.0**-24, 64)
+        check_curves(mlp_alone(), lines(other, mlp_loss, mlp_data())[1], 2.0**-24, 64)
 
 
 def test_evaluation_and_checkpoints_go_from_mesh_to_mesh(tmp_path: Any) -> None:
@@ -159,8 +164,7 @@ def test_evaluation_and_checkpoints_go_from_mesh_to_mesh(tmp_path: Any) -> None:
         assert small.same(read, saved)
     for epochs, shape in ((2, (4, 2)), (3, None), (4, (1, 8))):
         _, many = go(epochs, shape)
-    _, one = lines(mlp_state(), mlp_loss, mlp_data())
-    check_curves(one, [line for line in many if "loss" in line], 2.0**-24, 64)
+    check_curves(mlp_alone(), [line for line in many if "loss" in line], 2.0**-24, 64)
     assert len([line["test"] for line in many if "test" in line]) == 4
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {
-    "steps": 60, "train_bytes": 10_000, "test_bytes": 400, "layers": 1, "width": 16, "heads": 2,
+    "steps": 38, "train_bytes": 5_000, "test_bytes": 400, "layers": 1, "width": 16, "heads": 2,
     "context": 16, "batch": 16, "model_devices": 2, "learning_rate": 0.01,
 }  # fmt: skip
 OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
@@ -35,7 +35,7 @@ import sys, time
 from experiments import char_lm
 from experiments._harness.command import run_command
 fit = char_lm.fit
-char_lm.fit = lambda *a, tick, **k: fit(*a, tick=lambda n: (tick(n), time.sleep(0.05)), **k)
+char_lm.fit = lambda *a, tick, **k: fit(*a, tick=lambda n: (tick(n), time.sleep(0.12)), **k)
 sys.exit(run_command("char_lm", sys.argv[2:]))
 """
 
