@@ -19,6 +19,7 @@ from jaxdrop.nnx._locked_dropout import LockedDropout as LockedDropout
 from jaxdrop.nnx._patch_dropout import PatchDropout as PatchDropout
 from jaxdrop.nnx._recurrent_dropout import RecurrentDropout as RecurrentDropout
 from jaxdrop.nnx._spatial_dropout import SpatialDropout as SpatialDropout
+from jaxdrop.nnx._unit_dropout_mlp import UnitDropoutMLP as UnitDropoutMLP
 from jaxdrop.nnx._variational_conv import VariationalConv as VariationalConv
 from jaxdrop.nnx._variational_dense import VariationalLinear as VariationalLinear
 from jaxdrop.nnx._variational_dropout import VariationalDropout as VariationalDropout
