@@ -46,14 +46,14 @@ def assert_close(found: Any, expected: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("way", ["reference", "tiles"])
-def test_they_are_those_of_the_definition(way: str, rules: str) -> None:
+def test_outputs_and_gradients_are_those_of_the_definition(way: str, rules: str) -> None:
     assert_it_is_the_truth(ARRAYS, CT, MASK, on="weights", way=WAYS[way], **RULES[rules])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("on", ["weights", "keys"])
 @pytest.mark.parametrize("way", ["reference", "columns", "rows"])
-def test_and_under_all_rules_at_once(way: str, on: str) -> None:
+def test_all_rules_at_once(way: str, on: str) -> None:
     rules = RULES["padded"] | RULES["causal window"]
     assert_it_is_the_truth(ARRAYS, CT, MASK, on=on, way=WAYS[way], **rules)
 
@@ -61,7 +61,7 @@ def test_and_under_all_rules_at_once(way: str, on: str) -> None:
 @pytest.mark.slow
 @hypothesis.settings(max_examples=8)
 @hypothesis.given(st.data())
-def test_and_of_any_shape_blocks_and_rules(data: Any) -> None:
+def test_any_shape_blocks_and_rules(data: Any) -> None:
     draw = data.draw
     b, t, s = draw(st.integers(1, 2)), draw(st.integers(1, 20)), draw(st.integers(1, 20))
     heads, groups = draw(st.integers(1, 2)), draw(st.integers(1, 3))
@@ -91,7 +91,7 @@ def test_and_of_any_shape_blocks_and_rules(data: Any) -> None:
 
 
 @pytest.mark.slow
-def test_and_without_jit() -> None:
+def test_without_jit() -> None:
     small = Q[:1, :3], KEYS[:1, :5], V[:1, :5], BIAS[:, :, :3, :5]
     assert_it_is_the_truth(
         small, CT[:1, :3], on="weights", way={"block_q": 2, "block_kv": 3}, rates=(0.5,),
