@@ -29,19 +29,19 @@ def check_noise(y, mean, deviation):
 
 @pytest.mark.slow
 def test_outputs_have_the_moments_of_sampled_weights():
-    y = jax.vmap(lambda k: jaxdrop.variational_dense(k, X, M, S))(
-        jax.random.split(jax.random.key(1), 2000)
-    )
-    mean, deviation = X @ M, jnp.sqrt(X**2 @ jnp.exp(S))
+    @jax.jit
+    @jax.vmap
+    def draw(k, other):
+        w = M[None] + jnp.exp(S / 2)[None] * standard_normal(other, (5, 3, 4))
+        return jaxdrop.variational_dense(k, X, M, S), jnp.einsum("bi,bio->bo", X, w)
+
+    y, sampled = draw(*(jax.random.split(jax.random.key(i), 2000) for i in (1, 2)))
+    x, m, s = (np.asarray(a) for a in (X, M, S))
+    mean, deviation = x @ m, np.sqrt(x**2 @ np.exp(s))
     check_noise(y, mean, deviation)
-    sampled = jax.vmap(
-        lambda k: jnp.einsum(
-            "bi,bio->bo", X, M[None] + jnp.exp(S / 2)[None] * standard_normal(k, (5, 3, 4))
-        )
-    )(jax.random.split(jax.random.key(2), 2000))
     check_noise(sampled, mean, deviation)
     with pytest.raises(AssertionError):  # sigma where sigma squared belongs
-        check_noise(y, mean, jnp.sqrt(X**2 @ jnp.exp(S / 2)))
+        check_noise(y, mean, np.sqrt(x**2 @ np.exp(s / 2)))
 
 
 @pytest.mark.slow
@@ -51,9 +51,12 @@ def test_gradients_use_the_noise_of_the_forward_pass():
     def oracle(x, m, s):
         return x @ m + jnp.sqrt(x**2 @ jnp.exp(s)) * noise
 
-    ours = jax.grad(lambda *a: (jaxdrop.variational_dense(KEY, *a) ** 2).sum(), (0, 1, 2))(X, M, S)
-    theirs = jax.grad(lambda *a: (oracle(*a) ** 2).sum(), (0, 1, 2))(X, M, S)
-    for a, b in zip(ours, theirs, strict=True):
+    @jax.jit
+    def gradients(*a):
+        ours = jax.grad(lambda *a: (jaxdrop.variational_dense(KEY, *a) ** 2).sum(), (0, 1, 2))
+        return ours(*a), jax.grad(lambda *a: (oracle(*a) ** 2).sum(), (0, 1, 2))(*a)
+
+    for a, b in zip(*gradients(X, M, S), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -61,7 +64,8 @@ def test_gradients_use_the_noise_of_the_forward_pass():
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 def test_inputs_of_zero_have_finite_gradients(dtype):
     x, m, s = (a.astype(dtype) for a in (0 * X, M, S))
-    for g in jax.grad(lambda *a: jaxdrop.variational_dense(KEY, *a).sum(), (0, 1, 2))(x, m, s):
+    gradient = jax.grad(lambda *a: jaxdrop.variational_dense(KEY, *a).sum(), (0, 1, 2))
+    for g in jax.jit(gradient)(x, m, s):
         assert g.dtype == dtype and np.isfinite(g.astype(jnp.float32)).all()
 
 
@@ -103,10 +107,12 @@ def test_convolution_outputs_have_the_moments_of_sampled_weights(options):
         options_ = {**options, "deterministic": True}
         return jaxdrop.variational_conv(None, x, w, quiet, **options_)
 
-    y = jax.vmap(lambda k: jaxdrop.variational_conv(k, x, m, s, **options))(
-        jax.random.split(jax.random.key(3), 50)
-    )
-    check_noise(y, convolve(x, m), jnp.sqrt(convolve(x**2, jnp.exp(s))))
+    @jax.jit
+    def draw(keys):
+        y = jax.vmap(lambda k: jaxdrop.variational_conv(k, x, m, s, **options))(keys)
+        return y, convolve(x, m), jnp.sqrt(convolve(x**2, jnp.exp(s)))
+
+    check_noise(*draw(jax.random.split(jax.random.key(3), 50)))
 
 
 def exact_kl(log_alpha):
