@@ -90,7 +90,6 @@ def golden() -> dict[str, object]:
     return json.loads(TABLE.read_text())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_values_are_frozen(name: str) -> None:
     now = np.asarray(CASES[name]()).reshape(-1).tolist()
