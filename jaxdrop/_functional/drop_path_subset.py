@@ -100,9 +100,16 @@ def on_subset(
 ) -> jax.Array:
     """Call the branch with the kept examples of x and of more arrays; put back what it returns."""
     batch = x.shape[0]
+    for array in jax.tree.leaves(more):
+        if jnp.shape(array)[:1] != (batch,):
+            raise ValueError(
+                f"got an argument of shape {jnp.shape(array)} beside {batch} example(s), expected "
+                "one entry for each of them along the first dimension; pass anything else by name"
+            )
     if kept is None:
         return _check_output(branch(x, *more), batch)
-    out = _check_output(branch(*(a.at[kept].get(**_DIFFERENT) for a in (x, *more))), len(kept))
+    part = jax.tree.map(lambda a: jnp.asarray(a).at[kept].get(**_DIFFERENT), (x, *more))
+    out = _check_output(branch(*part), len(kept))
     whole = jnp.zeros((batch, *out.shape[1:]), out.dtype)
     return whole.at[kept].set(scaled(out, batch / len(kept)), **_DIFFERENT)
 

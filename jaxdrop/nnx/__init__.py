@@ -9,6 +9,7 @@ from jaxdrop.nnx._dot_product_attention import dot_product_attention as dot_prod
 from jaxdrop.nnx._drop_block import DropBlock as DropBlock
 from jaxdrop.nnx._drop_connect import DropConnectLinear as DropConnectLinear
 from jaxdrop.nnx._drop_path import DropPath as DropPath
+from jaxdrop.nnx._drop_path_subset import DropPathSubset as DropPathSubset
 from jaxdrop.nnx._dropout import Dropout as Dropout
 from jaxdrop.nnx._embedding_dropout import EmbeddingDropout as EmbeddingDropout
 from jaxdrop.nnx._feature_alpha_dropout import FeatureAlphaDropout as FeatureAlphaDropout
@@ -19,6 +20,7 @@ from jaxdrop.nnx._locked_dropout import LockedDropout as LockedDropout
 from jaxdrop.nnx._patch_dropout import PatchDropout as PatchDropout
 from jaxdrop.nnx._recurrent_dropout import RecurrentDropout as RecurrentDropout
 from jaxdrop.nnx._spatial_dropout import SpatialDropout as SpatialDropout
+from jaxdrop.nnx._token_skip import TokenSkip as TokenSkip
 from jaxdrop.nnx._unit_dropout_mlp import UnitDropoutMLP as UnitDropoutMLP
 from jaxdrop.nnx._variational_conv import VariationalConv as VariationalConv
 from jaxdrop.nnx._variational_dense import VariationalLinear as VariationalLinear

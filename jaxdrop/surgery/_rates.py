@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from jaxdrop._core.rate import check_rate
-from jaxdrop.nnx import Cutout, LayerDrop, PatchDropout
+from jaxdrop.nnx import Cutout, DropPathSubset, LayerDrop, PatchDropout, TokenSkip
 from jaxdrop.nnx._dropout import FlaxDropout
 from jaxdrop.nnx._rate import DropRate, in_variable
 from jaxdrop.surgery._attention import DroppingAttention
@@ -21,6 +21,7 @@ from jaxdrop.surgery._undo import Undo
 from jaxdrop.surgery._where import Path, Where, everywhere, nothing_chosen
 
 _ONE_NUMBER = (Cutout, LayerDrop)
+_SHAPES_FOLLOW = (DropPathSubset, PatchDropout, TokenSkip)
 
 
 def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
@@ -28,7 +29,7 @@ def set_rates(model: nnx.Module, rate: Any, where: Where = everywhere) -> Undo:
 
     Inside a jitted step the rate may be traced: ``set_rates(model, schedule(step))``. It is then
     kept in a variable, as by ``rates_as_variables``. Flax's own dropouts and attention, and
-    ``PatchDropout``, take only a number.
+    ``DropPathSubset``, ``PatchDropout`` and ``TokenSkip``, take only a number.
 
     Args:
       model: an NNX model.
@@ -163,7 +164,7 @@ def _fitting(model: nnx.Module, path: Path, module: Any, rate: Any) -> Any:
 def _takes_arrays(module: Any) -> bool:
     if is_attention(module):
         return isinstance(module.attention_fn, DroppingAttention)
-    return type(module) is not FlaxDropout and not isinstance(module, PatchDropout)
+    return type(module) is not FlaxDropout and not isinstance(module, _SHAPES_FOLLOW)
 
 
 def _check_held(path: Path, module: Any) -> None:
