@@ -271,6 +271,7 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         ),
         "shard_state": ({"state": FRESH_STATE, "mesh": MESH}, {}),
         "saved_step": ({"folder": "/nowhere"}, {}),
+        "update_kept": ({"inner": TX}, {"inner": "transformation"}),
         "TrainState.create": (
             {"apply_fn": recurrent, "params": PARAMS, "tx": TX, "dropout_key": KEY},
             {"apply_fn": None, "params": None},

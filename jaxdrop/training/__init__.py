@@ -18,3 +18,4 @@ from jaxdrop.training._step import make_eval_step as make_eval_step
 from jaxdrop.training._step import make_train_step as make_train_step
 from jaxdrop.training._stop_signals import Stopped as Stopped
 from jaxdrop.training._sweep import sweep as sweep
+from jaxdrop.training._update_kept import update_kept as update_kept
