@@ -50,8 +50,8 @@ def drop_path_subset(
         another number of examples than it gets.
 
     Inside ``shard_map``, with ``jax.random.fold_in(key, jax.lax.axis_index("data"))``, each shard
-    chooses among its own examples and nothing is sent. Under plain ``jit`` a batch that is split
-    over devices has to be gathered for it.
+    chooses among its own examples and nothing is sent. Under plain ``jit``, with a batch that is
+    split over devices, all kept examples are sent to every device, and each computes them all.
 
     Not for: branches that look at several examples (batch norm sees the kept ones only), nor rates
     that change from step to step, since each compiles anew.
