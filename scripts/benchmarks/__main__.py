@@ -14,7 +14,7 @@ from rich.console import Console
 
 from scripts.proofs.report import versions
 
-SUITES = ("core", "forms", "family", "training", "mc", "compile", "model", "attention")
+SUITES = ("core", "forms", "family", "training", "mc", "compile", "model", "attention", "removal")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from scripts.benchmarks import attention, core, family, model
+from scripts.benchmarks import attention, core, family, model, removal
 from scripts.benchmarks import compile as compiling
 
 
@@ -69,3 +69,31 @@ def test_attention_is_measured_beside_what_does_not_drop():
         slow = dict(case["subjects"]["jaxdrop"], over_ours=0.5)
         case["subjects"]["jaxdrop"] = slow
     assert attention.failed(broken)
+
+
+@pytest.mark.slow
+def test_what_is_removed_is_measured_beside_dense_and_masked_steps():
+    config = removal.Config(batch=4, width=128, tokens=4, model=128, turns=1)
+    cases = removal.run(config, Console(quiet=True))
+    assert {case["name"].partition(",")[0] for case in cases} == removal.CASES.keys()
+    by = {case["name"]: case for case in cases}
+    assert by["mlp, dense, time"]["ratio"] == by["mlp, dense, flops"]["ratio"] == 1
+    flops = by["transformer mlp, blocks of 64, flops"]
+    assert 0.4 < flops["ratio"] < 0.7 and flops["promise"] is flops["kept"] is None
+    promised = {case["name"]: case["promise"] for case in cases if case["promise"]}
+    assert promised == {
+        "mlp, blocks of 64, time": 0.45,
+        "mlp, blocks of 64, flops": 0.32,
+        "transformer mlp, blocks of 64, time": 0.65,
+    }
+
+
+@pytest.mark.parametrize("ratio, kept", [(0.4, True), (0.5, False)])
+def test_a_step_that_takes_too_long_is_a_broken_promise(ratio, kept):
+    seconds = {"dense": np.array([1.0, 4.0]), "blocks of 64": ratio * np.array([1.0, 4.0])}
+    cases = removal.record("mlp", seconds, {"dense": 10.0, "blocks of 64": 3.0})
+    assert [case["kept"] for case in cases] == [None, None, kept, True]
+    assert removal.failed(cases) is not kept
+    assert ("kept" if kept else "BROKEN") in removal.verdict(cases).splitlines()[0]
+    with pytest.raises(SystemExit, match="got 'mpl' in only, expected one of: mlp, "):
+        removal.run(removal.Config(only=("mpl",)), Console())
