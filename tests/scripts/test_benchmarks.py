@@ -73,7 +73,7 @@ def test_attention_is_measured_beside_what_does_not_drop():
 
 @pytest.mark.slow
 def test_what_is_removed_is_measured_beside_dense_and_masked_steps():
-    config = removal.Config(batch=4, width=128, tokens=4, model=128, turns=1)
+    config = removal.Config(batch=4, width=128, tokens=4, model=128, images=2, turns=1)
     cases = removal.run(config, Console(quiet=True))
     assert {case["name"].partition(",")[0] for case in cases} == removal.CASES.keys()
     by = {case["name"]: case for case in cases}
