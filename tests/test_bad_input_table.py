@@ -21,6 +21,7 @@ import jaxdrop.mc
 import jaxdrop.nnx
 import jaxdrop.testing
 from tests.bad_values import KINDS, Traced, bad_values
+from tests.flax.layers import NO_RECORD
 from tests.public_calls import FUNCTIONS, LAYERS, NO_CALLS, Call, calls, members, public_names
 
 CALLS = dict(calls())
@@ -158,7 +159,7 @@ def test_every_public_name_is_in_the_table() -> None:
         kinds = {name: getattr(package, name) for name in public_names(package)}
         names = {n for n, k in kinds.items() if isinstance(k, type) and issubclass(k, base)}
         recorded = {getattr(layer, library).__name__ for layer in LAYERS.values()}
-        assert names == recorded | {"UnitDropoutMLP"}  # tests/flax/test_unit_dropout_layers.py
+        assert names == recorded | NO_RECORD
 
 
 def test_there_are_thousands_of_them() -> None:

@@ -39,7 +39,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ", ".join(options) or "plain")
 def test_both_are_the_function(options: dict[str, Any]) -> None:
     linen: Any = jaxdrop.linen.UnitDropoutMLP(FEATURES, 0.5, deterministic=False, **options)
     params = linen.init(jax.random.key(0), X)["params"]

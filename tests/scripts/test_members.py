@@ -19,6 +19,7 @@ from scripts.members import RECORDS
 from scripts.members._case import Normal, TwoPoint
 from scripts.members._record import Record
 from scripts.members._timed import TIMED_SHAPE
+from tests.flax.layers import NO_RECORD
 
 FILES = Path(members.__file__).parent.glob("[!_]*.py")
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,6 @@ NO_MEMBERS |= {"max_norm", "r_drop_loss", "symmetric_kl"}
 NO_MEMBERS |= {"dot_product_attention", "attention_keep_mask"}  # drops inside of a computation
 NO_MEMBERS |= {"kept_units"}  # chooses what others leave out
 NO_MEMBERS |= {"take_units", "unit_dropout_mlp", "unit_dropout_mlp_kept"}  # drop between products
-NO_MEMBER_LAYERS = {"UnitDropoutMLP"}  # a network; its output follows no law of one element
 
 
 def layers(package: Any, base: type) -> set[type]:
@@ -54,7 +54,7 @@ def test_every_public_layer_is_in_a_record() -> None:
         (jaxdrop.linen, nn.Module, {layer.linen_class for layer in recorded}),
         (jaxdrop.nnx, nnx.Module, {layer.nnx_class for layer in recorded}),
     ):
-        others = {getattr(package, name) for name in NO_MEMBER_LAYERS}
+        others = {getattr(package, name) for name in NO_RECORD}
         assert known | others == layers(package, base)
 
 
