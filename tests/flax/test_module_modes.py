@@ -14,7 +14,7 @@ from flax import nnx
 import jaxdrop.linen as L
 import jaxdrop.nnx as N
 from scripts.members._layer import MAPS as X
-from tests.flax.layers import DRAWN_AT_ONE, LAYERS, MODULES, nnx_class
+from tests.flax.layers import DRAWN_AT_ONE, LAYERS, MODULES, NO_RECORD, nnx_class
 from tests.flax.test_modules import every
 
 KEY = jax.random.key(12)
@@ -287,7 +287,8 @@ def test_every_nnx_module_with_a_rate_is_among_those_tried() -> None:
     modules = {c for c in vars(N).values() if isinstance(c, type) and issubclass(c, nnx.Module)}
     taken = {m: {*inspect.signature(m.__init__).parameters} for m in modules}
     with_rate = {m for m in modules if taken[m] & {"rate", "stddev"}}
-    assert with_rate == {nnx_class(name) for name in WITH_RATES.keys() - {"Zoneout of two"}}
+    names = WITH_RATES.keys() - {"Zoneout of two"} | NO_RECORD
+    assert with_rate == {nnx_class(name) for name in names}
     learned = {"ConcreteDropout", "VariationalConv", "VariationalLinear", "VariationalDropout"}
     assert learned <= {m.__name__ for m in modules - with_rate}
 
