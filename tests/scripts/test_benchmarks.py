@@ -85,6 +85,8 @@ def test_what_is_removed_is_measured_beside_dense_and_masked_steps():
         "mlp, blocks of 64, time": 0.45,
         "mlp, blocks of 64, flops": 0.32,
         "transformer mlp, blocks of 64, time": 0.65,
+        "stack, drop_path_subset, time": 0.6,
+        "stack, token_skip, time": 0.6,
     }
 
 
