@@ -14,6 +14,7 @@ from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mode import resolve
 from jaxdrop._core.rate import check_rate
 from jaxdrop._core.scale import scaled
+from jaxdrop._core.take import put, take
 
 
 def drop_path_subset(
@@ -108,14 +109,9 @@ def on_subset(
             )
     if kept is None:
         return _check_output(branch(x, *more), batch)
-    part = jax.tree.map(lambda a: jnp.asarray(a).at[kept].get(**_DIFFERENT), (x, *more))
+    part = jax.tree.map(lambda a: take(jnp.asarray(a), kept, 0), (x, *more))
     out = _check_output(branch(*part), len(kept))
-    whole = jnp.zeros((batch, *out.shape[1:]), out.dtype)
-    return whole.at[kept].set(scaled(out, batch / len(kept)), **_DIFFERENT)
-
-
-# What is known of the indices, so that neither pass adds in an order that is left to chance.
-_DIFFERENT: Any = dict(unique_indices=True, indices_are_sorted=True, mode="promise_in_bounds")
+    return put(scaled(out, batch / len(kept)), kept, 0, batch)
 
 
 def _check_output(out: Any, examples: int) -> Any:

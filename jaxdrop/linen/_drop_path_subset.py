@@ -1,15 +1,14 @@
 """Stochastic depth on a subset of the batch as a Linen module: a branch computed for some."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 from flax import linen as nn
 
 from jaxdrop._core.checks import check_function
+from jaxdrop._flax.around import over_examples, with_mode
 from jaxdrop._flax.call import call
-from jaxdrop._functional.drop_path_subset import choose_examples, on_subset
 from jaxdrop.linen._layer import DropoutLayer
 
 
@@ -71,11 +70,5 @@ class DropPathSubset(DropoutLayer, nn.Module):
         """
         mode = self._mode(deterministic)
         check_function(self.branch, "branch", "DropPathSubset takes a module for kept examples")
-        if branch_deterministic is not None:
-            kwargs["deterministic"] = branch_deterministic
-
-        def drop(key: Any, x: Any, rate: Any, deterministic: Any) -> jax.Array:
-            x, kept = choose_examples(key, x, rate, deterministic)
-            return on_subset(functools.partial(self.branch, **kwargs), x, kept, *args)
-
+        drop = over_examples(self.branch, *args, **with_mode(kwargs, branch_deterministic))
         return call(drop, lambda: self._key(rng), inputs, self.rate, mode)

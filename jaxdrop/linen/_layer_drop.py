@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxdrop._core.checks import check_function
 from jaxdrop._core.varying import as_varying_as, varies_over
+from jaxdrop._flax.around import with_mode
 from jaxdrop._flax.call import call
 from jaxdrop._functional.layer_drop import check_output, decide
 from jaxdrop.linen._layer import DropoutLayer
@@ -75,8 +76,7 @@ class LayerDrop(DropoutLayer, nn.Module):
         """
         mode = self._mode(deterministic)
         check_function(self.layer, "layer", "LayerDrop takes a module from an array to one like it")
-        if layer_deterministic is not None:
-            kwargs["deterministic"] = layer_deterministic
+        kwargs = with_mode(kwargs, layer_deterministic)
 
         def run_layer(module: Any, x: jax.Array) -> jax.Array:
             return as_varying_as(check_output(module.layer(x, *args, **kwargs), x), x)

@@ -1,15 +1,14 @@
 """token_skip as a Linen module: tokens that go around a stack of layers."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 from flax import linen as nn
 
 from jaxdrop._core.checks import check_function
+from jaxdrop._flax.around import over_tokens, with_mode
 from jaxdrop._flax.call import call
-from jaxdrop._functional.token_skip import token_skip
 from jaxdrop.linen._layer import DropoutLayer
 
 
@@ -73,14 +72,8 @@ class TokenSkip(DropoutLayer, nn.Module):
         """
         mode = self._mode(deterministic)
         check_function(self.layers, "layers", "TokenSkip takes a module of tokens and positions")
-        if layers_deterministic is not None:
-            kwargs["deterministic"] = layers_deterministic
-
-        def skip(key: Any, x: Any, rate: Any, **options: Any) -> jax.Array:
-            return token_skip(key, functools.partial(self.layers, **kwargs), x, rate, **options)
-
         return call(
-            skip,
+            over_tokens(self.layers, **with_mode(kwargs, layers_deterministic)),
             lambda: self._key(rng),
             inputs,
             self.rate,

@@ -1,6 +1,5 @@
 """Stochastic depth on a subset of the batch as an NNX module: a branch computed for some."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +7,8 @@ import jax
 from flax import nnx
 
 from jaxdrop._core.checks import check_function
+from jaxdrop._flax.around import over_examples, with_mode
 from jaxdrop._flax.call import call
-from jaxdrop._functional.drop_path_subset import choose_examples, on_subset
 from jaxdrop.nnx._layer import DropoutLayer
 from jaxdrop.nnx._rate import keep_rate, read_rate
 from jaxdrop.nnx._stream import Streams
@@ -79,12 +78,6 @@ class DropPathSubset(DropoutLayer, nnx.Module):
         Returns:
           What the function returns.
         """
-        if branch_deterministic is not None:
-            kwargs["deterministic"] = branch_deterministic
-
-        def drop(key: Any, x: Any, rate: Any, deterministic: Any) -> jax.Array:
-            x, kept = choose_examples(key, x, rate, deterministic)
-            return on_subset(functools.partial(self.branch, **kwargs), x, kept, *args)
-
+        drop = over_examples(self.branch, *args, **with_mode(kwargs, branch_deterministic))
         mode = self._mode(deterministic)
         return call(drop, lambda: self._key(rngs), inputs, read_rate(self.rate), mode)

@@ -9,6 +9,7 @@ from flax import nnx
 
 from jaxdrop._core.checks import check_function
 from jaxdrop._core.varying import as_varying_as, varies_over
+from jaxdrop._flax.around import with_mode
 from jaxdrop._flax.call import call
 from jaxdrop._functional.layer_drop import check_output, decide
 from jaxdrop.nnx._layer import DropoutLayer
@@ -82,8 +83,7 @@ class LayerDrop(DropoutLayer, nnx.Module):
           layer_deterministic: what the layer is called with as its ``deterministic``; None for
             nothing.
         """
-        if layer_deterministic is not None:
-            kwargs["deterministic"] = layer_deterministic
+        kwargs = with_mode(kwargs, layer_deterministic)
         # Variables and streams have to be arguments of the conditional; a flag must not be one,
         # since it would come out traced.
         leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=nnx.is_data)

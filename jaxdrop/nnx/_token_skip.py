@@ -1,6 +1,5 @@
 """token_skip as an NNX module: tokens that go around a stack of layers."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +7,8 @@ import jax
 from flax import nnx
 
 from jaxdrop._core.checks import check_function
+from jaxdrop._flax.around import over_tokens, with_mode
 from jaxdrop._flax.call import call
-from jaxdrop._functional.token_skip import token_skip
 from jaxdrop.nnx._layer import DropoutLayer
 from jaxdrop.nnx._rate import keep_rate, read_rate
 from jaxdrop.nnx._stream import Streams
@@ -80,14 +79,8 @@ class TokenSkip(DropoutLayer, nnx.Module):
         Returns:
           What the function returns.
         """
-        if layers_deterministic is not None:
-            kwargs["deterministic"] = layers_deterministic
-
-        def skip(key: Any, x: Any, rate: Any, **options: Any) -> jax.Array:
-            return token_skip(key, functools.partial(self.layers, **kwargs), x, rate, **options)
-
         return call(
-            skip,
+            over_tokens(self.layers, **with_mode(kwargs, layers_deterministic)),
             lambda: self._key(rngs),
             inputs,
             read_rate(self.rate),

@@ -20,8 +20,7 @@ from jaxdrop.training._checkpoint_error import CheckpointError, not_writable
 try:
     import fcntl
 except ImportError:  # Windows
-    # A module by its type; who uses it asks for None first.
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module by its type; its users ask for None first
 
 NAME = ".jaxdrop-lock"  # not the name of anybody else's file
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}

@@ -13,14 +13,14 @@ from jax.sharding import PartitionSpec as P
 
 import jaxdrop
 from tests.core.test_varying import check
+from tests.functional.as_masked import Function, assert_same, in_scan, in_vmap
 from tests.functional.test_kept_units import GROUPS, N, assert_uniform
 
 BATCH, RATE = 10, 0.35  # keeps 7: round(6.5), so that the true share is not 1 - rate
 X = jnp.sin(jnp.arange(BATCH * 3.0)).reshape(BATCH, 3)
 KERNEL = jnp.cos(jnp.arange(9.0)).reshape(3, 3)
 KEY = jax.random.key(7)
-
-Function = Callable[[Any, Any, Any], Any]
+HALF = X.astype(jnp.bfloat16), KERNEL.astype(jnp.bfloat16)
 
 
 def branch(kernel: Any, h: Any) -> Any:
@@ -49,59 +49,19 @@ def shifted(key: Any, x: Any, kernel: Any) -> Any:
     return x + jnp.roll(subset(key, x, kernel) - x, 1, axis=0)
 
 
-def in_vmap(f: Function) -> Function:
-    def run(key: Any, x: Any, kernel: Any) -> Any:
-        return jax.vmap(f, (0, 0, None))(
-            jax.random.split(key, 3), jnp.stack([x, -x, 2 * x]), kernel
-        )
-
-    return run
-
-
-def in_scan(f: Function) -> Function:
-    """A stack of layers, each with a key of its own and computed again in the backward pass."""
-
-    def run(key: Any, x: Any, kernel: Any) -> Any:
-        def layer(x: Any, key: Any) -> Any:
-            return jax.checkpoint(f)(key, x, kernel), None
-
-        return jax.lax.scan(layer, x, jax.random.split(key, 3))[0]
-
-    return run
-
-
-def results(f: Function, dtype: Any) -> Any:
-    """The output, and the gradients of x and of what the branch closes over."""
-
-    def loss(x: Any, kernel: Any) -> Any:
-        y = f(jax.random.key(7), x, kernel)
-        return (jnp.cos(jnp.arange(y.size)).reshape(y.shape).astype(y.dtype) * y).sum(), y
-
-    gradient = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
-    return gradient(X.astype(dtype), KERNEL.astype(dtype))
-
-
-def assert_same(f: Function, g: Function, dtype: Any = jnp.float32) -> None:
-    """To float error: some units in the last place, of the largest value."""
-    for a, b in zip(*(jax.tree.leaves(results(h, dtype)) for h in (f, g)), strict=True):
-        assert a.dtype == b.dtype == dtype and a.shape == b.shape
-        a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
-        assert abs(a - b).max() <= 8 * float(jnp.finfo(dtype).eps) * abs(b).max()
-
-
 @pytest.mark.parametrize("around", [lambda f: f, in_vmap, in_scan], ids=["jit", "vmap", "scan"])
 def test_it_is_the_masked_computation(around: Callable[[Function], Function]) -> None:
-    assert_same(around(subset), around(masked))
+    assert_same(around(subset), around(masked), X, KERNEL, ulps=8)
 
 
 def test_it_is_in_bfloat16_too() -> None:
-    assert_same(subset, masked, jnp.bfloat16)
+    assert_same(subset, masked, *HALF, ulps=8)
 
 
 @pytest.mark.parametrize("planted", [nominal_scale, shifted])
 def test_a_broken_one_is_caught(planted: Function) -> None:
     with pytest.raises(AssertionError):
-        assert_same(planted, masked)
+        assert_same(planted, masked, X, KERNEL, ulps=8)
 
 
 def test_without_jit_it_is_the_same() -> None:

@@ -1,5 +1,6 @@
 """token_skip: equal to the stack run on all tokens, with a mask for those that go through."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,14 +13,15 @@ from jax.sharding import PartitionSpec as P
 
 import jaxdrop
 from tests.core.test_varying import check
+from tests.functional.as_masked import Function, assert_same, in_scan, in_vmap
 from tests.functional.test_kept_units import GROUPS, N, assert_uniform
 
 BATCH, TOKENS, FEATURES, RATE, PREFIX = 2, 9, 4, 0.5, 1
 X = jnp.sin(jnp.arange(BATCH * TOKENS * FEATURES * 1.0)).reshape(BATCH, TOKENS, FEATURES)
 KERNEL = jnp.cos(jnp.arange(FEATURES * FEATURES * 1.0)).reshape(FEATURES, FEATURES)
 KEY = jax.random.key(7)
-
-Function = Callable[[Any, Any, Any], Any]
+HALF = X.astype(jnp.bfloat16), KERNEL.astype(jnp.bfloat16)
+TWO_LAYERS = functools.partial(in_scan, depth=2)
 
 
 def attend(kernel: Any, h: Any, positions: Any, mask: Any) -> Any:
@@ -72,57 +74,21 @@ def zeroed(key: Any, x: Any, kernel: Any) -> Any:
     return jnp.where(y == x, 0, y)
 
 
-def in_vmap(f: Function) -> Function:
-    def run(key: Any, x: Any, kernel: Any) -> Any:
-        return jax.vmap(f, (0, 0, None))(
-            jax.random.split(key, 3), jnp.stack([x, -x, 2 * x]), kernel
-        )
-
-    return run
-
-
-def in_scan(f: Function) -> Function:
-    def run(key: Any, x: Any, kernel: Any) -> Any:
-        def layer(x: Any, key: Any) -> Any:
-            return jax.checkpoint(f)(key, x, kernel), None
-
-        return jax.lax.scan(layer, x, jax.random.split(key, 2))[0]
-
-    return run
-
-
-def results(f: Function, dtype: Any) -> Any:
-    def loss(x: Any, kernel: Any) -> Any:
-        y = f(jax.random.key(7), x, kernel)
-        return (jnp.cos(jnp.arange(y.size)).reshape(y.shape).astype(y.dtype) * y).sum(), y
-
-    gradient = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
-    return gradient(X.astype(dtype), KERNEL.astype(dtype))
-
-
-def assert_same(f: Function, g: Function, dtype: Any = jnp.float32) -> None:
-    """To float error: some units in the last place, of the largest value."""
-    for a, b in zip(*(jax.tree.leaves(results(h, dtype)) for h in (f, g)), strict=True):
-        assert a.dtype == b.dtype == dtype and a.shape == b.shape
-        a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
-        assert abs(a - b).max() <= 16 * float(jnp.finfo(dtype).eps) * abs(b).max()
-
-
-@pytest.mark.parametrize("around", [lambda f: f, in_vmap, in_scan], ids=["jit", "vmap", "scan"])
+@pytest.mark.parametrize("around", [lambda f: f, in_vmap, TWO_LAYERS], ids=["jit", "vmap", "scan"])
 def test_causal_attention_over_the_kept_is_full_attention_with_a_mask(
     around: Callable[[Function], Function],
 ) -> None:
-    assert_same(around(skipped), around(masked))
+    assert_same(around(skipped), around(masked), X, KERNEL, ulps=16)
 
 
 def test_it_is_in_bfloat16_too() -> None:
-    assert_same(skipped, masked, jnp.bfloat16)
+    assert_same(skipped, masked, *HALF, ulps=16)
 
 
 @pytest.mark.parametrize("planted", [wrong_positions, zeroed])
 def test_a_broken_one_is_caught(planted: Function) -> None:
     with pytest.raises(AssertionError):
-        assert_same(planted, masked)
+        assert_same(planted, masked, X, KERNEL, ulps=16)
 
 
 def test_every_token_and_every_pair_goes_through_equally_often() -> None:
