@@ -2,7 +2,6 @@
 
 import functools
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -14,41 +13,20 @@ from flax import nnx
 
 import jaxdrop
 from jaxdrop import mc, surgery
-from tests.attention.truth import truth
-
-B, T, HEADS, WIDTH = 3, 6, 2, 8
-X = jax.random.normal(jax.random.key(0), (B, T, WIDTH))
-PADDING = np.arange(T) < np.array([6, 4, 5])[:, None]
-MASK = nn.make_attention_mask(PADDING, PADDING, dtype=jnp.bool_) & nn.make_causal_mask(
-    jnp.ones((B, T)), dtype=jnp.bool_
+from tests.surgery.attention_modules import (
+    HEADS,
+    KEY,
+    MASK,
+    WIDTH,
+    B,
+    Capture,
+    T,
+    X,
+    check_against_truth,
+    linen_attention,
+    nnx_attention,
+    own_attention,
 )
-KEY = jax.random.key(7)
-
-
-def nnx_attention(rate: float = 0.5, **options: Any) -> nnx.MultiHeadAttention:
-    return nnx.MultiHeadAttention(
-        HEADS, WIDTH, dropout_rate=rate, decode=False, rngs=nnx.Rngs(0), **options
-    )
-
-
-def linen_attention(rate: float = 0.5, kind: Any = nn.MultiHeadDotProductAttention) -> Any:
-    return kind(HEADS, dropout_rate=rate, broadcast_dropout=False)
-
-
-def own_attention(query: Any, key: Any, value: Any, **given: Any) -> Any:
-    return nnx.dot_product_attention(query, key, value, **given)
-
-
-class Capture:
-    """Keeps what the attention_fn inside a module was given, and what it returned."""
-
-    def __init__(self, attention_fn: Callable[..., Any]):
-        self.attention_fn, self.calls = attention_fn, []  # type: ignore[var-annotated]
-
-    def __call__(self, query: Any, key: Any, value: Any, **given: Any) -> Any:
-        y = self.attention_fn(query, key, value, **given)
-        self.calls.append((query, key, value, given, y))
-        return y
 
 
 @pytest.mark.slow
@@ -81,21 +59,6 @@ def test_linen_attention_drops_by_the_mask_of_its_key(kind: Any, shared: bool) -
         layer.apply(variables, X, mask=MASK, deterministic=False, rngs={"dropout": KEY})
     (capture,) = captured
     check_against_truth(capture, 0.25, shared)
-
-
-def check_against_truth(capture: Capture, rate: float, shared: bool) -> None:
-    ((query, key, value, given, y),) = capture.calls
-    expected = truth(
-        query, key, value, None, MASK, rate=rate, key=given["dropout_rng"],
-        broadcast_dims=(0, 1) if shared else (),
-    )  # fmt: skip
-    np.testing.assert_allclose(y, expected, rtol=0, atol=5e-6)
-    # The rule catches a mask that is shared where it should not be, and the other way round.
-    wrong = truth(
-        query, key, value, None, MASK, rate=rate, key=given["dropout_rng"],
-        broadcast_dims=() if shared else (0, 1),
-    )  # fmt: skip
-    assert np.abs(np.asarray(y) - wrong).max() > 0.01
 
 
 def test_rate_1_gives_zeros_and_a_gradient() -> None:
@@ -234,16 +197,6 @@ def test_linen_attention_with_a_function_or_einsum_of_its_own_gets_the_rate_alon
             call()
 
 
-def test_jaxdrop_s_own_function_stays_and_takes_a_traced_rate() -> None:
-    layer = nnx_attention(attention_fn=jaxdrop.nnx.dot_product_attention)
-    expected = nnx.clone(layer)(X, deterministic=False)
-    with pytest.raises(TypeError, match="cannot take a rate in a variable"):
-        surgery.rates_as_variables(layer)
-    surgery.replace(layer)
-    surgery.rates_as_variables(layer)
-    np.testing.assert_array_equal(layer(X, deterministic=False), expected)
-
-
 def test_key_bits_leave_attention_to_flax() -> None:
     ours, flaxs = nnx_attention(), nnx_attention()
     surgery.replace(ours, bits="key")
@@ -257,75 +210,6 @@ def test_key_bits_leave_attention_to_flax() -> None:
     expected = call()
     with surgery.replaced(), surgery.replaced(bits="key"):  # the inner one decides
         np.testing.assert_array_equal(call(), expected)
-
-
-@pytest.mark.slow
-def test_a_schedule_of_the_rate_costs_one_compile() -> None:
-    """By a variable, by a traced rate, and in Linen; as the rate itself, given as a number."""
-    layer, traced = nnx_attention(), nnx_attention()
-    surgery.replace(layer), surgery.replace(traced)
-    undo = surgery.rates_as_variables(layer)
-    (row,) = surgery.listing(layer)
-    assert float(row.rate) == 0.5
-    graphdef, state = nnx.split(traced)
-    linen = linen_attention()
-    variables = linen.init(KEY, X, deterministic=True)
-    traces = []
-
-    @jax.jit
-    def by_variable(state: Any) -> Any:
-        traces.append("variable")
-        return nnx.merge(nnx.graphdef(layer), state)(X, deterministic=False)
-
-    @jax.jit
-    def by_trace(state: Any, rate: Any) -> Any:
-        traces.append("traced")
-        model = nnx.merge(graphdef, state)
-        surgery.set_rates(model, rate)
-        return model(X, deterministic=False)
-
-    @jax.jit
-    def in_linen(rate: Any) -> Any:
-        traces.append("linen")
-        with surgery.replaced(rate=rate):
-            return linen.apply(variables, X, deterministic=False, rngs={"dropout": KEY})
-
-    for rate in (0.125, 0.75):
-        number = nnx_attention()
-        surgery.replace(number), surgery.set_rates(number, rate), surgery.set_rates(layer, rate)
-        expected = number(X, deterministic=False)
-        with surgery.replaced(rate=rate):
-            also = linen.apply(variables, X, deterministic=False, rngs={"dropout": KEY})
-        found = by_variable(nnx.as_pure(nnx.state(layer)))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
-        found = by_trace(nnx.as_pure(state), jnp.float32(rate))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
-        np.testing.assert_allclose(in_linen(jnp.float32(rate)), also, rtol=0, atol=2e-6)
-    assert sorted(traces) == ["linen", "traced", "variable"]
-    again = pickle.loads(pickle.dumps(layer))
-    assert float(again.dropout_rate[...]) == 0.75
-    layer.eval()
-    layer(X)  # a rate in a variable is none that flax looks at
-    undo()
-    assert layer.dropout_rate == 0.5
-
-
-@pytest.mark.slow
-def test_a_stack_has_a_rate_for_each_layer() -> None:
-    @nnx.split_rngs(splits=3)
-    @nnx.vmap(in_axes=0, out_axes=0)
-    def make(rngs: nnx.Rngs) -> Any:
-        return nnx.MultiHeadAttention(HEADS, WIDTH, dropout_rate=0.5, decode=False, rngs=rngs)
-
-    @nnx.scan(in_axes=(0, None), out_axes=0)
-    def run(layer: Any, x: Any) -> Any:
-        return layer(x, deterministic=False)
-
-    stack = nnx.List([make(nnx.Rngs(0, dropout=1))])
-    surgery.replace(stack)
-    surgery.set_rates(stack, jnp.array([0.0, 0.5, 1.0]))
-    share = (run(stack[0], X) == 0).mean((1, 2, 3))
-    assert share[0] == 0 and share[2] == 1
 
 
 def test_insert_drops_the_input_and_the_weights() -> None:
