@@ -69,6 +69,7 @@ class Case:
       integers: x may be an array of integers, such as an image, as nothing is scaled.
       bad_input: kinds of bad values (tests/bad_values.py) of arguments whose name stands for
         another kind elsewhere.
+      collects: examples that XLA has spread over devices are sent to all of them.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Case:
     integer_input: bool = False
     integers: bool = False
     bad_input: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    collects: bool = False
 
     @property
     def id(self) -> str:

@@ -35,6 +35,7 @@ class Layer:
         gives that function's bits; else None.
       bad_input: kinds of bad values (tests/bad_values.py) of arguments whose name stands for
         another kind elsewhere; None for those that are not checked.
+      collects: examples that XLA has spread over devices are sent to all of them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Layer:
     label: str = ""
     options: Mapping[str, Any] | None = None
     bad_input: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    collects: bool = False
 
     @property
     def id(self) -> str:

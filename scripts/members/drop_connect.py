@@ -40,6 +40,7 @@ def layer(label: str = "", **options: Any) -> Layer:
         nnx_name="DropConnectLinear",
         label=label,
         bad_input={"inputs": "features"},
+        collects=bool(options.get("per_example")),
     )
 
 
@@ -71,6 +72,7 @@ RECORD = Record(
             test_time=lambda x: x @ permutation(x),
             diagonal=False,
             lean=False,
+            collects=True,
         ),
     ),
     layers=(

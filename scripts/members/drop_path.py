@@ -33,6 +33,7 @@ RECORD = Record(
             ),
             ROWS,
             bad_input={"inputs": "numbers"},
+            collects=True,
         ),
     ),
     panels=(Panel("drop_path", "examples", "features", square(jaxdrop.drop_path)),),

@@ -44,6 +44,7 @@ class Call(NamedTuple):
     x: jax.ShapeDtypeStruct
     params: Any
     maskless: bool  # that no mask is in memory is promised
+    collects: bool = False  # examples that XLA has spread over devices
 
 
 def calls() -> Iterator[Call]:
@@ -71,6 +72,7 @@ def _function(case: Case) -> Call:
         jax.ShapeDtypeStruct((ROWS, *case.shape[1:]), dtype),
         {},
         _maskless(case),
+        case.collects,
     )
 
 
@@ -86,7 +88,10 @@ def _linen(layer: Layer, maskless: bool) -> Call:
 
     rngs = dict.fromkeys(("params", "dropout", "zoneout"), jax.random.key(0))
     params = jax.eval_shape(module.init, rngs, layer.x)
-    return Call(f"Linen {layer.id}", apply(module), apply(test), _rows(layer), params, maskless)
+    return Call(
+        f"Linen {layer.id}", apply(module), apply(test), _rows(layer), params, maskless,
+        layer.collects,
+    )  # fmt: skip
 
 
 def _nnx(layer: Layer, maskless: bool) -> Call:
@@ -106,7 +111,8 @@ def _nnx(layer: Layer, maskless: bool) -> Call:
     test_module.eval()
     name = f"NNX {layer.nnx_name or layer.name}" + (f", {layer.label}" if layer.label else "")
     shapes = jax.eval_shape(lambda: params)
-    return Call(name, training, apply(test_module)[0], _rows(layer), shapes, maskless)
+    test = apply(test_module)[0]
+    return Call(name, training, test, _rows(layer), shapes, maskless, layer.collects)
 
 
 def _rows(layer: Layer) -> jax.ShapeDtypeStruct:
@@ -180,7 +186,7 @@ def family(compile: Compile, checks: report.Checks, by_bytes: bool = True) -> li
     rows = []
     for call in calls():
         row: dict[str, Any] = {"call": call.name, "maskless": call.maskless}
-        row["learned"] = bool(call.params)
+        row |= {"learned": bool(call.params), "collects": call.collects}
         try:
             for way in _ways(call):
                 row[way] = look(call, way, compile)
@@ -197,9 +203,7 @@ def check_family(rows: list[dict[str, Any]], checks: report.Checks, by_bytes: bo
     """Add what holds of every row, and where it does not."""
     made = [row for row in rows if "error" not in row]
     maskless = [row for row in made if row["maskless"]]
-    # These collect examples that XLA has spread over devices: docs/guarantees.md says so.
-    collecting = ", per example", "DropPathSubset"
-    spread = [row for row in made if not row["call"].endswith(collecting)]
+    spread = [row for row in made if not row["collects"]]  # docs/guarantees.md names the others
     for claim, of, wrong in (
         ("compiles, forward and gradient", rows, [r for r in rows if "error" in r]),
         (
