@@ -33,11 +33,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import char_lm
 from experiments._harness.result import params_digest
 from experiments._harness.settings import check_counts
 from experiments._harness.tick import Tick, silent
-from experiments.char_lm.model import Library
+from experiments._networks import char_training
+from experiments._networks.char_model import Library
 from jaxdrop.training import saved_step
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ class Config:
     """Number of windows in a step."""
 
 
-def one(config: Config, seed: int) -> char_lm.Config:
+def one(config: Config, seed: int) -> char_training.CharConfig:
     """Return the settings of ``char_lm`` for one seed."""
     given = dataclasses.asdict(config)
     del given["seeds"]
-    return char_lm.Config(**given | {"seed": seed})
+    return char_training.CharConfig(**given | {"seed": seed})
 
 
 def seeds(config: Config) -> range:
@@ -89,13 +89,13 @@ def seeds(config: Config) -> range:
 def check(config: Config) -> None:
     """Raise CannotRun if a setting is invalid."""
     check_counts(config, "seeds")
-    char_lm.check(one(config, config.seed))
-    char_lm.check(one(config, seeds(config)[-1]))
+    char_training.check(one(config, config.seed))
+    char_training.check(one(config, seeds(config)[-1]))
 
 
 def ticks(config: Config) -> int:
     """Return how many steps ``run`` will report."""
-    return len(ARMS) * config.seeds * char_lm.epochs_and_steps(one(config, config.seed))[1]
+    return len(ARMS) * config.seeds * char_training.epochs_and_steps(one(config, config.seed))[1]
 
 
 def resume_point(config: Config, folder: Path) -> str | None:
@@ -113,19 +113,19 @@ def models(config: Config) -> Iterator[tuple[str, str, int]]:
 
 def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
     """Train all models; return {"numbers": {arm: {seed: curves}}, "digests": ...}."""
-    mesh = char_lm.make_mesh(one(config, config.seed))
-    seen, unseen = char_lm.load(one(config, config.seed))
+    mesh = char_training.make_mesh(one(config, config.seed))
+    seen, unseen = char_training.load(one(config, config.seed))
     numbers: dict[str, Any] = {arm: {} for arm in ARMS}
     digests: dict[str, Any] = {"data": params_digest({"seen": seen, "unseen": unseen})}
     for name, arm, seed in models(config):
         place = None if folder is None else folder / name
         library = ARMS[arm]
         attention = None if library is None else (library, config.rate)
-        state, lines = char_lm.train(
+        state, lines = char_training.train(
             one(config, seed), 0.0, seen, unseen, mesh, tick, place, attention
         )
-        numbers[arm][str(seed)] = char_lm.summarise(lines)
-        digests[name] = params_digest(jax.device_get(char_lm.gathered(state.params)))
+        numbers[arm][str(seed)] = char_training.summarise(lines)
+        digests[name] = params_digest(jax.device_get(char_training.gathered(state.params)))
     return {"numbers": numbers, "digests": digests}
 
 

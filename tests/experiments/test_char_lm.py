@@ -20,7 +20,7 @@ from experiments._commands import reproduce  # noqa: E402  (after the check)
 from experiments._data import texts  # noqa: E402  (after the check)
 from experiments._harness.command import run_command  # noqa: E402
 from experiments._harness.result import CannotRun  # noqa: E402
-from experiments.char_lm.model import CharModel, bits_per_byte  # noqa: E402
+from experiments._networks.char_model import CharModel, bits_per_byte  # noqa: E402
 from tests.training.test_fit import stop_at  # noqa: E402
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from flax import nnx
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments import char_lm_attention  # noqa: E402  (after the check)
 from experiments._harness.command import run_command  # noqa: E402  (after the check)
-from experiments.char_lm.model import CharModel  # noqa: E402  (after the check)
+from experiments._networks.char_model import CharModel  # noqa: E402  (after the check)
 
 SMALL = ["--steps=6", "--seeds=1", "--train-bytes=1700", "--test-bytes=400", "--layers=1",
          "--width=16", "--context=16", "--batch=16"]  # fmt: skip

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 import jaxdrop
 import jaxdrop.nnx
 import jaxdrop.training as jt
-from experiments.char_lm.model import RULES, CharModel, bits_per_byte
+from experiments._networks.char_model import RULES, CharModel, bits_per_byte
 from tests.training import small_run as small
 
 pytestmark = pytest.mark.slow

@@ -32,10 +32,10 @@ OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items(
 # Slow enough for a SIGTERM, of which jax tells the other process within a second or two.
 SLOW = """
 import sys, time
-from experiments import char_lm
 from experiments._harness.command import run_command
-fit = char_lm.fit
-char_lm.fit = lambda *a, tick, **k: fit(*a, tick=lambda n: (tick(n), time.sleep(0.12)), **k)
+from experiments._networks import char_training
+fit = char_training.fit
+char_training.fit = lambda *a, tick, **k: fit(*a, tick=lambda n: (tick(n), time.sleep(0.12)), **k)
 sys.exit(run_command("char_lm", sys.argv[2:]))
 """
 

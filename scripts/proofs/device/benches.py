@@ -12,6 +12,7 @@ from scripts.benchmarks import compile as compiled
 from scripts.benchmarks import core as calls
 from scripts.benchmarks import family as members
 from scripts.benchmarks import model as transformer
+from scripts.benchmarks import removal as left_out
 from scripts.benchmarks import sweep
 from scripts.proofs import report
 from scripts.proofs.device.piece import Size, found
@@ -95,6 +96,19 @@ def attention(size: Size) -> dict[str, Any]:
         for name, row in case["subjects"].items()
     ]
     return found(**{f"Attention, {config.dtype}": rows})
+
+
+def removal(size: Size) -> dict[str, Any]:
+    config = left_out.Config(turns=20)
+    if size.small:
+        config = left_out.Config(4, 128, tokens=4, model=128, images=2, turns=1, only=("mlp",))
+    checks, rows = report.Checks(), []
+    for case in left_out.run(config, Console()):
+        ratio, promise = round(case["ratio"], 3), case["promise"]
+        rows.append({"step": case["name"], "of dense": ratio})
+        if promise is not None:
+            checks.add(f"{case['name']}: at most {promise:g} of dense", case["kept"], str(ratio))
+    return found(checks.rows, **{"Steps": rows})
 
 
 def compiling(size: Size) -> dict[str, Any]:

@@ -68,6 +68,7 @@ PIECES = (
     Piece("model", "Speed of a transformer's step", "benches.model", 45),
     Piece("family", "Speed of every member", "benches.family", 60),
     Piece("attention", "Attention with dropout, against flax", "benches.attention", 40),
+    Piece("removal", "Steps that leave out what is dropped", "benches.removal", 30),
     Piece("compile", "Seconds to compile many layers", "benches.compiling", 45),
     Piece("sweep", "Sweeps, vectorized against one by one", "benches.sweeps", 25),
     Piece(
