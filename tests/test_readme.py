@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxdrop
-from scripts.benchmarks import core, model
+from scripts.benchmarks import attention, core, model, removal
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,6 +44,13 @@ def test_code_within_the_first_20_lines():
 def test_what_it_costs_is_what_the_benchmark_printed():
     report = json.loads((ROOT / "results/bench/model.json").read_text())
     assert model.markdown(report["cases"]) in PAGES[0].read_text()
+
+
+@pytest.mark.parametrize("suite", [attention, removal])
+def test_a_page_has_what_its_benchmark_printed(suite):
+    name = suite.__name__.rpartition(".")[2]
+    report = json.loads((ROOT / f"results/bench/{name}.json").read_text())
+    assert suite.markdown(report["cases"]) in (ROOT / f"docs/{name}.md").read_text()
 
 
 def test_the_table_is_what_the_benchmark_printed():

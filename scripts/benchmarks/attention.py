@@ -190,6 +190,22 @@ def verdict(cases: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def markdown(cases: Sequence[dict[str, Any]]) -> str:
+    """Return rows for docs/attention.md: times over ours with dropout, and memory."""
+
+    def over(row: dict[str, Any]) -> str:
+        return "not run" if row["over_ours"] is None else f"{row['over_ours']:.2f}"
+
+    rows = []
+    for case in cases:
+        of = case["subjects"]
+        cells = [f"{case['length']}, {case['pass']}"]
+        cells += [over(of[name]) for name in ("jaxdrop", "jax.nn", "flax, dropout")]
+        cells += [f"{of[n]['temporary_mib']:.0f}" for n in ("jaxdrop, dropout", "flax, dropout")]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def table(cases: Sequence[dict[str, Any]]) -> Table:
     out = Table(title="attention: medians of calls taken in turn")
     for name in ("length", "batch", "pass", "", "ms", "times ours with dropout", "temporary, MiB"):

@@ -270,6 +270,24 @@ def verdict(cases: Sequence[dict[str, Any]]) -> str:
     )
 
 
+SHOWN = {  # in docs/removal.md
+    "mlp": ("masked", "units", "blocks of 64"),
+    "transformer mlp": ("blocks of 64",),
+    "stack": ("drop_path_subset", "token_skip"),
+}
+
+
+def markdown(cases: Sequence[dict[str, Any]]) -> str:
+    """Return rows for docs/removal.md: ratios of time and of FLOPs."""
+    ratios = {case["name"]: f"{case['ratio']:.2f}" for case in cases}
+    return "\n".join(
+        f"| {network} | {subject} | {ratios[f'{network}, {subject}, time']} | "
+        f"{ratios[f'{network}, {subject}, flops']} |"
+        for network, subjects in SHOWN.items()
+        for subject in subjects
+    )
+
+
 def table(cases: Sequence[dict[str, Any]]) -> Table:
     out = Table(title="removal: SGD steps, medians of calls taken in turn")
     out.add_column("")
