@@ -122,7 +122,7 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
         library = ARMS[arm]
         attention = None if library is None else (library, config.rate)
         state, lines = char_training.train(
-            one(config, seed), 0.0, seen, unseen, mesh, tick, place, attention
+            one(config, seed), 0.0, seen, unseen, mesh, tick, place, attention=attention
         )
         numbers[arm][str(seed)] = char_training.summarise(lines)
         digests[name] = params_digest(jax.device_get(char_training.gathered(state.params)))

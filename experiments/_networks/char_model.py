@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec as P
 
+import jaxdrop
+from experiments._networks.feedforward import Choice
 from jaxdrop.nnx import Dropout, DropPath, dot_product_attention
 
 BYTES = 256
@@ -53,6 +55,31 @@ class Attention(nnx.Module):
         )  # fmt: skip
 
 
+def perceptron(up: nnx.Linear, down: nnx.Linear, x: jax.Array) -> jax.Array:
+    """Two dense layers."""
+    return down(nnx.gelu(up(x)))
+
+
+class HiddenDropout(nnx.Module):
+    """``perceptron`` with dropout of its hidden units: by a mask for each byte, or left out."""
+
+    def __init__(self, rate: float, choice: Choice | None, rngs: nnx.Rngs):
+        self.rate, self.choice, self.deterministic = rate, choice, False
+        self.rngs = rngs.hidden.fork()
+
+    def __call__(self, up: nnx.Linear, down: nnx.Linear, x: jax.Array) -> jax.Array:
+        if self.deterministic:
+            return perceptron(up, down, x)
+        if self.choice is None:
+            return down(jaxdrop.dropout(self.rngs(), nnx.gelu(up(x)), self.rate))
+        layers = [
+            {"kernel": layer.kernel[...], "bias": jnp.asarray(layer.bias)} for layer in (up, down)
+        ]
+        return jaxdrop.unit_dropout_mlp(
+            self.rngs(), x, self.rate, layers, activation=nnx.gelu, **self.choice._asdict()
+        )
+
+
 class Block(nnx.Module):
     """``x += drop_path(dropout(attention(norm(x)))); x += drop_path(dropout(mlp(norm(x))))``."""
 
@@ -73,6 +100,7 @@ class Block(nnx.Module):
         self.path_attention = DropPath(path_rate, rngs=rngs)
         self.path_mlp = DropPath(path_rate, rngs=rngs)
         self.attention: Any = causal_attention
+        self.perceptron: Any = perceptron
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return x of shape (batch, time, width) after the block."""
@@ -82,7 +110,7 @@ class Block(nnx.Module):
         q, k, v = (qkv[:, :, :, i] for i in range(3))
         y = self.attention(q, k, v).reshape(batch, time, width)
         x = x + self.path_attention(self.drop_attention(self.attended(y)))
-        y = self.down(nnx.gelu(self.up(self.norm_mlp(x))))
+        y = self.perceptron(self.up, self.down, self.norm_mlp(x))
         return x + self.path_mlp(self.drop_mlp(y))
 
 
@@ -96,6 +124,8 @@ class CharModel(nnx.Module):
       dtype: of the computation; parameters stay float32.
       rngs: for parameters and masks.
       attention: the library that drops attention weights, and their rate; None for no such dropout.
+      hidden: the rate of the MLPs' hidden units and how they are left out, where None stands for a
+        mask; None for no such dropout.
     """
 
     def __init__(
@@ -109,6 +139,7 @@ class CharModel(nnx.Module):
         dtype: Any,
         rngs: nnx.Rngs,
         attention: tuple[Library, float] | None = None,
+        hidden: tuple[float, Choice | None] | None = None,
     ):
         self.schedule = rate
         self.count = nnx.Variable(jnp.zeros((), jnp.int32))
@@ -125,6 +156,9 @@ class CharModel(nnx.Module):
         if attention is not None:  # last, so that nothing else gets another key
             for block in self.blocks:
                 block.attention = nnx.data(Attention(*attention, rngs))
+        if hidden is not None:
+            for block in self.blocks:
+                block.perceptron = nnx.data(HiddenDropout(*hidden, rngs))
 
     def __call__(self, text: jax.Array) -> jax.Array:
         """Return float32 logits of shape (batch, time, 256) for int32 bytes (batch, time)."""

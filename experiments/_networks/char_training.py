@@ -21,7 +21,7 @@ from experiments._harness.settings import (
     check_rates,
     check_seeds,
 )
-from experiments._networks.char_model import RULES, CharModel, Library, bits_per_byte
+from experiments._networks.char_model import RULES, CharModel, bits_per_byte
 from jaxdrop.training import NNXTrainState, fit, shard_state
 
 LOG_EVERY = 10  # steps between the points of the curves
@@ -102,32 +102,16 @@ def load(config: CharConfig) -> tuple[np.ndarray, np.ndarray]:
     return seen, windows(text[config.train_bytes : wanted], config.context)
 
 
-def train(
-    config: CharConfig,
-    rate: float,
-    seen: np.ndarray,
-    unseen: np.ndarray,
-    mesh: Mesh | None,
-    tick: Callable[[int], None],
-    folder: Path | None,
-    attention: tuple[Library, float] | None = None,
-) -> tuple[NNXTrainState, list[dict[str, Any]]]:
-    """Train one model through ``fit``; return its state and its lines of metrics."""
-    epochs, steps = epochs_and_steps(config)
-    # The loss on both texts in test mode comes from one evaluation: a row says whose it is.
-    held = np.concatenate([seen[: len(unseen)], unseen])
-    trained_on = np.arange(len(held)) < len(seen[: len(unseen)])
-    weights = {"train": trained_on / trained_on.mean(), "test": ~trained_on / (~trained_on).mean()}
+def loss_fn(model: CharModel, batch: Any, key: jax.Array) -> Any:
+    """Return the mean bits per byte of windows, and the dropout rate."""
+    now = model.begin_step()
+    bits = bits_per_byte(model(batch["text"][:, :-1]), batch["text"][:, 1:])
+    return bits.mean(), {"rate": now}
 
-    def loss_fn(model: CharModel, batch: Any, key: jax.Array) -> Any:
-        now = model.begin_step()
-        bits = bits_per_byte(model(batch["text"][:, :-1]), batch["text"][:, 1:])
-        return bits.mean(), {"rate": now}
 
-    def metric_fn(model: CharModel, batch: Any) -> dict[str, jax.Array]:
-        bits = bits_per_byte(model(batch["text"][:, :-1]), batch["text"][:, 1:]).mean(axis=-1)
-        return {name: bits * batch[name] for name in weights}
-
+def begin(config: CharConfig, rate: float, **drops: Any) -> NNXTrainState:
+    """Return the state of a model that has not been trained; drops are options of ``CharModel``."""
+    _, steps = epochs_and_steps(config)
     model = CharModel(
         layers=config.layers,
         width=config.width,
@@ -136,12 +120,35 @@ def train(
         rate=optax.linear_schedule(0.0, rate, max(1, round(config.rise * steps))),
         dtype=jnp.dtype(config.dtype),
         rngs=nnx.Rngs(config.seed),
-        attention=attention,
+        **drops,
     )
     peak, rise = config.learning_rate, max(1, steps // 10)
     schedule = optax.warmup_cosine_decay_schedule(0.0, peak, rise, steps, peak / 10)
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-    state = NNXTrainState.from_model(model, tx, jax.random.key(config.seed))
+    return NNXTrainState.from_model(model, tx, jax.random.key(config.seed))
+
+
+def train(
+    config: CharConfig,
+    rate: float,
+    seen: np.ndarray,
+    unseen: np.ndarray,
+    mesh: Mesh | None,
+    tick: Callable[[int], None],
+    folder: Path | None,
+    **drops: Any,
+) -> tuple[NNXTrainState, list[dict[str, Any]]]:
+    """Train one model through ``fit``; return its state and its lines of metrics."""
+    # The loss on both texts in test mode comes from one evaluation: a row says whose it is.
+    held = np.concatenate([seen[: len(unseen)], unseen])
+    trained_on = np.arange(len(held)) < len(seen[: len(unseen)])
+    weights = {"train": trained_on / trained_on.mean(), "test": ~trained_on / (~trained_on).mean()}
+
+    def metric_fn(model: CharModel, batch: Any) -> dict[str, jax.Array]:
+        bits = bits_per_byte(model(batch["text"][:, :-1]), batch["text"][:, 1:]).mean(axis=-1)
+        return {name: bits * batch[name] for name in weights}
+
+    state = begin(config, rate, **drops)
     if mesh is not None:
         state = shard_state(state, mesh, RULES if config.model_devices > 1 else {})
     return fit(
@@ -149,7 +156,7 @@ def train(
         loss_fn,
         {"text": seen},
         seed=config.seed,
-        epochs=epochs,
+        epochs=epochs_and_steps(config)[0],
         batch_size=config.batch,
         folder=folder,
         metric_fn=metric_fn,

@@ -1,16 +1,25 @@
 """The feed-forward network of the experiments, as a Flax module."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+import jaxdrop
 from jaxdrop.linen import DropConnectDense, Dropout, GaussianDropout
 
 Noise = Literal["dropout", "gaussian", "drop_connect", "drop_connect_per_example"]
 Params = dict[str, dict[str, jax.Array]]
+
+
+class Choice(NamedTuple):
+    """How hidden units are left out of the computation: ``jaxdrop.unit_dropout_mlp``'s options."""
+
+    block_size: int = 1
+    contiguous: bool = False
+    groups: int = 1
 
 
 class Net(nn.Module):
@@ -24,6 +33,8 @@ class Net(nn.Module):
       input_rate, hidden_rate: probability of dropping an input and a hidden unit; with a
         "drop_connect" the hidden rate is that of each weight that enters a hidden unit.
       scale_at: with "dropout", when units are scaled, as in ``jaxdrop.dropout``.
+      removed: a rate at which hidden units are left out, for ``forward``, and how they are chosen;
+        the other two rates are then 0.
     """
 
     hidden: tuple[int, ...]
@@ -33,6 +44,7 @@ class Net(nn.Module):
     input_rate: Any = 0.0
     hidden_rate: Any = 0.0
     scale_at: Literal["train", "test"] = "train"
+    removed: tuple[float, Choice] | None = None
 
     @property
     def kernel_init(self) -> Any:
@@ -109,7 +121,12 @@ def forward(
     """Return the outputs at these rates; without a key, in test mode.
 
     The step's key is split into one for the input and one for each layer; the last is not used.
+    Where units are removed, ``unit_dropout_mlp`` derives them.
     """
+    if net.removed is not None and key is not None:
+        rate, choice = net.removed
+        layers = [params[f"Dense_{i}"] for i in range(len(net.hidden) + 1)]
+        return jaxdrop.unit_dropout_mlp(key, x, rate, layers, **choice._asdict())
     keys = None if key is None else list(jax.random.split(key, len(net.hidden) + 2))[:-1]
     net = net.clone(input_rate=input_rate, hidden_rate=hidden_rate)
     outputs: Any = net.apply({"params": params}, x, train=key is not None, keys=keys)
