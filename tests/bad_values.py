@@ -172,6 +172,13 @@ BAD: dict[str, Callable[[], list[Any]]] = {
             (np.array([1, 2]),),
         ),
     ],
+    "mesh axes": lambda: [
+        *("data", 3, None, *NO_SEQUENCES, (3,), (True,), (1.5,), ((1,),), (b"data",), ({"data"},)),
+        *(("data", "data"), (("data", "data"),), (None,) * 9, ("data", *(None,) * 8), (Thing(),)),
+    ],
+    "mesh axes of what is not there": lambda: [
+        v for v in BAD["mesh axes"]() if not (isinstance(v, tuple) and len(v) == 9)
+    ],
     "sides": lambda: [-1, *NO_INTEGERS, (1,) * 9, (1.5,), (True,), {1: 1}, b"\x01", (-2,)],
     "count": lambda: [0, -1, -(10**30), *NO_INTEGERS, (2,), [1], NAN],
     "count or None": lambda: [v for v in BAD["count"]() if v is not None],
@@ -279,6 +286,7 @@ KINDS: dict[str, str] = {
     "shape": "shape",
     "global_shape": "global_shape",
     "index_offset": "offset",
+    "mesh_axes": "mesh axes",
     **dict.fromkeys(["block_size", "size", "strides", "kernel_dilation"], "sides"),
     **dict.fromkeys(["chunk", "inputs", "num_samples", "bins", "rows", "n"], "count"),
     **dict.fromkeys(["feature_group_count", "features", "in_features", "out_features"], "count"),

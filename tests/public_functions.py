@@ -177,7 +177,11 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "r_drop_loss": ({"logits": X, "other": X, "labels": np.arange(3)}, {}),
         "recurrent_cell": (
             {"key": KEY, "cell": recurrent, "rate": RATE},
-            {"rate": "any rate", "input_rate": "any rate"},
+            {
+                "rate": "any rate",
+                "input_rate": "any rate",
+                "mesh_axes": "mesh axes of what is not there",
+            },
         ),
     },
     jaxdrop.variational: {

@@ -9,9 +9,11 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 from jaxtyping import Array, UInt32
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_shape
 from jaxdrop._core.index import Block, Limbs, block_layout, high_index, weyl_index
 from jaxdrop._core.key import AnyKey, check_key, key_words
+from jaxdrop._core.mesh import axes_or_position, shard_layout
 from jaxdrop._core.mix import WEYL, rounds
 from jaxdrop._core.varying import alike
 
@@ -22,6 +24,7 @@ def random_bits(
     *,
     index_offset: Sequence[Any] = (),
     global_shape: Sequence[int] | None = None,
+    mesh_axes: MeshAxes = (),
 ) -> UInt32[Array, "..."]:
     """Draw uniform 32-bit words, each a function of the key and of its row-major index alone.
 
@@ -35,6 +38,8 @@ def random_bits(
         elements.
       global_shape: shape of the whole array of which the result is a block. Needed when the block
         does not span the trailing dimensions; otherwise it only saves the carry past 2**32.
+      mesh_axes: inside ``shard_map``, in place of both: for each leading dimension of the result
+        the mesh axis that splits it, as in ``dropout``.
 
     Returns:
       uint32 array: the block of the one array that (key, global_shape) stands for. It is the same
@@ -42,7 +47,8 @@ def random_bits(
 
     Raises:
       TypeError: if key is not a random key, or shape or an offset is not made of integers.
-      ValueError: if the block does not fit into global_shape at index_offset.
+      ValueError: if the block does not fit into global_shape at index_offset, or mesh_axes does not
+        fit the shape or the mesh.
 
     >>> import jax, jaxdrop
     >>> key = jax.random.key(0)
@@ -51,7 +57,12 @@ def random_bits(
     True
     """
     key = check_key(key, "random_bits")
-    block, base = block_layout(check_shape(shape), index_offset, global_shape)
+    shape = check_shape(shape)
+    names = axes_or_position(mesh_axes, len(shape), index_offset, global_shape)
+    if names:
+        block, base = shard_layout(shape, names)
+    else:
+        block, base = block_layout(shape, index_offset, global_shape)
     return _random_bits(key, base, block)
 
 

@@ -8,20 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdrop._core.bits import random_bits
+from jaxdrop._core.mesh import Names
 from jaxdrop._core.rate import Rate
 from jaxdrop._core.varying import alike
 
 
-def choose_indices(key: Any, shape: tuple[int, ...], kept: int) -> jax.Array:
+def choose_indices(key: Any, shape: tuple[int, ...], kept: int, names: Names = ()) -> jax.Array:
     """Choose ``kept`` of n, for each row of (*rows, n) apart from the others.
 
     The ones with the smallest of ``random_bits(key, shape)``, so that every subset is equally
     likely, except for ties of two 32-bit words (P < n**2 / 2**33), which go to the earlier one.
 
+    ``names`` are those of ``placed``; no mesh axis may split the last dimension.
+
     Returns:
       int32 array (*rows, kept), increasing along the last dimension.
     """
-    bits = random_bits(key, shape)
+    bits = random_bits(key, shape, mesh_axes=names)
     order, _ = alike(jnp.argsort(bits, axis=-1)[..., :kept], bits)  # argsort loses the marks
     return jnp.sort(order, axis=-1).astype(jnp.int32)
 

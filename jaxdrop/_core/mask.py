@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from jaxdrop._core.annotations import RateLike
+from jaxdrop._core.annotations import MeshAxes, RateLike
 from jaxdrop._core.bits import word_bits
 from jaxdrop._core.broadcast import shared_shape, spread, with_rank
 from jaxdrop._core.checks import check_choice, check_dims, check_shape
 from jaxdrop._core.index import Block, Limbs, block_layout, check_offsets
 from jaxdrop._core.key import AnyKey, check_key, key_data, key_words, typed
+from jaxdrop._core.mesh import Names, apart_from, axes_or_position, shard_layout
 from jaxdrop._core.rate import (
     Rate,
     all_dropped,
@@ -50,6 +51,7 @@ def keep_mask(
     bits: Bits = "fast",
     index_offset: Sequence[Any] = (),
     global_shape: Sequence[int] | None = None,
+    mesh_axes: MeshAxes = (),
 ) -> Bool[Array, "..."]:
     """Draw the mask that ``dropout`` uses: True where an element is kept.
 
@@ -62,7 +64,7 @@ def keep_mask(
       rate: probability of dropping, as in ``dropout``.
       broadcast_dims: dimensions along which one decision is shared.
       bits: "fast", or "key" for the draw that ``flax.linen.Dropout`` makes.
-      index_offset, global_shape: as in ``random_bits``; with bits="fast" only.
+      index_offset, global_shape, mesh_axes: as in ``random_bits``; with bits="fast" only.
 
     Returns:
       bool array of the given shape with P(False) = rate, exact to 2**-32 for a concrete rate.
@@ -76,7 +78,7 @@ def keep_mask(
     (True, True)
     """
     shape = check_shape(shape)
-    block, base = mask_layout(shape, broadcast_dims, bits, index_offset, global_shape)
+    block, base = mask_layout(shape, broadcast_dims, bits, index_offset, global_shape, mesh_axes)
     checked = check_rate(rate)
     check_rate_shape(checked, block.shape)
     if checked.never or checked.always:
@@ -92,6 +94,7 @@ def mask_layout(
     bits: str = "fast",
     index_offset: Sequence[Any] = (),
     global_shape: Sequence[int] | None = None,
+    mesh_axes: MeshAxes = (),
 ) -> tuple[Block, Limbs]:
     """Check where a mask lies; return the block that is drawn and its first index."""
     check_choice(bits, "bits", ("fast", "key"))
@@ -103,6 +106,15 @@ def mask_layout(
             "use bits='fast'"
         )
     shared = check_dims(broadcast_dims, len(shape))
+    names = axes_or_position(mesh_axes, len(shape), offsets, global_shape)
+    if names and bits == "key":
+        raise ValueError(
+            f"got {mesh_axes=} with bits='key' inside shard_map, which draws with the key's own "
+            "PRNG and knows no index: use bits='fast', or leave mesh_axes out and fold the "
+            "shard's number into the key"
+        )
+    if names:
+        return shard_layout(shared_shape(shape, shared), apart_from(names, shared))
     if shared and len(offsets) <= len(shape):
         offsets = tuple(0 if d in shared else o for d, o in enumerate(offsets))
     if shared and global_shape is not None:
@@ -169,14 +181,21 @@ def draw_mask(
 
 
 def mask_in_jit(
-    key: Any, params: Rate | MaskParams, shape: tuple[int, ...], shared: Collection[int] = ()
+    key: Any,
+    params: Rate | MaskParams,
+    shape: tuple[int, ...],
+    shared: Collection[int] = (),
+    names: Names = (),
+    of_shard: tuple[int, ...] | None = None,
 ) -> jax.Array:
     """``keep_mask`` inside a compiled function, to which a host rate is passed as its parameters.
 
     So the rate is exact and no part of the program: the cache of ``jax.jit`` grows with shapes,
-    dtypes and static options, and not with rates, keys or calls.
+    dtypes and static options, and not with rates, keys or calls. ``names`` are those of ``placed``,
+    ``of_shard`` as in ``shard_layout``.
     """
-    block, base = block_layout(shared_shape(shape, shared), (), None)
+    drawn = shared_shape(shape, shared)
+    block, base = shard_layout(drawn, apart_from(names, shared), of_shard)
     return _keep_mask(key, base, params, block, shape, None)
 
 

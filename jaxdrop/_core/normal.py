@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.bits import random_bits
 from jaxdrop._core.key import AnyKey
 
@@ -34,6 +35,7 @@ def standard_normal(
     *,
     index_offset: Sequence[Any] = (),
     global_shape: Sequence[int] | None = None,
+    mesh_axes: MeshAxes = (),
 ) -> Float[Array, "..."]:
     """Draw standard normal numbers, each a function of the key and of its row-major index alone.
 
@@ -44,25 +46,29 @@ def standard_normal(
       key: a random key of any implementation, or a legacy uint32 key.
       shape: shape of the result.
       dtype: a floating dtype; what is narrower than float32 is computed in float32 and rounded.
-      index_offset, global_shape: as in ``random_bits``.
+      index_offset, global_shape, mesh_axes: as in ``random_bits``.
 
     Returns:
       Array of the given shape and dtype. In float32, P(z <= a) is off by 8e-5 at most, the mean by
       1e-8 and the variance by 1e-5. A number is within 0.002 of the exact quantile, and within 0.04
       beyond 3; the tails end at 5.4 standard deviations, where u is rounded.
     """
-    bits = random_bits(key, shape, index_offset=index_offset, global_shape=global_shape)
+    bits = random_bits(
+        key, shape, index_offset=index_offset, global_shape=global_shape, mesh_axes=mesh_axes
+    )
     wide = jnp.float64 if jnp.dtype(dtype) == jnp.float64 else jnp.float32
     return (_of_words(bits, wide) * narrow_scale(wide)).astype(dtype)
 
 
-def narrow_normal(key: AnyKey, shape: Sequence[int], dtype: Any) -> Float[Array, "..."]:
+def narrow_normal(
+    key: AnyKey, shape: Sequence[int], dtype: Any, mesh_axes: MeshAxes = ()
+) -> Float[Array, "..."]:
     """Draw ``standard_normal`` divided by ``narrow_scale(dtype)``, in float32 or float64.
 
     A caller that multiplies the noise by a number anyway multiplies that number by
     ``narrow_scale`` first, which saves an operation per element.
     """
-    return _of_words(random_bits(key, shape), dtype)
+    return _of_words(random_bits(key, shape, mesh_axes=mesh_axes), dtype)
 
 
 def narrow_scale(dtype: Any) -> Any:

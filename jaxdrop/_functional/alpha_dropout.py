@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.broadcast import broadcast_like, shared_shape
 from jaxdrop._core.checks import check_dims, check_real_input
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import mask_in_jit, mask_params
+from jaxdrop._core.mesh import Names, placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
 from jaxdrop._core.scale import product_dtype
@@ -33,6 +34,7 @@ def alpha_dropout(
     *,
     broadcast_dims: Sequence[int] = (),
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Float[Array, "..."]:
     """Set elements to SELU's negative saturation, then restore mean 0 and variance 1.
 
@@ -46,6 +48,7 @@ def alpha_dropout(
         broadcasts against x.
       broadcast_dims: dimensions along which one decision is shared.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x. If x has mean 0 and variance 1, so has y. E[y] = x holds on that average and not
@@ -70,12 +73,19 @@ def alpha_dropout(
     """
     x = check_real_input(x, "alpha_dropout", "x", NO_COMPLEX)
     shared = check_dims(broadcast_dims, x.ndim)
-    return drop_to_saturation(key, x, rate, shared, deterministic, "alpha_dropout")
+    return drop_to_saturation(key, x, rate, shared, deterministic, mesh_axes, "alpha_dropout")
 
 
 def drop_to_saturation(
-    key: Any, x: jax.Array, rate: RateLike, shared: set[int], deterministic: Any, caller: str
+    key: Any,
+    x: jax.Array,
+    rate: RateLike,
+    shared: set[int],
+    deterministic: Any,
+    mesh_axes: MeshAxes,
+    caller: str,
 ) -> jax.Array:
+    names = placed(mesh_axes, key, x)
     checked = check_rate(rate)
     check_rate_shape(checked, shared_shape(x.shape, shared))
     key, test_mode = resolve(key, checked, deterministic, caller)
@@ -84,18 +94,24 @@ def drop_to_saturation(
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
     params = mask_params(checked)
-    y = _saturate(key, x, params, _affine(checked, product_dtype(x.dtype)), tuple(sorted(shared)))
+    constants = _affine(checked, product_dtype(x.dtype))
+    y = _saturate(key, x, params, constants, tuple(sorted(shared)), names)
     return choose(test_mode, x, y)
 
 
-@functools.partial(jax.jit, static_argnames="shared", inline=True)
+@functools.partial(jax.jit, static_argnames=("shared", "names"), inline=True)
 def _saturate(
-    key: Any, x: jax.Array, params: Any, constants: tuple[Any, Any, Any], shared: tuple[int, ...]
+    key: Any,
+    x: jax.Array,
+    params: Any,
+    constants: tuple[Any, Any, Any],
+    shared: tuple[int, ...],
+    names: Names,
 ) -> jax.Array:
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def masked(key: Any, x: jax.Array, params: Any, a: Any, b: Any, dropped: Any) -> jax.Array:
         a, b, dropped = (broadcast_like(c, x) for c in (a, b, dropped))
-        keep = broadcast_like(mask_in_jit(key, params, x.shape, shared), x)
+        keep = broadcast_like(mask_in_jit(key, params, x.shape, shared, names), x)
         wide = keep_where(keep, x.astype(a.dtype), a) + jnp.where(keep, b, dropped)
         return wide.astype(x.dtype)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.bits import random_bits
 from jaxdrop._core.broadcast import broadcast_like, shared_shape, with_rank
 from jaxdrop._core.checks import (
@@ -21,6 +21,7 @@ from jaxdrop._core.checks import (
     check_real_input,
 )
 from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mesh import Names, apart_from, placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape
 from jaxdrop._core.scale import scaled
@@ -36,6 +37,7 @@ def concrete_dropout(
     temperature: float = 0.1,
     broadcast_dims: Sequence[int] = (),
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Drop elements by a smooth mask, so that a gradient reaches the rate.
 
@@ -54,6 +56,7 @@ def concrete_dropout(
         the gradient of the rate has a high variance. 0.1 is the paper's.
       broadcast_dims: dimensions along which one decision is shared.
       deterministic: True for test time: x is returned.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x. P(z > 1/2) = rate to 2**-23. E[z] = rate at rate 1/2 only; elsewhere it is about
@@ -77,6 +80,7 @@ def concrete_dropout(
     True
     """
     x = check_input(x, "concrete_dropout")
+    names = placed(mesh_axes, key, x)
     expected = "a Python number above 0, such as 0.1: a static one, which chooses the computation"
     if isinstance(temperature, (np.ndarray, jax.Array)):
         raise TypeError(f"got temperature={temperature!r:.60}, expected {expected}")
@@ -91,19 +95,26 @@ def concrete_dropout(
     p = _differentiable(rate)
     drawn = shared_shape(x.shape, shared)
     check_rate_shape(checked, drawn)
-    return choose(test_mode, x, _smooth(key, x, p, drawn, temperature))
+    names = apart_from(names, shared)
+    return choose(test_mode, x, _smooth(key, x, p, drawn, temperature, names))
 
 
-@functools.partial(jax.jit, static_argnames=("drawn", "temperature"), inline=True)
+@functools.partial(jax.jit, static_argnames=("drawn", "temperature", "names"), inline=True)
 def _smooth(
-    key: Any, x: jax.Array, p: jax.Array, drawn: tuple[int, ...], temperature: float
+    key: Any,
+    x: jax.Array,
+    p: jax.Array,
+    drawn: tuple[int, ...],
+    temperature: float,
+    names: Names,
 ) -> jax.Array:
     # Only the key is kept: logistic noise and mask are computed again in the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def smooth(key: Any, x: jax.Array, p: jax.Array) -> jax.Array:
         p = with_rank(p, x.ndim)
         scale = jnp.where(p < _MOST, 1 / (1 - p), 0)  # a traced rate of 1 keeps nothing
-        kept = (1 - _dropped(p, random_bits(key, drawn), temperature)) * scale
+        bits = random_bits(key, drawn, mesh_axes=names)
+        kept = (1 - _dropped(p, bits, temperature)) * scale
         return scaled(x, broadcast_like(kept, x))
 
     return smooth(key, x, p)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.axes import check_layout, check_sides
 from jaxdrop._core.bits import random_bits
 from jaxdrop._core.broadcast import broadcast_like
@@ -17,6 +17,7 @@ from jaxdrop._core.checks import check_input
 from jaxdrop._core.index import times
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import is_kept, mask_params
+from jaxdrop._core.mesh import Names, apart_from, part_of, placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate
 
@@ -30,6 +31,7 @@ def cutout(
     batch_axis: int | None = 0,
     channel_axis: int | None = -1,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Set one block of every example to zero, the same in all channels.
 
@@ -45,6 +47,8 @@ def cutout(
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the channels; None if there is none.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``. A shard's part
+        of an example gets its part of the block.
 
     Returns:
       Array like x, not scaled: E[y] = (1 - rate * cover) x, where the cover of a position is the
@@ -69,6 +73,7 @@ def cutout(
     True
     """
     x = check_input(x, "cutout", integers=True)
+    names = placed(mesh_axes, key, x)
     batch, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "cutout")
     sides = check_sides(size, len(spatial), "size", "cutout", at_least=0)
     checked = check_rate(rate)
@@ -81,22 +86,29 @@ def cutout(
     if test_mode is True or x.size == 0:
         return x
     blocks = tuple(zip(spatial, sides, strict=True))
-    return choose(test_mode, x, _cut(key, x, mask_params(checked), batch, blocks))
+    return choose(test_mode, x, _cut(key, x, mask_params(checked), batch, blocks, names))
 
 
-@functools.partial(jax.jit, static_argnames=("batch", "blocks"), inline=True)
+@functools.partial(jax.jit, static_argnames=("batch", "blocks", "names"), inline=True)
 def _cut(
-    key: Any, x: jax.Array, params: Any, batch: int | None, blocks: tuple[tuple[int, int], ...]
+    key: Any,
+    x: jax.Array,
+    params: Any,
+    batch: int | None,
+    blocks: tuple[tuple[int, int], ...],
+    names: Names,
 ) -> jax.Array:
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def cut(key: Any, x: jax.Array, params: Any) -> jax.Array:
         examples = tuple(n if d == batch else 1 for d, n in enumerate(x.shape))
-        words = random_bits(key, (*examples, len(blocks) + 1))
+        of_example = apart_from(names, [d for d in range(x.ndim) if d != batch])
+        words = random_bits(key, (*examples, len(blocks) + 1), mesh_axes=of_example)
         inside = ~is_kept(words[..., -1], params)
         for j, (d, side) in enumerate(blocks):
-            start = _below(words[..., j], x.shape[d]) - np.int32(side // 2)
+            part, parts = part_of(names, d)
+            start = _below(words[..., j], x.shape[d] * parts) - np.int32(side // 2)
             line = tuple(n if e == d else 1 for e, n in enumerate(x.shape))
-            at = jax.lax.broadcasted_iota(jnp.int32, line, d)
+            at = jax.lax.broadcasted_iota(jnp.int32, line, d) + part * np.int32(x.shape[d])
             inside = inside & (at >= start) & (at < start + np.int32(side))
         return jnp.where(broadcast_like(inside, x), jnp.zeros((), x.dtype), x)
 

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.axes import check_layout, check_sides
-from jaxdrop._core.broadcast import broadcast_like
+from jaxdrop._core.broadcast import broadcast_like, shared_shape
 from jaxdrop._core.checks import check_broadcast, check_input, check_switch
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import mask_in_jit, mask_params
+from jaxdrop._core.mesh import Names, placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import Rate, check_rate, scale
 from jaxdrop._core.scale import product_dtype, scaled
@@ -31,6 +32,7 @@ def drop_block(
     channel_axis: int | None = -1,
     share_channels: bool = False,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Drop blocks of neighbouring elements in 1-D, 2-D, 3-D or larger feature maps.
 
@@ -48,6 +50,8 @@ def drop_block(
       channel_axis: the dimension of the maps; None if there is only one.
       share_channels: one mask for all maps of an example instead of one for each.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``. A block goes
+        on in the next shard; for that, each draws the seeds around it, and nothing is sent.
 
     Returns:
       Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate).
@@ -74,6 +78,7 @@ def drop_block(
     [1, 1, 1, 1, 1, 1, 0, 0, 0, 1]
     """
     x = check_input(x, "drop_block")
+    names = placed(mesh_axes, key, x)
     batch, channel, spatial = check_layout(batch_axis, channel_axis, x.ndim, "drop_block")
     sides = check_sides(block_size, len(spatial), "block_size", "drop_block", at_least=1)
     share_channels = check_switch(share_channels, "share_channels")
@@ -90,10 +95,11 @@ def drop_block(
         return jnp.zeros_like(x)
     params = mask_params(Rate(_seed_rate(checked, math.prod(sides))))
     factor = scale(checked, product_dtype(x.dtype))
-    return choose(test_mode, x, _masked(key, x, params, factor, tuple(block.items()), shared))
+    y = _masked(key, x, params, factor, tuple(block.items()), shared, names)
+    return choose(test_mode, x, y)
 
 
-@functools.partial(jax.jit, static_argnames=("blocks", "shared"), inline=True)
+@functools.partial(jax.jit, static_argnames=("blocks", "shared", "names"), inline=True)
 def _masked(
     key: Any,
     x: jax.Array,
@@ -101,6 +107,7 @@ def _masked(
     factor: Any,
     blocks: tuple[tuple[int, int], ...],
     shared: tuple[int, ...],
+    names: Names,
 ) -> jax.Array:
     sides = dict(blocks)
 
@@ -108,7 +115,8 @@ def _masked(
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def masked(key: Any, x: jax.Array, params: Any, factor: Any) -> jax.Array:
         grown = tuple(n + sides.get(d, 1) - 1 for d, n in enumerate(x.shape))
-        keep = mask_in_jit(key, params, grown, shared)
+        own = shared_shape(x.shape, shared)
+        keep = mask_in_jit(key, params, grown, shared, names, own)
         for d, side in blocks:
             keep = _all_along(keep, d, side)
         return jnp.where(

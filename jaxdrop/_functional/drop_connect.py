@@ -10,13 +10,14 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.broadcast import named_sharding
 from jaxdrop._core.checks import check_count, check_input, check_switch
-from jaxdrop._core.index import Limbs, add, block_layout, check_offsets, times
+from jaxdrop._core.index import Limbs, add, block_layout, check_offsets, times, weyl_index
 from jaxdrop._core.key import AnyKey, key_words
 from jaxdrop._core.mask import mask_params
 from jaxdrop._core.masked_scale import masked_scale
+from jaxdrop._core.mesh import Names, axes_or_position, part_of, placed, shard_layout
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape
 from jaxdrop._functional.dropout import dropout
@@ -31,6 +32,7 @@ def drop_connect(
     rate: RateLike,
     *,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Drop the connections of a weight array and scale those that are kept.
 
@@ -41,6 +43,7 @@ def drop_connect(
       x: the weights, of any shape.
       rate: probability of dropping a weight, as in ``dropout``.
       deterministic: True for test time: the weights are returned as they are.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the weights, as in ``dropout``.
 
     Returns:
       Array like x. E[w'] = w and Var[w'] = w**2 rate / (1 - rate), so that the mean of the layer's
@@ -63,7 +66,7 @@ def drop_connect(
     """
     x = check_input(x, "drop_connect")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "drop_connect")
-    return dropout(key, x, rate, deterministic=test_mode)
+    return dropout(key, x, rate, deterministic=test_mode, mesh_axes=mesh_axes)
 
 
 def drop_connect_dense(
@@ -76,6 +79,7 @@ def drop_connect_dense(
     chunk: int = CHUNK,
     index_offset: Sequence[Any] = (),
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "*batch outputs"]:
     """Multiply by a kernel whose connections are dropped, once per batch or for each example.
 
@@ -95,8 +99,11 @@ def drop_connect_dense(
       chunk: with per_example, how many examples are computed at a time. 1 is fastest on CPUs; a
         device with idle cores and a small kernel may gain from more.
       index_offset: with per_example, ``(first,)``: the position of x's first example in the global
-        batch. Needed for microbatches and inside ``shard_map``.
+        batch. Needed for microbatches, and inside ``shard_map`` if not mesh_axes.
       deterministic: True for test time: ``x @ kernel``.
+      mesh_axes: inside ``shard_map``, in place of index_offset: the mesh axes that split the
+        examples of x, as in ``dropout``. A kernel that is split itself goes through
+        ``drop_connect`` and ``jnp.matmul``.
 
     Returns:
       Array of shape (*batch, outputs). E[y] = x @ kernel and
@@ -132,6 +139,14 @@ def drop_connect_dense(
             f"got index_offset={offsets!r} with {per_example=}; only per_example=True "
             "has masks to place, and it takes (first_example,)"
         )
+    names = axes_or_position(mesh_axes, x.ndim, offsets, None)
+    if any(names[x.ndim - 1 :]):
+        raise ValueError(
+            f"got {mesh_axes=}, by which {names[-1]} splits the inputs that are summed; "
+            "drop_connect_dense takes all of them: leave the axis out there, or multiply by a part "
+            "of the kernel that went through drop_connect with mesh_axes"
+        )
+    placed(mesh_axes, key, x)
     chunk = check_count(chunk, "chunk", "the number of examples computed at a time")
     checked = check_rate(rate)
     check_rate_shape(checked, kernel.shape)
@@ -141,21 +156,29 @@ def drop_connect_dense(
         return jnp.matmul(x, kernel)
     if not per_example or key is None:  # without a key, every example's weights are 0
         return jnp.matmul(x, dropout(key, kernel, rate, deterministic=test_mode))
-    block, base = block_layout((rows, *kernel.shape), offsets, None)
+    rows_of_all = rows * math.prod(part_of(names, d)[1] for d in range(x.ndim))
+    block, base = block_layout((rows_of_all, *kernel.shape), offsets, None)
     params = mask_params(checked, kernel.dtype)
-    y = _each(key, x, base, kernel, params, block.wide, min(chunk, rows))
+    y = _each(key, x, base, kernel, params, block.wide, min(chunk, rows), names)
     return y if test_mode is False else choose(test_mode, jnp.matmul(x, kernel), y)
 
 
-@functools.partial(jax.jit, static_argnames=("wide", "chunk"), inline=True)
+@functools.partial(jax.jit, static_argnames=("wide", "chunk", "split_by"), inline=True)
 def _each(
-    key: Any, x: jax.Array, base: Limbs, kernel: jax.Array, params: Any, wide: bool, chunk: int
+    key: Any,
+    x: jax.Array,
+    base: Limbs,
+    kernel: jax.Array,
+    params: Any,
+    wide: bool,
+    chunk: int,
+    split_by: Names,
 ) -> jax.Array:
     """Multiply every row of x by its own masked kernel."""
     leading = x.shape[:-1]
-    rows = jnp.arange(math.prod(leading), dtype=jnp.uint32)
+    rows, count = _row_numbers(leading, split_by)
     # The index of the first weight of every row's kernel, in two words.
-    starts = add(base, times(rows, kernel.size, rows.size))
+    starts = add(base, times(rows, kernel.size, count))
     starts = (starts[0].reshape(leading), jnp.broadcast_to(starts[1], rows.shape).reshape(leading))
     loop = functools.partial(_loop, wide=wide, chunk=chunk)
     words = key_words(key)
@@ -183,6 +206,15 @@ def _each(
         out_specs=spread,
         axis_names=names,
     )(words, x, starts, kernel, params)
+
+
+def _row_numbers(leading: tuple[int, ...], names: Names) -> tuple[jax.Array, int]:
+    """The number that each row has in the global batch, which is below 2**32, and their count."""
+    count = math.prod(leading)
+    if not names:
+        return jnp.arange(count, dtype=jnp.uint32), count
+    rows = weyl_index(*shard_layout(leading, names[: len(leading)]), multiplier=1)
+    return rows.reshape(-1), count * math.prod(part_of(names, d)[1] for d in range(len(leading)))
 
 
 def _names(axes: Any) -> set[str]:

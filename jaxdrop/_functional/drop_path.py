@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.axes import check_axis
 from jaxdrop._core.checks import check_input, check_integer
 from jaxdrop._core.key import AnyKey
@@ -20,6 +20,7 @@ def drop_path(
     *,
     batch_axis: int | None = 0,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Drop a residual branch for some examples: stochastic depth.
 
@@ -32,6 +33,7 @@ def drop_path(
       rate: probability of dropping the branch for an example, as in ``dropout``.
       batch_axis: the dimension of the examples; None for one decision for all of x.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x with E[y] = x and the variance of ``dropout``; an example's elements are kept or
@@ -55,7 +57,9 @@ def drop_path(
     batch = check_axis(batch_axis, x.ndim, "batch_axis", "drop_path")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "drop_path")
     shared = tuple(d for d in range(x.ndim) if d != batch)
-    return dropout(key, x, rate, broadcast_dims=shared, deterministic=test_mode)
+    return dropout(
+        key, x, rate, broadcast_dims=shared, deterministic=test_mode, mesh_axes=mesh_axes
+    )
 
 
 def drop_path_rates(depth: int, max_rate: RateLike, *, first: RateLike = 0.0) -> tuple[Any, ...]:

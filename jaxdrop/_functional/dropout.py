@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.experimental.jet import JetTracer
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.broadcast import with_rank
 from jaxdrop._core.checks import check_choice, check_deterministic, check_input
 from jaxdrop._core.index import Block, Limbs
@@ -22,6 +22,7 @@ from jaxdrop._core.mask import (
     mask_words,
 )
 from jaxdrop._core.masked_scale import masked_scale
+from jaxdrop._core.mesh import placed
 from jaxdrop._core.rate import Rate, check_rate, check_rate_shape, keep_probability
 from jaxdrop._core.scale import product_dtype, scaled
 
@@ -39,6 +40,7 @@ def dropout(
     bits: Bits = "fast",
     index_offset: Sequence[Any] = (),
     global_shape: Sequence[int] | None = None,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Drop elements at random and scale so that training and test agree.
 
@@ -62,9 +64,14 @@ def dropout(
       bits: "fast", or "key" to draw with the key's own PRNG exactly as ``flax.linen.Dropout`` does,
         so that an old seeded run keeps its masks.
       index_offset: position of x's first element in the global array, one integer per leading
-        dimension. Needed inside ``shard_map`` and for microbatches: without it every shard or
-        microbatch with the same key gets the same mask.
+        dimension. Needed for microbatches, and inside ``shard_map`` if not mesh_axes: without it
+        every shard or microbatch with the same key gets the same mask.
       global_shape: shape of the whole array of which x is a block.
+      mesh_axes: inside ``shard_map``, in place of both: for each leading dimension of x the mesh
+        axis that splits it, a tuple of axes, or None, as in a ``PartitionSpec``. All shards give
+        the same key, and each gets its part of the mask of the whole array: another one where an
+        axis splits x, the same where x is copied. Outside of ``shard_map``, and for axes that it
+        leaves to XLA, it is checked and does nothing.
 
     Returns:
       Array like x, in its dtype. With scale_at="train", E[y] = x and
@@ -77,8 +84,9 @@ def dropout(
 
     Raises:
       TypeError: if x is not a floating or complex array, or key is not a random key.
-      ValueError: if a concrete rate is outside [0, 1], if key is None where a mask is drawn, or if
-        x does not fit into global_shape.
+      ValueError: if a concrete rate is outside [0, 1], if key is None where a mask is drawn, if x
+        does not fit into global_shape, or if mesh_axes names an axis twice, one that the mesh does
+        not have, or, as far as ``check_vma`` knows, not those that split x.
 
     Reference:
       Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
@@ -89,8 +97,9 @@ def dropout(
     [0.0, 2.0]
     """
     x = check_input(x, "dropout")
+    placed(mesh_axes, key, x)
     check_choice(scale_at, "scale_at", ("train", "test"))
-    block, base = mask_layout(x.shape, broadcast_dims, bits, index_offset, global_shape)
+    block, base = mask_layout(x.shape, broadcast_dims, bits, index_offset, global_shape, mesh_axes)
     checked = check_rate(rate)
     check_rate_shape(checked, block.shape)
     test_mode = check_deterministic(deterministic)

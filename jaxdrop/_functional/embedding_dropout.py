@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Integer
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import array_of, check_input, known_values
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import mask_in_jit, mask_params
+from jaxdrop._core.mesh import Names, apart_from, placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape, scale
 from jaxdrop._core.scale import product_dtype
@@ -27,6 +28,7 @@ def embedding_dropout(
     ids: Integer[AnyArray, "..."] | None = None,
     *,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Drop whole words: every occurrence of a dropped word in the batch is zero.
 
@@ -41,6 +43,8 @@ def embedding_dropout(
         waited for): 0 <= id < words. Under jit they cannot be: an id of ``words`` or more reads the
         last row, one below 0 counts from the end.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the table, as in ``dropout``. ids
+        are rows of the shard's part of it.
 
     Returns:
       Array like table, or of shape ``ids.shape + (features,)``, with E[y] = the embedding and the
@@ -70,10 +74,13 @@ def embedding_dropout(
             f"got a table of shape {table.shape}; embedding_dropout takes (words, features), one "
             "row per word"
         )
+    names = placed(mesh_axes, key, table)
     checked = check_rate(rate)
     key, test_mode = resolve(key, checked, deterministic, "embedding_dropout")
     if ids is None:
-        return dropout(key, table, rate, broadcast_dims=(1,), deterministic=test_mode)
+        return dropout(
+            key, table, rate, broadcast_dims=(1,), deterministic=test_mode, mesh_axes=mesh_axes
+        )
     given, ids = ids, check_ids(ids, "ids", "embedding_dropout")
     words = (table.shape[0], 1)
     known = known_values(given)  # a NumPy array is known inside jit, too
@@ -89,16 +96,18 @@ def embedding_dropout(
         return jnp.zeros_like(_rows(table, ids))
     # One bool and one factor for each word replace a second table, which is never made.
     factor = jnp.broadcast_to(scale(checked, product_dtype(table.dtype)), words)
-    y = _read(key, table, ids, mask_params(checked), factor)
+    y = _read(key, table, ids, mask_params(checked), factor, apart_from(names, (1,)))
     return y if test_mode is False else choose(test_mode, _rows(table, ids), y)
 
 
-@functools.partial(jax.jit, inline=True)
-@functools.partial(jax.checkpoint, prevent_cse=False)
-def _read(key: Any, table: jax.Array, ids: jax.Array, params: Any, factor: jax.Array) -> jax.Array:
+@functools.partial(jax.jit, static_argnames="names", inline=True)
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=5)
+def _read(
+    key: Any, table: jax.Array, ids: jax.Array, params: Any, factor: jax.Array, names: Names
+) -> jax.Array:
     """Look up rows of words that are kept, each times the factor of its word."""
     rows = _rows(table, ids)
-    mask = mask_in_jit(key, params, factor.shape)
+    mask = mask_in_jit(key, params, factor.shape, names=names)
     kept, scaled = (_rows(column, ids) for column in (mask, factor))
     return keep_where(broadcast_like(kept, rows), rows, broadcast_like(scaled, rows))
 

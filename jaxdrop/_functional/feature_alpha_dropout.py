@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Float
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.axes import check_layout
 from jaxdrop._core.checks import check_real_input
 from jaxdrop._core.key import AnyKey
@@ -17,6 +17,7 @@ def feature_alpha_dropout(
     batch_axis: int | None = 0,
     channel_axis: int = -1,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Float[Array, "..."]:
     """Set whole feature maps to SELU's negative saturation: ``alpha_dropout`` for convolutions.
 
@@ -29,6 +30,7 @@ def feature_alpha_dropout(
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps: -1 as in Flax and Keras, 1 as in PyTorch.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x, with the moments of ``alpha_dropout``; a map is kept or dropped as a whole.
@@ -50,4 +52,6 @@ def feature_alpha_dropout(
     """
     x = check_real_input(x, "feature_alpha_dropout", "x", NO_COMPLEX)
     _, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "feature_alpha_dropout")
-    return drop_to_saturation(key, x, rate, set(spatial), deterministic, "feature_alpha_dropout")
+    return drop_to_saturation(
+        key, x, rate, set(spatial), deterministic, mesh_axes, "feature_alpha_dropout"
+    )

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mesh import Names, placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.noise import noise_dtype, scaled_noise
 from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
@@ -24,6 +25,7 @@ def gaussian_dropout(
     rate: RateLike,
     *,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Multiply by normal noise of mean 1 that has the variance of dropout's mask.
 
@@ -35,6 +37,7 @@ def gaussian_dropout(
       rate: the rate of the dropout that it replaces, 0 <= rate <= 1; a number, a traced scalar, or
         an array that broadcasts against x.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x with E[y] = x and Var[y] = x**2 rate / (1 - rate), to a relative 1e-5 (the
@@ -56,6 +59,7 @@ def gaussian_dropout(
     '1.00 1.0'
     """
     x = check_input(x, "gaussian_dropout")
+    names = placed(mesh_axes, key, x)
     checked = check_rate(rate)
     check_rate_shape(checked, x.shape)
     key, test_mode = resolve(key, checked, deterministic, "gaussian_dropout")
@@ -63,16 +67,16 @@ def gaussian_dropout(
         return x
     if checked.always and test_mode is False:
         return jnp.zeros_like(x)
-    return choose(test_mode, x, multiply_noise(key, x, *_center_and_std(checked)))
+    return choose(test_mode, x, multiply_noise(key, x, *_center_and_std(checked), names))
 
 
 # prevent_cse=False lets XLA fuse the recomputed noise into the backward loop.
-@functools.partial(jax.jit, inline=True)
-@functools.partial(jax.checkpoint, prevent_cse=False)
-def multiply_noise(key: Any, x: jax.Array, center: Any, std: Any) -> jax.Array:
+@functools.partial(jax.jit, static_argnames="names", inline=True)
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=4)
+def multiply_noise(key: Any, x: jax.Array, center: Any, std: Any, names: Names) -> jax.Array:
     """``x (center + std z)``; the backward pass draws z again instead of storing it."""
     middle = broadcast_like(jnp.asarray(center, noise_dtype(x)), x)
-    return scaled(x, scaled_noise(key, x, std) + middle)
+    return scaled(x, scaled_noise(key, x, std, names) + middle)
 
 
 def _center_and_std(rate: Rate) -> tuple[Any, Any]:

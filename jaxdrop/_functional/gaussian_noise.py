@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxdrop._core.annotations import AnyArray, Flag
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes
 from jaxdrop._core.checks import check_broadcast, check_real_input, check_real_values
 from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mesh import Names, placed
 from jaxdrop._core.mode import choose, resolve_noise
 from jaxdrop._core.noise import scaled_noise
 
@@ -21,6 +22,7 @@ def gaussian_noise(
     stddev: Any,
     *,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Float[Array, "..."]:
     """Add normal noise.
 
@@ -33,6 +35,7 @@ def gaussian_noise(
         an array that broadcasts against x. A traced one below 0 counts as 0. No gradient flows to
         it.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x with E[y] = x and Var[y] = stddev**2, to a relative 1e-5.
@@ -55,18 +58,19 @@ def gaussian_noise(
     """
     way_out = "so add noise to real and imaginary part, each with a key of its own"
     x = check_real_input(x, "gaussian_noise", "x", way_out)
+    names = placed(mesh_axes, key, x)
     std = _check_stddev(stddev)
     check_broadcast(np.shape(std), x.shape, "stddev", f"x of shape {x.shape}")
     never = isinstance(std, float) and std == 0
     key, test_mode = resolve_noise(key, never, deterministic, "gaussian_noise")
     if test_mode is True:
         return x
-    return choose(test_mode, x, _add(key, x, std))
+    return choose(test_mode, x, _add(key, x, std, names))
 
 
-@functools.partial(jax.jit, inline=True)
-def _add(key: Any, x: jax.Array, stddev: Any) -> jax.Array:
-    noise = scaled_noise(key, x, stddev)
+@functools.partial(jax.jit, static_argnames="names", inline=True)
+def _add(key: Any, x: jax.Array, stddev: Any, names: Names) -> jax.Array:
+    noise = scaled_noise(key, x, stddev, names)
     return (x.astype(noise.dtype) + noise).astype(x.dtype)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes
 from jaxdrop._core.checks import check_function
 from jaxdrop._core.key import AnyKey
 from jaxdrop._functional.variational_dense import check_weights, sample
@@ -21,6 +21,7 @@ def local_reparameterization(
     *,
     deterministic: Flag = False,
     threshold: float = PRUNE_AT,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """``variational_dense`` for any bilinear ``linear(x, kernel)``, such as a convolution.
 
@@ -39,4 +40,6 @@ def local_reparameterization(
     """
     check_function(linear, "linear", "local_reparameterization takes a function of x and a kernel")
     arrays = check_weights(x, kernel, log_sigma2, "local_reparameterization")
-    return sample(key, arrays, linear, deterministic, threshold, "local_reparameterization")
+    return sample(
+        key, arrays, linear, deterministic, threshold, mesh_axes, "local_reparameterization"
+    )

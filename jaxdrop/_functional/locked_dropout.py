@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.axes import check_axis
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
@@ -18,6 +18,7 @@ def locked_dropout(
     *,
     time_axis: int | None = None,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Drop the same features at every time step of a sequence.
 
@@ -31,6 +32,7 @@ def locked_dropout(
         the time-major (time, batch, features). None means -2 for three dimensions or more; with
         two, one of which may be time or not, it has to be given (inside ``vmap``, too).
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x with E[y] = x and the variance of ``dropout``.
@@ -60,4 +62,6 @@ def locked_dropout(
     time = check_axis(-2 if time_axis is None else time_axis, x.ndim, "time_axis", "locked_dropout")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "locked_dropout")
     shared = () if time is None else (time,)
-    return dropout(key, x, rate, broadcast_dims=shared, deterministic=test_mode)
+    return dropout(
+        key, x, rate, broadcast_dims=shared, deterministic=test_mode, mesh_axes=mesh_axes
+    )

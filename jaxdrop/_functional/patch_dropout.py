@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray
+from jaxdrop._core.annotations import AnyArray, MeshAxes
 from jaxdrop._core.checks import check_input, check_integer, check_shape
 from jaxdrop._core.choice import choose_indices, share, static_mode, static_rate
 from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mesh import Names, placed
 from jaxdrop._core.mode import resolve
 from jaxdrop._core.rate import check_rate
 
@@ -21,6 +22,7 @@ def patch_dropout(
     *,
     prefix: int = 1,
     deterministic: bool = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "batch kept features"]:
     """Keep a random subset of the tokens of every example, and shorten the sequence to it.
 
@@ -34,6 +36,8 @@ def patch_dropout(
         from it: ``tokens * (1 - rate)``, rounded down, are kept, and at least one.
       prefix: number of leading tokens, such as a class token, that are always kept.
       deterministic: True for test time, when all tokens are kept; a Python bool.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``. None may split
+        the tokens, of which one shard would keep more than another.
 
     Returns:
       Array (batch, prefix + kept, features) in x's dtype, the tokens in their order. Nothing is
@@ -61,7 +65,8 @@ def patch_dropout(
     if x.ndim != 3:
         raise ValueError(f"got x of shape {x.shape}; patch_dropout takes (batch, tokens, features)")
     batch, tokens, _ = x.shape
-    kept = patch_indices(key, (batch, tokens), rate, prefix=prefix, deterministic=deterministic)
+    names = placed_rows(mesh_axes, key, x, "patch_dropout")
+    kept = choose_tokens(key, (batch, tokens), rate, prefix, deterministic, "patch_dropout", names)
     if kept.shape[1] == tokens:
         return x
     return jnp.take_along_axis(x, kept[:, :, None], axis=1)
@@ -97,8 +102,26 @@ def patch_indices(
     return choose_tokens(key, shape, rate, prefix, deterministic, "patch_dropout")
 
 
+def placed_rows(mesh_axes: MeshAxes, key: Any, x: jax.Array, caller: str) -> Names:
+    """``placed`` for examples from which tokens are chosen: the names of (batch, tokens)."""
+    names = placed(mesh_axes, key, x)[:2]
+    if any(names[1:]):
+        raise ValueError(
+            f"got {mesh_axes=}, by which {names[1]} splits the tokens; {caller} chooses among all "
+            "tokens of an example: use it where each shard has all of them, or fold "
+            "jax.lax.axis_index into the key, leave the axis out, and each chooses among its own"
+        )
+    return names
+
+
 def choose_tokens(
-    key: Any, shape: tuple[int, int], rate: float, prefix: int, deterministic: bool, caller: str
+    key: Any,
+    shape: tuple[int, int],
+    rate: float,
+    prefix: int,
+    deterministic: bool,
+    caller: str,
+    names: Names = (),
 ) -> jax.Array:
     """``patch_indices`` for any caller, which the errors name."""
     mode = static_mode(deterministic, caller)
@@ -117,5 +140,5 @@ def choose_tokens(
     if test_mode is True or patches == 0:
         return whole
     kept = max(1, int(share(patches, dropped)))
-    chosen = choose_indices(key, (batch, patches), kept)
+    chosen = choose_indices(key, (batch, patches), kept, names)
     return jnp.concatenate([whole[:, :first], chosen + first], axis=1)

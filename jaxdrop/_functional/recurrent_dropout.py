@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 
-from jaxdrop._core.annotations import Flag, RateLike
+from jaxdrop._core.annotations import Flag, MeshAxes, RateLike
 from jaxdrop._core.checks import check_function, check_input, check_sequence
 from jaxdrop._core.key import AnyKey, Words, check_key, key_words, typed
+from jaxdrop._core.mesh import check_mesh_axes
 from jaxdrop._core.mode import resolve, resolve_key
 from jaxdrop._core.rate import check_rate
 from jaxdrop._core.renamed import renamed_argument
@@ -25,6 +26,7 @@ def recurrent_dropout(
     rate: RateLike,
     *,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Any:
     """Drop units of the hidden state that a recurrent cell is about to read.
 
@@ -40,6 +42,7 @@ def recurrent_dropout(
         LSTM cells; the other entries are memory and are left alone.
       rate: probability of dropping a unit, as in ``dropout``.
       deterministic: True for test time: the carry is returned as it is.
+      mesh_axes: inside ``shard_map``, the mesh axes that split h, as in ``dropout``.
 
     Returns:
       The carry with h dropped; E[h'] = h.
@@ -65,7 +68,7 @@ def recurrent_dropout(
     state = carry[-1] if isinstance(carry, tuple) else carry
     h = check_input(state, "recurrent_dropout", "carry")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "recurrent_dropout")
-    h = dropout(key, h, rate, deterministic=test_mode)
+    h = dropout(key, h, rate, deterministic=test_mode, mesh_axes=mesh_axes)
     return (*carry[:-1], h) if isinstance(carry, tuple) else h
 
 
@@ -76,6 +79,7 @@ def recurrent_cell(
     *,
     input_rate: RateLike = 0.0,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Cell:
     """Give a function ``cell(carry, x) -> (carry, y)`` input and recurrent dropout.
 
@@ -90,6 +94,8 @@ def recurrent_cell(
       rate: of the hidden units, as in ``dropout``.
       input_rate: of the inputs.
       deterministic: True for test time.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x and h, both alike, as in
+        ``dropout``.
 
     Returns:
       A function like cell.
@@ -110,14 +116,16 @@ def recurrent_cell(
     (True, [0.0, 2.0])
     """
     check_function(cell, "cell", "recurrent_cell takes a function (carry, x) -> (carry, y)")
+    check_mesh_axes(mesh_axes, None)  # x and h are not there yet
     rates = check_rate(rate), check_rate(input_rate, "input_rate")
     keys = [resolve_key(key, each, deterministic, "recurrent_cell")[0] for each in rates]
     key = keys[0] if keys[1] is None else keys[1]
     input_key, hidden_key, _ = recurrent_keys(key, "recurrent_cell")
 
     def step(carry: Any, x: Any) -> tuple[Any, Any]:
-        x = dropout(input_key, x, input_rate, deterministic=deterministic)
-        return cell(recurrent_dropout(hidden_key, carry, rate, deterministic=deterministic), x)
+        options: Any = {"deterministic": deterministic, "mesh_axes": mesh_axes}
+        x = dropout(input_key, x, input_rate, **options)
+        return cell(recurrent_dropout(hidden_key, carry, rate, **options), x)
 
     return step
 

@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.axes import check_layout
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
@@ -19,6 +19,7 @@ def spatial_dropout(
     batch_axis: int | None = 0,
     channel_axis: int = -1,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Drop whole feature maps, since neighbours in a map predict each other's values.
 
@@ -32,6 +33,7 @@ def spatial_dropout(
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps: -1 as in Flax and Keras, 1 as in PyTorch.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x. E[y] = x and Var[y] = x**2 rate / (1 - rate), as in ``dropout``; all elements
@@ -54,4 +56,6 @@ def spatial_dropout(
     x = check_input(x, "spatial_dropout")
     _, _, spatial = check_layout(batch_axis, channel_axis, x.ndim, "spatial_dropout")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "spatial_dropout")
-    return dropout(key, x, rate, broadcast_dims=spatial, deterministic=test_mode)
+    return dropout(
+        key, x, rate, broadcast_dims=spatial, deterministic=test_mode, mesh_axes=mesh_axes
+    )

@@ -6,11 +6,11 @@ from typing import Any
 import jax
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray
+from jaxdrop._core.annotations import AnyArray, MeshAxes
 from jaxdrop._core.checks import check_function, check_input
 from jaxdrop._core.key import AnyKey
 from jaxdrop._functional.layer_drop import check_output
-from jaxdrop._functional.patch_dropout import choose_tokens
+from jaxdrop._functional.patch_dropout import choose_tokens, placed_rows
 
 
 def token_skip(
@@ -21,6 +21,7 @@ def token_skip(
     *,
     prefix: int = 0,
     deterministic: bool = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "batch tokens features"]:
     """Let a random share of each example's tokens skip a stack of layers (random-LTD, TREAD).
 
@@ -37,6 +38,8 @@ def token_skip(
         shape follows from it: ``tokens * (1 - rate)``, rounded down, go through, and at least one.
       prefix: number of leading tokens, such as a class token, that always go through.
       deterministic: True for test time, when all tokens go through; a Python bool.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``patch_dropout``.
+        Nothing is sent.
 
     Returns:
       Array like x. Nothing is scaled: a token that skips the layers comes out as it went in.
@@ -50,9 +53,6 @@ def token_skip(
 
     Random-LTD chooses anew for each layer: call this for one layer at a time, each with a key of
     its own. TREAD chooses once for a stack. Both keep the first and last layers out of it.
-
-    Inside ``shard_map`` each shard needs a key of its own, such as
-    ``jax.random.fold_in(key, jax.lax.axis_index("data"))``; nothing is sent.
 
     Not for: a stack that changes the number of tokens or of features, or that reads neighbours by
     index, such as convolution and windowed attention.
@@ -73,7 +73,8 @@ def token_skip(
     if x.ndim != 3:
         raise ValueError(f"got x of shape {x.shape}; token_skip takes (batch, tokens, features)")
     shape = (x.shape[0], x.shape[1])
-    positions = choose_tokens(key, shape, rate, prefix, deterministic, "token_skip")
+    names = placed_rows(mesh_axes, key, x, "token_skip")
+    positions = choose_tokens(key, shape, rate, prefix, deterministic, "token_skip", names)
     if positions.shape == shape:
         return check_output(layers(x, positions), x, "token_skip")
     through = _take(x, positions)

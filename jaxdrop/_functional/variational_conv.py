@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes
 from jaxdrop._core.axes import check_sides
 from jaxdrop._core.checks import check_count, check_integer, check_sequence
 from jaxdrop._core.key import AnyKey
@@ -27,6 +27,7 @@ def variational_conv(
     feature_group_count: int = 1,
     deterministic: Flag = False,
     threshold: float = PRUNE_AT,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "batch *spatial_out outputs"]:
     """Convolve with a kernel of independent Gaussian weights, by sampling the outputs.
 
@@ -84,7 +85,7 @@ def variational_conv(
         )
 
     arrays = (x, kernel, log_sigma2)
-    return sample(key, arrays, convolve, deterministic, threshold, "variational_conv")
+    return sample(key, arrays, convolve, deterministic, threshold, mesh_axes, "variational_conv")
 
 
 def kernel_shape(

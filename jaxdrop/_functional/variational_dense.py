@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_deterministic, check_real_input
 from jaxdrop._core.key import AnyKey, check_key
+from jaxdrop._core.mesh import Names, placed
 from jaxdrop._core.noise import noise_dtype
 from jaxdrop._core.normal import standard_normal
 from jaxdrop._functional.variational_kl import PRUNE_AT, check_threshold, prune
@@ -28,6 +29,7 @@ def variational_dense(
     *,
     deterministic: Flag = False,
     threshold: float = PRUNE_AT,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "*batch outputs"]:
     """Multiply by a kernel of independent Gaussian weights, by sampling the outputs.
 
@@ -42,6 +44,8 @@ def variational_dense(
       log_sigma2: logarithms of their variances; the paper starts at -10.
       deterministic: True for test time: the means, those at or beyond ``threshold`` pruned.
       threshold: of log alpha = log(sigma**2 / m**2).
+      mesh_axes: inside ``shard_map``, the mesh axes that split the result, as in ``dropout``; each
+        shard has the whole sum over the inputs.
 
     Returns:
       Array of shape (*batch, outputs), E[y] = x @ m, Var[y] = x**2 @ sigma**2, the variance
@@ -71,7 +75,7 @@ def variational_dense(
             "multiplies (..., inputs) by (inputs, outputs)"
         )
     arrays = (x, kernel, log_sigma2)
-    return sample(key, arrays, jnp.matmul, deterministic, threshold, "variational_dense")
+    return sample(key, arrays, jnp.matmul, deterministic, threshold, mesh_axes, "variational_dense")
 
 
 def check_weights(
@@ -96,6 +100,7 @@ def sample(
     linear: Callable[[jax.Array, jax.Array], jax.Array],
     deterministic: Any,
     threshold: float,
+    mesh_axes: MeshAxes,
     caller: str,
 ) -> jax.Array:
     """Sample the outputs of ``linear``, or in test mode compute them from the pruned means."""
@@ -103,20 +108,24 @@ def sample(
     test_mode = check_deterministic(deterministic)
     check_threshold(threshold)
     if test_mode is True:
-        return linear(x, prune(kernel, log_sigma2, threshold=threshold))
+        y = linear(x, prune(kernel, log_sigma2, threshold=threshold))
+        placed(mesh_axes, None, y)
+        return y
     key = check_key(key, caller)
+    mean = linear(x, kernel)
+    names = placed(mesh_axes, key, mean)
     wide = noise_dtype(x)  # half precision holds no 1e-16, nor squares beyond 65504
     variance = linear(jnp.square(x.astype(wide)), jnp.exp(log_sigma2.astype(wide)))
     # sqrt has an infinite slope at 0, which is the variance where every input is 0.
-    y = add_noise(key, linear(x, kernel), jnp.sqrt(jnp.maximum(variance, 1e-16)))
+    y = add_noise(key, mean, jnp.sqrt(jnp.maximum(variance, 1e-16)), names)
     if test_mode is False:
         return y
     return jnp.where(test_mode, linear(x, prune(kernel, log_sigma2, threshold=threshold)), y)
 
 
-@functools.partial(jax.jit, inline=True)
-@functools.partial(jax.checkpoint, prevent_cse=False)
-def add_noise(key: Any, mean: jax.Array, deviation: jax.Array) -> jax.Array:
+@functools.partial(jax.jit, static_argnames="names", inline=True)
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=3)
+def add_noise(key: Any, mean: jax.Array, deviation: jax.Array, names: Names) -> jax.Array:
     """``mean + deviation e``; the backward pass draws e again instead of storing it."""
-    noise = broadcast_like(standard_normal(key, mean.shape, deviation.dtype), mean)
+    noise = broadcast_like(standard_normal(key, mean.shape, deviation.dtype, mesh_axes=names), mean)
     return (mean.astype(noise.dtype) + deviation * noise).astype(mean.dtype)

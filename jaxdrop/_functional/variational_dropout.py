@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes
 from jaxdrop._core.broadcast import with_rank
 from jaxdrop._core.checks import (
     check_broadcast,
@@ -16,6 +16,7 @@ from jaxdrop._core.checks import (
     check_real_values,
 )
 from jaxdrop._core.key import AnyKey, check_key
+from jaxdrop._core.mesh import placed
 from jaxdrop._core.mode import choose
 from jaxdrop._core.noise import noise_dtype
 from jaxdrop._functional.gaussian_dropout import multiply_noise
@@ -27,6 +28,7 @@ def variational_dropout(
     log_alpha: Any,
     *,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Multiply by Gaussian noise whose variance is learned.
 
@@ -44,6 +46,7 @@ def variational_dropout(
         there, and its gradient is 0, so that a step beyond 0 is not undone: project a parameter
         back with ``jnp.minimum(log_alpha, 0)`` after each step.
       deterministic: True for test time: x is returned.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x. E[y] = x, Var[y] = alpha x**2.
@@ -62,13 +65,14 @@ def variational_dropout(
     True
     """
     x = check_input(x, "variational_dropout")
+    names = placed(mesh_axes, key, x)
     test_mode = check_deterministic(deterministic)
     if test_mode is True:
         return x
     key = check_key(key, "variational_dropout")
     half = 0.5 * jnp.minimum(_check_log_alpha(log_alpha, x), 0)
     half = with_rank(half, x.ndim)
-    return choose(test_mode, x, multiply_noise(key, x, 1, jnp.exp(half)))
+    return choose(test_mode, x, multiply_noise(key, x, 1, jnp.exp(half), names))
 
 
 def _check_log_alpha(value: Any, x: jax.Array) -> jax.Array:

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.broadcast import broadcast_like
 from jaxdrop._core.checks import check_integer, check_sequence
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import keep_mask
+from jaxdrop._core.mesh import placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape
 from jaxdrop._functional.embedding_dropout import check_ids
@@ -26,6 +27,7 @@ def word_dropout(
     unknown: int | Integer[AnyArray, ""],
     protected: Sequence[int] | Integer[AnyArray, " protected"] = (),
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Integer[Array, "..."]:
     """Replace tokens at random by the unknown word.
 
@@ -38,6 +40,7 @@ def word_dropout(
       unknown: the token to put in its place.
       protected: tokens that are never replaced, such as padding or separators.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split tokens, as in ``dropout``.
 
     Returns:
       Array like tokens. Nothing is scaled: a token has no mean.
@@ -58,6 +61,7 @@ def word_dropout(
     [0, 0, 0, 0, 0, 0, 0, 8]
     """
     tokens = check_ids(tokens, "tokens", "word_dropout")
+    names = placed(mesh_axes, key, tokens)
     instead = _check_token(unknown, "unknown", tokens.dtype)
     expected = "a sequence of tokens, such as (0,)"
     protected = check_sequence(protected, "protected", expected)
@@ -67,7 +71,7 @@ def word_dropout(
     key, test_mode = resolve(key, checked, deterministic, "word_dropout")
     if test_mode is True:
         return tokens
-    kept = keep_mask(key, tokens.shape, rate)
+    kept = keep_mask(key, tokens.shape, rate, mesh_axes=names)
     for token in kept_tokens:
         kept = kept | (tokens == token)
     kept = broadcast_like(kept, tokens)

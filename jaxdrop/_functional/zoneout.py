@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.broadcast import broadcast_like, shared_shape, with_rank
 from jaxdrop._core.checks import check_dims, check_input
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey, check_key, typed
 from jaxdrop._core.mask import mask_in_jit, mask_params
+from jaxdrop._core.mesh import Names, placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape, keep_probability
 from jaxdrop._core.scale import product_dtype
@@ -27,6 +28,7 @@ def zoneout(
     previous: Inexact[AnyArray, "..."],
     broadcast_dims: Sequence[int] = (),
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "..."]:
     """Keep the previous state of some units, and take the new state of the others.
 
@@ -40,6 +42,7 @@ def zoneout(
       previous: the state before this time step, of x's shape and dtype.
       broadcast_dims: dimensions along which one decision is shared.
       deterministic: True for test time: the expectation, ``rate * previous + (1 - rate) * x``.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x and previous, as in ``dropout``.
 
     Returns:
       Array like x; nothing is scaled. E[h] = rate * previous + (1 - rate) * x, which is what test
@@ -67,6 +70,7 @@ def zoneout(
             f"{previous.shape} and dtype {previous.dtype}; zoneout takes one or the other of each "
             "unit, so they have to agree"
         )
+    names = placed(mesh_axes, key, x, previous)
     checked, shared = check_rate(rate), check_dims(broadcast_dims, x.ndim)
     check_rate_shape(checked, shared_shape(x.shape, shared))
     key, test_mode = resolve(key, checked, deterministic, "zoneout")
@@ -82,7 +86,7 @@ def zoneout(
         return expected()
     if checked.always and test_mode is False:
         return previous
-    y = _take(key, x, previous, mask_params(checked), tuple(sorted(shared)))
+    y = _take(key, x, previous, mask_params(checked), tuple(sorted(shared)), names)
     return y if test_mode is False else choose(test_mode, expected(), y)
 
 
@@ -94,6 +98,7 @@ def zoneout_carry(
     *,
     previous: Any,
     deterministic: Any,
+    mesh_axes: MeshAxes = (),
 ) -> tuple[Any, Any]:
     """Apply zoneout to every entry of a cell's carry; an output that is an entry stays so."""
     entries, old = (carry, previous) if isinstance(carry, tuple) else ((carry,), (previous,))
@@ -112,6 +117,7 @@ def zoneout_carry(
             r,
             previous=b,
             deterministic=deterministic,
+            mesh_axes=mesh_axes,
         )
         for i, (a, b, r) in enumerate(zip(entries, old, rates, strict=True))
     )
@@ -121,14 +127,19 @@ def zoneout_carry(
     return (zoned if isinstance(carry, tuple) else zoned[0]), y
 
 
-@functools.partial(jax.jit, static_argnames="shared", inline=True)
+@functools.partial(jax.jit, static_argnames=("shared", "names"), inline=True)
 def _take(
-    key: Any, x: jax.Array, previous: jax.Array, params: Any, shared: tuple[int, ...]
+    key: Any,
+    x: jax.Array,
+    previous: jax.Array,
+    params: Any,
+    shared: tuple[int, ...],
+    names: Names,
 ) -> jax.Array:
     # Under lax.scan, plain code would store one mask per time step for the backward pass.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def take(key: Any, x: jax.Array, previous: jax.Array, params: Any) -> jax.Array:
-        mask = broadcast_like(mask_in_jit(key, params, x.shape, shared), x)
+        mask = broadcast_like(mask_in_jit(key, params, x.shape, shared, names), x)
         return keep_where(mask, x) + keep_where(~mask, previous)
 
     return take(key, x, previous, params)

@@ -70,6 +70,8 @@ class Case:
       bad_input: kinds of bad values (tests/bad_values.py) of arguments whose name stands for
         another kind elsewhere.
       collects: examples that XLA has spread over devices are sent to all of them.
+      split: dimensions of x that mesh axes may split inside ``shard_map``; None of a function that
+        takes no ``mesh_axes``.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Case:
     integers: bool = False
     bad_input: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     collects: bool = False
+    split: tuple[int, ...] | None = (0, 1, 2)
 
     @property
     def id(self) -> str:
@@ -104,10 +107,12 @@ class Case:
     def function(self) -> Callable[..., jax.Array]:
         return getattr(jaxdrop, self.name)
 
-    def apply(self, key: Any, x: Any, rate: Any, deterministic: Any = False) -> jax.Array:
-        """Call the function with its options."""
+    def apply(
+        self, key: Any, x: Any, rate: Any, deterministic: Any = False, **more: Any
+    ) -> jax.Array:
+        """Call the function with its options, and with more."""
         args = (key, x, rate) if self.rated else (key, x)
-        return self.function(*args, **self.options(x), deterministic=deterministic)
+        return self.function(*args, **self.options(x), deterministic=deterministic, **more)
 
     def in_test_mode(self, x: Any, rate: float) -> Any:
         if not self.expectation:

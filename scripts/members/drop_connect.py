@@ -61,6 +61,7 @@ RECORD = Record(
             None,  # a sum of dropped weights
             options=lambda x: {"kernel": permutation(x)},
             test_time=lambda x: x @ permutation(x),
+            split=(0, 1),
             diagonal=False,
             lean=False,  # the kernel is kept
         ),
@@ -70,6 +71,7 @@ RECORD = Record(
             label="per example",
             options=lambda x: {"kernel": permutation(x), "per_example": True},
             test_time=lambda x: x @ permutation(x),
+            split=(0, 1),
             diagonal=False,
             lean=False,
             collects=True,

@@ -36,6 +36,7 @@ RECORD = Record(
             shape=(6, 4),
             shared=(1,),
             bad_input={"ids": "words"},
+            split=(0, 1),
         ),
         Case(
             "embedding_dropout",
@@ -47,6 +48,7 @@ RECORD = Record(
             lean=False,  # the ids are kept
             batch_first=False,  # of a sharded table, only the caller knows how its rows come back
             bad_input={"ids": "words"},
+            split=(0, 1),
         ),
     ),
     layers=(rated("EmbeddingDropout", TABLE),),

@@ -48,6 +48,7 @@ RECORD = Record(
             test_time=lambda x: x + x,
             rate_one=lambda x: x,
             integers=True,
+            split=None,  # one decision for all
         ),
     ),
     layers=(

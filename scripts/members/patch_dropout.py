@@ -59,6 +59,7 @@ RECORD = Record(
             traced_rate=False,
             traced_mode=False,
             integers=True,
+            split=(0, 2),
         ),
     ),
     layers=(

@@ -72,12 +72,14 @@ RECORD = Record(
                 std=lambda x, _: (x**2).sum(-1, keepdims=True) ** 0.5 * STD + 0 * x,
             ),
             options=noisy,
+            split=(0, 1),
             **NOISY_WEIGHTS,
         ),
         Case(
             "variational_conv",
             Normal(mean=lambda x, _: x[..., ::-1], std=lambda x, _: spread(x) + 0 * x),
             options=noisy_window,
+            split=(0,),  # along the others a convolution reads its neighbours
             **NOISY_WEIGHTS,
         ),
     ),

@@ -26,7 +26,7 @@ RECORD = Record(
     variance_preserved="no",
     use_for="LSTMs on optimised kernels",
     not_for="a new mask in every step",
-    cases=(Case("weight_drop", INVERTED, bad_input={"params": "floats"}),),
+    cases=(Case("weight_drop", INVERTED, bad_input={"params": "floats"}, split=None),),
     layers=(),  # it takes a tree of parameters
     panels=(Panel("weight_drop", "recurrent, input", "units", draw),),
     timed=(Timed("weight_drop", plain(jaxdrop.weight_drop)),),
