@@ -18,6 +18,7 @@ from jaxdrop.training._checkpoint_error import CheckpointError
 from jaxdrop.training._checkpoints import Checkpoints
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._dataset import Dataset
+from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._epoch_order import epoch_order
 from jaxdrop.training._evaluate import make_evaluation
 from jaxdrop.training._folder_lock import held
@@ -29,7 +30,7 @@ from jaxdrop.training._metrics import check_step_metrics
 from jaxdrop.training._progress_bar import progress_bar
 from jaxdrop.training._run_file import describe_key, open_run
 from jaxdrop.training._state import TrainState, check_state
-from jaxdrop.training._step import make_train_step
+from jaxdrop.training._step import step_function
 from jaxdrop.training._stop_signals import StopSignals
 
 S = TypeVar("S", bound=TrainState)
@@ -44,6 +45,7 @@ def fit(
     seed: int,
     epochs: int,
     batch_size: int,
+    accumulate: int = 1,
     folder: str | PathLike[str] | None = None,
     metric_fn: Callable[..., Any] | None = None,
     test: PyTree | None = None,
@@ -75,6 +77,8 @@ def fit(
       epochs: passes over the rows, at least 1. With more of them, a finished run is continued;
         fewer than were done are refused.
       batch_size: rows in a step, over all devices and processes.
+      accumulate: in how many microbatches a step computes its batch, as in ``make_train_step``: a
+        divisor of batch_size. A folder is refused if it was started with another number.
       folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. One call at a time
         can use it. With several processes, all of them must see the same folder.
       metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row. At
@@ -126,7 +130,10 @@ def fit(
     log_every = check_count(log_every, "log_every", "steps between lines of metrics")
     place, settings = None if folder is None else run_folder(folder), plain_config(config)
     check_state(state, "fit")
-    check_mesh(mesh, batch_size)
+    accumulate = check_count(accumulate, "accumulate", "microbatches in a step")
+    if batch_size % accumulate:
+        raise ValueError(f"got {accumulate=} and {batch_size=}, expected a divisor of batch_size")
+    check_mesh(mesh, batch_size, accumulate)
     if (metric_fn is None) != (test is None):
         raise ValueError(
             f"got metric_fn={metric_fn!r:.60} and test of type {type(test).__name__}: metric_fn "
@@ -143,7 +150,8 @@ def fit(
     if not steps:
         raise ValueError(f"got batch_size={batch_size}, and there are {rows.count} rows")
     state = on_mesh(state, mesh)
-    train_step = compile_step(make_train_step(loss_fn), state, mesh)
+    step = step_function(loss_fn, accumulate=accumulate, mesh=mesh)
+    train_step = compile_step(DonatingStep(step), state, mesh)
     check_step_metrics(train_step, state, batch_shapes(rows, batch_size, mesh), mesh)
     evaluate = None
     if metric_fn is not None:
@@ -161,7 +169,7 @@ def fit(
                 "data": rows.description,
                 "config": settings,
                 "hyperparameters": injected_hyperparams(state.opt_state),
-            }
+            } | ({"accumulate": accumulate} if accumulate > 1 else {})  # older folders have none
             still_there = stack.enter_context(held(place, "fit"))
             open_run(place, facts, write=first)
             checkpoints = Checkpoints(place, keep, still_there)

@@ -163,17 +163,18 @@ def check_is_mesh(mesh: Any) -> None:
         )
 
 
-def check_mesh(mesh: Mesh | None, batch_size: int) -> None:
-    """Raise ValueError if batches of this size cannot be spread over the mesh."""
+def check_mesh(mesh: Mesh | None, batch_size: int, accumulate: int = 1) -> None:
+    """Raise ValueError if batches of this size, in so many parts, cannot be spread over a mesh."""
     if mesh is None:
         return
     check_is_mesh(mesh)
     if DATA not in mesh.shape:
         raise ValueError(f"the mesh has the axes {tuple(mesh.shape)}; fit needs one named 'data'")
-    if batch_size % mesh.shape[DATA]:
+    if batch_size % (mesh.shape[DATA] * accumulate):
+        parts = f" and {accumulate=}" if accumulate > 1 else ""
         raise ValueError(
-            f"got batch_size={batch_size} for {mesh.shape[DATA]} devices along 'data'; expected a "
-            "multiple of that"
+            f"got {batch_size=}{parts} for {mesh.shape[DATA]} devices along 'data'; expected a "
+            f"multiple of {mesh.shape[DATA] * accumulate}"
         )
 
 

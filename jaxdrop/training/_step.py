@@ -5,9 +5,11 @@ from typing import Any, TypeVar
 
 import chex
 import jax
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from jaxdrop._core.checks import check_function, check_switch
+from jaxdrop._core.checks import check_count, check_function, check_switch
+from jaxdrop.training._accumulate import accumulated
 from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._loss import call_loss, takes_step
 from jaxdrop.training._mask_checks import with_mask_checks
@@ -17,7 +19,7 @@ S = TypeVar("S", bound=TrainState)
 
 
 def make_train_step(
-    loss_fn: Callable[..., Any], *, donate: bool = True, check: bool = False
+    loss_fn: Callable[..., Any], *, donate: bool = True, check: bool = False, accumulate: int = 1
 ) -> Callable[[S, PyTree], tuple[S, dict[str, jax.Array]]]:
     """Build ``step(state, batch) -> (state, metrics)``: one gradient step under jit.
 
@@ -35,6 +37,8 @@ def make_train_step(
       check: let every step check that its gradient is finite and how much its masks keep, and
         raise an AssertionError if not (see below). For finding a fault: it is slower, and the state
         is not donated, so that the one before the fault is there to be looked at.
+      accumulate: in how many microbatches the batch is computed, one after another, in the memory
+        of one: parts of equal size along the first dimension of its arrays. A divisor of the rows.
 
     Returns:
       The step. It is traced once per shape of batch; metrics holds "loss" and the metrics of
@@ -42,7 +46,22 @@ def make_train_step(
 
     Raises:
       TypeError, ValueError: when it is traced, if state or what loss_fn returned has another
-        form, or if collections that the model may have changed were not returned.
+        form, or if collections that the model may have changed were not returned; with accumulate,
+        also if it cannot be told which part of a mask belongs to a microbatch.
+
+    With accumulate=k one update is made of the mean of k gradients, which is the gradient of the
+    whole batch to float error where the loss is a mean over rows. The masks are those of the whole
+    batch: loss_fn is traced for both numbers of rows, and a draw that has the batch as one of its
+    dimensions gives each microbatch its rows of it, while one that has not, such as the mask of a
+    weight, is the same in all of them. jaxdrop draws the part; of ``jax.random`` and flax's own
+    dropout, the whole draw is cut. Refused in a sentence are choices among all rows
+    (``drop_path_subset``), a batch merged with another dimension before the draw, keys or offsets
+    that loss_fn counts from the first row (``drop_connect_dense(per_example=True)``), draws inside
+    of ``shard_map``, kernels or a ``custom_vjp``, and bits="key". The ``groups`` of
+    ``unit_dropout_mlp`` are parts of each microbatch. Loss and metrics are means over the
+    microbatches, element by element, in float32 at least; a weighted mean, as with padding, is then
+    the mean of weighted means. Collections go from one microbatch to the next: batch statistics are
+    of its rows, and updated k times in a step.
 
     With check=True every mask that jaxdrop draws in the step is counted, in loops and backward
     passes as well. Where kept elements are scaled, the expected share is the inverse of the scale,
@@ -110,18 +129,40 @@ def make_train_step(
 
     check_function(loss_fn, "loss_fn", "make_train_step takes a function (variables, batch, key)")
     donate, check = check_switch(donate, "donate"), check_switch(check, "check")
+    train_step = step_function(loss_fn, check=check, accumulate=accumulate)
+    if check:
+        return chex.chexify(jax.jit(with_mask_checks(train_step)), async_check=False)
+    return DonatingStep(train_step) if donate else jax.jit(train_step)
+
+
+def step_function(
+    loss_fn: Callable[..., Any],
+    *,
+    check: bool = False,
+    accumulate: int = 1,
+    mesh: Mesh | None = None,
+) -> Callable[..., Any]:
+    """Return ``make_train_step``'s step before it is compiled.
+
+    Args:
+      loss_fn, check, accumulate: as there.
+      mesh: over whose axis "data" the rows of every microbatch are spread.
+    """
+    parts = check_count(accumulate, "accumulate", "microbatches in a step")
     with_step = takes_step(loss_fn)
+
+    def objective(params: Any, state: Any, batch: Any) -> tuple[jax.Array, Any]:
+        loss, *rest = call_loss(loss_fn, state, params, batch, with_step=with_step)
+        return loss, rest
 
     def train_step(state: S, batch: Any) -> tuple[S, dict[str, jax.Array]]:
         check_state(state, "the step of make_train_step")
-
-        def objective(params: Any) -> tuple[jax.Array, Any]:
-            loss, *rest = call_loss(loss_fn, state, params, batch, with_step=with_step)
-            return loss, rest
-
-        (loss, (metrics, collections)), grads = jax.value_and_grad(objective, has_aux=True)(
-            state.params
-        )
+        if parts > 1:
+            (loss, metrics, collections), grads = accumulated(objective, state, batch, parts, mesh)
+        else:
+            (loss, (metrics, collections)), grads = jax.value_and_grad(objective, has_aux=True)(
+                state.params, state, batch
+            )
         if check:
             chex.assert_tree_all_finite(
                 grads,
@@ -131,9 +172,7 @@ def make_train_step(
         state = state.apply_gradients(grads=grads, collections=collections)
         return state, {"loss": loss, **metrics}
 
-    if check:
-        return chex.chexify(jax.jit(with_mask_checks(train_step)), async_check=False)
-    return DonatingStep(train_step) if donate else jax.jit(train_step)
+    return train_step
 
 
 def make_eval_step(metric_fn: Callable[..., Any]) -> Callable[[TrainState, PyTree], PyTree]:
