@@ -32,7 +32,8 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
-from scripts.proofs import attention, hlo, kernels, members, report, sass, stack
+from scripts.benchmarks import removal as bench_removal
+from scripts.proofs import attention, hlo, kernels, members, removal, report, sass, stack
 
 TARGET = Path(__file__).with_name("h200.txtpb")
 ROWS, WIDTH = 4096, 2048
@@ -48,8 +49,8 @@ def devices(topology: str) -> Any:
     ).devices
 
 
-def compile_on(shardings: Any, f: Callable[..., Any], *shapes: Any, out: Any = None) -> Any:
-    jitted = jax.jit(f, in_shardings=shardings, out_shardings=out or shardings)
+def compile_on(shardings: Any, f: Callable[..., Any], *shapes: Any) -> Any:
+    jitted = jax.jit(f, in_shardings=shardings, out_shardings=shardings)
     return jitted.trace(*shapes).lower(lowering_platforms=("cuda",)).compile()
 
 
@@ -242,6 +243,13 @@ def attentions(one: Any, checks: report.Checks) -> dict[str, list[dict[str, Any]
     return {"memory": rows, "four devices": sent, "fused kernel": fused}
 
 
+def removed(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
+    """Steps that leave out what is dropped."""
+    rows = removal.steps(functools.partial(compile_on, one), bench_removal.Config())
+    removal.check(rows, checks)
+    return rows
+
+
 class _Topology:
     """What ``topologies.make_mesh`` asks of a topology: its devices."""
 
@@ -266,6 +274,7 @@ def main() -> int:
         "tried": tried(one),
         "four devices": four_devices(checks),
         "attention": attentions(one, checks),
+        "removal": removed(one, checks),
         "family": family(one, checks),
         "checks": checks.rows,
     }
@@ -280,6 +289,7 @@ def main() -> int:
         (f"Eight layers of matmul, gelu, dropout at {ROWS} x {WIDTH}, value_and_grad", "stack"),
         ("Bias, gelu, dropout, residual: passes over memory", "block"),
         ("Instructions per element of one call, over a copy", "instructions"),
+        ("Dropped units, branches and tokens that are not computed: SGD steps", "removal"),
         ("What was tried: integer instructions per element, over a copy", "tried"),
     ):
         rows = data[part]
