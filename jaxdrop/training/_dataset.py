@@ -13,11 +13,12 @@ class Dataset:
 
     Attributes:
       count: how many there are.
+      arrays: the arrays of data in memory; None for a source.
       description: what a resumed run compares: the count; for arrays also shapes and a CRC.
     """
 
     def __init__(self, data: Any, name: str):
-        self._source = None
+        self._source, self.arrays = None, None
         leaves = jax.tree_util.tree_leaves_with_path(data)
         if len(leaves) == 1 and leaves[0][1] is data and not hasattr(data, "dtype"):
             if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
@@ -37,7 +38,7 @@ class Dataset:
             named = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
             self.count = _common_length(named, name)
             arrays = {path: _as_numpy(leaf, name + path) for path, leaf in named.items()}
-            self._arrays = jax.tree.unflatten(jax.tree.structure(data), list(arrays.values()))
+            self.arrays = jax.tree.unflatten(jax.tree.structure(data), list(arrays.values()))
             described = {path: _describe(array) for path, array in arrays.items()}
             self.description = {"rows": self.count, **described}
         if self.count < 1:
@@ -46,7 +47,7 @@ class Dataset:
     def take(self, numbers: Sequence[int] | np.ndarray) -> Any:
         """Return the rows of these numbers, stacked along a new leading axis, as NumPy arrays."""
         if self._source is None:
-            return jax.tree.map(lambda a: a[numbers], self._arrays)
+            return jax.tree.map(lambda a: a[numbers], self.arrays)
         rows = [self._source[int(i)] for i in numbers]
         return jax.tree.map(lambda *parts: _as_numpy(np.stack(parts), "rows"), *rows)
 

@@ -1,5 +1,6 @@
 """fit: a whole training run; killed at any moment, it resumes and ends bit for bit identical."""
 
+import functools
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,19 +15,18 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from jaxdrop._core.checks import check_count, check_function, check_integer, check_switch
+from jaxdrop.training._calls import make_call
 from jaxdrop.training._checkpoint_error import CheckpointError
 from jaxdrop.training._checkpoints import Checkpoints
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._dataset import Dataset
-from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._epoch_order import epoch_order
 from jaxdrop.training._evaluate import make_evaluation
 from jaxdrop.training._folder_lock import held
 from jaxdrop.training._folder_path import run_folder
 from jaxdrop.training._hyperparams import injected_hyperparams
 from jaxdrop.training._log import Log, summary_writer
-from jaxdrop.training._mesh import batch_shapes, check_mesh, compile_step, on_mesh, place_batch
-from jaxdrop.training._metrics import check_step_metrics
+from jaxdrop.training._mesh import check_mesh, on_mesh
 from jaxdrop.training._progress_bar import progress_bar
 from jaxdrop.training._run_file import describe_key, open_run
 from jaxdrop.training._state import TrainState, check_state
@@ -34,7 +34,7 @@ from jaxdrop.training._step import step_function
 from jaxdrop.training._stop_signals import StopSignals
 
 S = TypeVar("S", bound=TrainState)
-AHEAD = 2  # steps handed to the device before the host waits for one
+AHEAD = 2  # calls handed to the device before the host waits for one
 
 
 def fit(
@@ -46,6 +46,7 @@ def fit(
     epochs: int,
     batch_size: int,
     accumulate: int = 1,
+    steps_per_call: int = 1,
     folder: str | PathLike[str] | None = None,
     metric_fn: Callable[..., Any] | None = None,
     test: PyTree | None = None,
@@ -79,6 +80,12 @@ def fit(
       batch_size: rows in a step, over all devices and processes.
       accumulate: in how many microbatches a step computes its batch, as in ``make_train_step``: a
         divisor of batch_size. A folder is refused if it was started with another number.
+      steps_per_call: how many steps are handed to the device at a time, for small steps on a fast
+        device: the data, arrays that fit there, are copied to it once, and it gathers its batches.
+        The numbers stay what they are. Between the steps of a call nothing is saved, logged,
+        stopped or ticked: a checkpoint that is due is saved when the call ends, and so is a run
+        that is asked to stop. Calls are shorter at the end of an epoch, if there is a metric_fn,
+        and of the run; each length is compiled. Not with a mesh or a source.
       folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. One call at a time
         can use it. With several processes, all of them must see the same folder.
       metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row. At
@@ -131,6 +138,7 @@ def fit(
     place, settings = None if folder is None else run_folder(folder), plain_config(config)
     check_state(state, "fit")
     accumulate = check_count(accumulate, "accumulate", "microbatches in a step")
+    most = check_count(steps_per_call, "steps_per_call", "steps handed to the device at a time")
     if batch_size % accumulate:
         raise ValueError(f"got {accumulate=} and {batch_size=}, expected a divisor of batch_size")
     check_mesh(mesh, batch_size, accumulate)
@@ -151,8 +159,7 @@ def fit(
         raise ValueError(f"got batch_size={batch_size}, and there are {rows.count} rows")
     state = on_mesh(state, mesh)
     step = step_function(loss_fn, accumulate=accumulate, mesh=mesh)
-    train_step = compile_step(DonatingStep(step), state, mesh)
-    check_step_metrics(train_step, state, batch_shapes(rows, batch_size, mesh), mesh)
+    call = make_call(step, state, rows, mesh, batch_size, most)
     evaluate = None
     if metric_fn is not None:
         evaluate = make_evaluation(metric_fn, Dataset(test, "test"), batch_size, mesh, state)
@@ -189,39 +196,49 @@ def fit(
             tick = stack.enter_context(progress_bar("step", total, begin))
         else:
             tick(min(begin, total))
-        under_way: deque[tuple[int, dict[str, jax.Array]]] = deque()
+        under_way: deque[tuple[int, int, dict[str, jax.Array]]] = deque()
 
         def settle(ahead: int) -> None:
             while len(under_way) > ahead:
-                number, metrics = under_way.popleft()
+                number, count, metrics = under_way.popleft()
                 jax.block_until_ready(metrics)
-                if number % log_every == 0 or number == total:
-                    log.write(number, {k: v.item() for k, v in metrics.items()})
-                tick(1)
+                for i, done in enumerate(range(number + 1, number + count + 1)):
+                    if done % log_every == 0 or done == total:
+                        log.write(
+                            done, {k: np.ravel(v)[i : i + 1].item() for k, v in metrics.items()}
+                        )
+                tick(count)
 
-        order, of_epoch = np.zeros(0, np.int64), -1
-        for number in range(begin, total):
+        @functools.lru_cache(maxsize=1)
+        def order(epoch: int) -> np.ndarray:
+            return epoch_order(seed, epoch, rows.count)
+
+        def chosen(number: int) -> np.ndarray:
             epoch, batch = divmod(number, steps)
-            if epoch != of_epoch:
-                order, of_epoch = epoch_order(seed, epoch, rows.count), epoch
-            chosen = order[batch * batch_size : (batch + 1) * batch_size]
-            state, metrics = train_step(state, place_batch(rows, chosen, mesh))
-            under_way.append((number + 1, metrics))
+            return order(epoch)[batch * batch_size : (batch + 1) * batch_size]
+
+        number = begin
+        while number < total:
+            count = min(most, total - number, steps - number % steps if evaluate else total)
+            numbers = np.stack([chosen(n) for n in range(number, number + count)])
+            state, metrics = call(state, numbers)
+            under_way.append((number, count, metrics))
+            number += count
             settle(AHEAD)
-            if evaluate and batch + 1 == steps:
+            if evaluate and number % steps == 0:
                 settle(0)
-                log.write(number + 1, {"epoch": epoch + 1, **evaluate(state)})
+                log.write(number, {"epoch": number // steps, **evaluate(state)})
             if checkpoints is None:
                 continue
             stopping = stop.asked()
-            if stopping or (number + 1) % save_every == 0 or number + 1 == total:
+            if stopping or number % save_every < count or number == total:
                 settle(0)
                 checkpoints.check()
                 log.flush()
-                checkpoints.save(number + 1, state, log.record())
+                checkpoints.save(number, state, log.record())
             if stopping:
                 checkpoints.wait()
-                stop.end(number + 1, total, checkpoints.place)
+                stop.end(number, total, checkpoints.place)
         settle(0)
         if checkpoints is not None:
             checkpoints.wait()

@@ -2,8 +2,10 @@
 
 "bare" calls the jitted step in a loop on batches that already lie on the device. "fit" takes
 batches in a new order from arrays on the host, logs every 100 steps to a folder, and updates a
-progress bar. The two take turns of STEPS steps; the figures are medians over the turns. A
-checkpoint is timed on its own: how long one more in the middle of a turn holds up the steps.
+progress bar. "calls" is fit with PER_CALL steps in a call, and "scan" the bare jitted loop over as
+many steps, whose batches lie on the device. "parts" is the bare step in PARTS microbatches. They
+take turns of STEPS steps; the figures are medians over the turns. A checkpoint is timed on its own:
+how long one more in the middle of a turn holds up the steps.
 """
 
 import dataclasses
@@ -15,6 +17,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from rich.console import Console
@@ -25,6 +28,7 @@ import jaxdrop.training as jt
 from scripts.benchmarks import sweep
 
 STEPS, WARM, BATCH = 60, 10, 128
+PER_CALL, PARTS = 10, 4  # the first call is the warm one
 UNITS = {"about 1 ms": 96, "about 10 ms": 1750}
 
 
@@ -61,6 +65,11 @@ class Case:
             "y": draw.randint(0, 10, rows).astype(np.int32),
         }
         self.step = jt.make_train_step(self.loss)
+        self.in_parts = jt.make_train_step(self.loss, accumulate=PARTS)
+        several = jt.make_train_step(self.loss, donate=False)
+        self.loop = jax.jit(
+            lambda state, batches: jax.lax.scan(several, state, batches), donate_argnums=0
+        )
         self.batches = [
             jax.device_put(jax.tree.map(lambda a, i=i: a[i * BATCH :][:BATCH], self.data))
             for i in range(8)
@@ -79,18 +88,31 @@ class Case:
             dropout_key=jax.random.key(1),
         )
 
-    def bare(self) -> float:
+    def bare(self, step: Callable[..., Any]) -> float:
         """Return the seconds of a step."""
         state, start = self.state(), 0.0
         for i in range(STEPS):
             if i == WARM:
                 jax.block_until_ready(state.params)
                 start = time.perf_counter()
-            state, _ = self.step(state, self.batches[i % len(self.batches)])
+            state, _ = step(state, self.batches[i % len(self.batches)])
         jax.block_until_ready(state.params)
         return (time.perf_counter() - start) / (STEPS - WARM)
 
-    def fit(self, save_every: int) -> float:
+    def scan(self) -> float:
+        """Return the seconds of a step in a loop of PER_CALL steps."""
+        state, start = self.state(), 0.0
+        chosen = [self.batches[i % len(self.batches)] for i in range(PER_CALL)]
+        batches = jax.tree.map(lambda *each: jnp.stack(each), *chosen)
+        for i in range(0, STEPS, PER_CALL):
+            if i == WARM:
+                jax.block_until_ready(state.params)
+                start = time.perf_counter()
+            state, _ = self.loop(state, batches)
+        jax.block_until_ready(state.params)
+        return (time.perf_counter() - start) / (STEPS - WARM)
+
+    def fit(self, save_every: int = 10 * STEPS, steps_per_call: int = 1) -> float:
         """Return the seconds from step WARM to the last, per step."""
         moments: list[float] = []
 
@@ -107,6 +129,7 @@ class Case:
                 batch_size=BATCH,
                 folder=Path(folder) / "run",
                 save_every=save_every,
+                steps_per_call=steps_per_call,
                 tick=tick,
             )
         return (moments[-1] - moments[WARM - 1]) / (STEPS - WARM)
@@ -126,8 +149,11 @@ def in_turn(ways: dict[str, Callable[[], float]], turns: int) -> dict[str, float
 def measure(label: str, units: int, turns: int) -> dict[str, Any]:
     case = Case(units)
     ways = {
-        "bare": case.bare,
-        "fit": lambda: case.fit(save_every=10 * STEPS),
+        "bare": lambda: case.bare(case.step),
+        "parts": lambda: case.bare(case.in_parts),
+        "scan": case.scan,
+        "fit": case.fit,
+        "calls": lambda: case.fit(steps_per_call=PER_CALL),
         "saving": lambda: case.fit(save_every=STEPS // 2),
     }
     seconds = in_turn(ways, turns)
@@ -138,6 +164,11 @@ def measure(label: str, units: int, turns: int) -> dict[str, Any]:
         "bare_ms": seconds["bare"] * 1e3,
         "fit_ms": seconds["fit"] * 1e3,
         "overhead": seconds["fit"] / seconds["bare"] - 1,
+        "scan_ms": seconds["scan"] * 1e3,
+        "calls_ms": seconds["calls"] * 1e3,
+        "overhead_of_calls": seconds["calls"] / seconds["scan"] - 1,
+        "parts_ms": seconds["parts"] * 1e3,
+        "cost_of_parts": seconds["parts"] / seconds["bare"] - 1,
         "steps_per_second": 1 / seconds["fit"],
         "one_checkpoint_ms": (seconds["saving"] - seconds["fit"]) * (STEPS - WARM) * 1e3,
     }
@@ -148,7 +179,8 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
     for label, units in UNITS.items():
         with console.status(f"fit, steps of {label}"):
             cases.append(measure(label, units, config.turns))
-    console.print(table(cases))
+    console.print(table(cases, "fit against the bare jitted step (medians, measured in turn)", FIT))
+    console.print(table(cases, "steps_per_call against a bare loop, and accumulate", CALLS))
     if config.sweeps:
         cases += [
             {"case": "sweep against one after another", **case}
@@ -157,19 +189,31 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
     return cases
 
 
-def table(cases: list[dict[str, Any]]) -> Table:
-    """Return the cases of fit as a table."""
-    out = Table(title="fit against the bare jitted step (medians, measured in turn)")
-    columns = ("step", "bare, ms", "fit, ms", "overhead", "fit, steps/s", "one checkpoint, ms")
-    for name in columns:
+FIT = {
+    "bare, ms": "bare_ms",
+    "fit, ms": "fit_ms",
+    "overhead": "overhead",
+    "fit, steps/s": "steps_per_second",
+    "one checkpoint, ms": "one_checkpoint_ms",
+}
+CALLS = {
+    f"scan of {PER_CALL}, ms": "scan_ms",
+    f"fit in calls of {PER_CALL}, ms": "calls_ms",
+    "overhead": "overhead_of_calls",
+    f"bare in {PARTS} parts, ms": "parts_ms",
+    "over bare": "cost_of_parts",
+}
+
+
+def table(cases: list[dict[str, Any]], title: str, columns: dict[str, str]) -> Table:
+    """Return some columns of the cases of fit as a table."""
+    out = Table(title=title)
+    for name in ("step", *columns):
         out.add_column(name, justify="left" if name == "step" else "right")
     for case in cases:
-        out.add_row(
-            case["step"],
-            f"{case['bare_ms']:.2f}",
-            f"{case['fit_ms']:.2f}",
-            f"{case['overhead']:+.1%}",
-            f"{case['steps_per_second']:.0f}",
-            f"{case['one_checkpoint_ms']:.0f}",
-        )
+        out.add_row(case["step"], *(_number(key, case[key]) for key in columns.values()))
     return out
+
+
+def _number(key: str, value: float) -> str:
+    return f"{value:+.1%}" if "over" in key or "cost" in key else f"{value:.4g}"
