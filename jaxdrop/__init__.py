@@ -39,6 +39,7 @@ from jaxdrop._functional.recurrent_dropout import recurrent_dropout as recurrent
 from jaxdrop._functional.spatial_dropout import spatial_dropout as spatial_dropout
 from jaxdrop._functional.take_units import take_units as take_units
 from jaxdrop._functional.token_skip import token_skip as token_skip
+from jaxdrop._functional.unit_dropout_conv import unit_dropout_conv as unit_dropout_conv
 from jaxdrop._functional.unit_dropout_mlp import unit_dropout_mlp as unit_dropout_mlp
 from jaxdrop._functional.unit_dropout_mlp import unit_dropout_mlp_kept as unit_dropout_mlp_kept
 from jaxdrop._functional.variational_conv import variational_conv as variational_conv

@@ -31,6 +31,7 @@ KERNEL = jnp.ones((4, 2))
 PARAMS = {"a": {"kernel": KERNEL, "log_sigma2": -KERNEL}}
 P = np.full((3, 2, 4), 0.25)
 CHAIN = [{"kernel": jnp.ones(shape)} for shape in [(4, 8), (8, 8), (8, 2)]]
+CONVOLUTIONS = [{"kernel": jnp.ones(shape)} for shape in [(3, 1, 8), (3, 8, 8), (3, 8, 2)]]
 CHAIN_KINDS = {"layers": "dicts", "block_size": "count", "deterministic": "static switch"}
 Q = jnp.linspace(0.5, 2.0, 96).reshape(2, 3, 4, 4)
 LABELS = np.array([0, 3])
@@ -160,6 +161,10 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "take_units": ({"x": X, "units": np.array([0, 2])}, {"units": "integers"}),
         "unit_dropout_mlp": (
             {"key": KEY, "x": X, "rate": RATE, "layers": CHAIN},
+            CHAIN_KINDS | {"activation": "function!", "groups": "count"},
+        ),
+        "unit_dropout_conv": (
+            {"key": KEY, "x": X[..., None], "rate": RATE, "layers": CONVOLUTIONS},
             CHAIN_KINDS | {"activation": "function!", "groups": "count"},
         ),
         "unit_dropout_mlp_kept": ({"key": KEY, "rate": RATE, "layers": CHAIN}, CHAIN_KINDS),

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import numpy as np
 from jaxtyping import Array, Inexact
 
 from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes
-from jaxdrop._core.axes import check_sides
-from jaxdrop._core.checks import check_count, check_integer, check_sequence
+from jaxdrop._core.checks import check_count
 from jaxdrop._core.key import AnyKey
+from jaxdrop._functional.convolution import check_window, convolution
 from jaxdrop._functional.variational_dense import check_weights, sample
 from jaxdrop._functional.variational_kl import PRUNE_AT
 
@@ -65,25 +63,7 @@ def variational_conv(
             "expects (batch, *spatial, inputs) and (*window, inputs / feature_group_count, "
             f"outputs), with {feature_group_count=}"
         )
-    stride = check_sides(strides, rank, "strides", "variational_conv", 1)
-    dilation = check_sides(kernel_dilation, rank, "kernel_dilation", "variational_conv", 1)
-    pads = _check_padding(padding, rank)
-    spatial = tuple(range(1, rank + 1))
-    layout = jax.lax.ConvDimensionNumbers(
-        (0, rank + 1, *spatial), (rank + 1, rank, *range(rank)), (0, rank + 1, *spatial)
-    )
-
-    def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            stride,
-            pads,
-            rhs_dilation=dilation,
-            dimension_numbers=layout,
-            feature_group_count=groups,
-        )
-
+    convolve = convolution(rank, strides, padding, kernel_dilation, groups, "variational_conv")
     arrays = (x, kernel, log_sigma2)
     return sample(key, arrays, convolve, deterministic, threshold, mesh_axes, "variational_conv")
 
@@ -92,7 +72,7 @@ def kernel_shape(
     window: Any, inputs: int, outputs: int, feature_group_count: Any
 ) -> tuple[int, ...]:
     """Return the shape of a layer's kernel; a window of one dimension may be an integer."""
-    sides = check_sides(window, np.size(window) or 1, "kernel_size", "VariationalConv", 1)
+    sides = check_window(window, "VariationalConv")
     groups = check_groups(feature_group_count)
     if inputs % groups or outputs % groups:
         raise ValueError(
@@ -104,19 +84,3 @@ def kernel_shape(
 
 def check_groups(feature_group_count: Any) -> int:
     return check_count(feature_group_count, "feature_group_count", "the number of channel groups")
-
-
-def _check_padding(padding: Any, rank: int) -> Any:
-    expected = "'SAME', 'SAME_LOWER', 'VALID', or a pair (low, high) for each spatial dimension"
-    if isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER", "VALID"):
-        return padding
-    pairs = tuple(
-        tuple(
-            check_integer(side, "an entry of padding", "an integer")
-            for side in check_sequence(pair, "an entry of padding", expected)
-        )
-        for pair in check_sequence(padding, "padding", expected)
-    )
-    if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"got {padding=} for {rank} spatial dimensions, expected {expected}")
-    return pairs

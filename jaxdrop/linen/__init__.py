@@ -19,6 +19,7 @@ from jaxdrop.linen._patch_dropout import PatchDropout as PatchDropout
 from jaxdrop.linen._recurrent_dropout import RecurrentDropout as RecurrentDropout
 from jaxdrop.linen._spatial_dropout import SpatialDropout as SpatialDropout
 from jaxdrop.linen._token_skip import TokenSkip as TokenSkip
+from jaxdrop.linen._unit_dropout_conv import UnitDropoutConv as UnitDropoutConv
 from jaxdrop.linen._unit_dropout_mlp import UnitDropoutMLP as UnitDropoutMLP
 from jaxdrop.linen._variational_conv import VariationalConv as VariationalConv
 from jaxdrop.linen._variational_dense import VariationalDense as VariationalDense

@@ -21,6 +21,7 @@ from jaxdrop.nnx._patch_dropout import PatchDropout as PatchDropout
 from jaxdrop.nnx._recurrent_dropout import RecurrentDropout as RecurrentDropout
 from jaxdrop.nnx._spatial_dropout import SpatialDropout as SpatialDropout
 from jaxdrop.nnx._token_skip import TokenSkip as TokenSkip
+from jaxdrop.nnx._unit_dropout_conv import UnitDropoutConv as UnitDropoutConv
 from jaxdrop.nnx._unit_dropout_mlp import UnitDropoutMLP as UnitDropoutMLP
 from jaxdrop.nnx._variational_conv import VariationalConv as VariationalConv
 from jaxdrop.nnx._variational_dense import VariationalLinear as VariationalLinear

@@ -28,7 +28,7 @@ DRAWN_AT_ONE = {
 
 # Networks: their output follows no law of one element, so that no record has them. Their own tests
 # (test_unit_dropout_layers.py) see to what the shared ones see to for layers.
-NO_RECORD = {"UnitDropoutMLP"}
+NO_RECORD = {"UnitDropoutConv", "UnitDropoutMLP"}
 
 
 def nnx_class(name: str) -> Any:

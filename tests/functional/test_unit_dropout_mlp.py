@@ -11,7 +11,7 @@ import pytest
 
 import jaxdrop
 from jaxdrop._core import take as take_module
-from jaxdrop._functional import unit_dropout_mlp as module
+from jaxdrop._functional import unit_chain as module
 
 SIZES, RATE, BATCH = (6, 16, 24, 32, 5), 0.5, 12
 CHOICES: tuple[dict[str, Any], ...] = (
@@ -37,23 +37,24 @@ def batch(dtype: Any = jnp.float32) -> jax.Array:
 
 
 def masked(
-    key: Any, x: Any, rate: Any, layers: Any, *, activation: Any = jax.nn.relu, groups: int = 1,
-    **choice: Any,
+    key: Any, x: Any, rate: Any, layers: Any, *, product: Any = jnp.matmul,
+    activation: Any = jax.nn.relu, groups: int = 1, **choice: Any,
 ) -> jax.Array:  # fmt: skip
     """The full layers, their hidden units multiplied by n / k or by zero."""
     h = x
     for i, layer in enumerate(layers):
-        h = h @ layer["kernel"]
+        h = product(h, layer["kernel"])
         if "bias" in layer:
-            h = h + layer["bias"][None]
+            h = h + jnp.broadcast_to(layer["bias"], h.shape)
         if i == len(layers) - 1:
             return h
-        n = h.shape[1]
+        n = h.shape[-1]
         own = rate[i] if isinstance(rate, tuple) else rate
         units = jaxdrop.kept_units(jax.random.fold_in(key, i), n, own, groups=groups, **choice)
         scale = jnp.full(units.shape, n / units.shape[1], h.dtype)
         mask = jnp.zeros((groups, n), h.dtype).at[jnp.arange(groups)[:, None], units].set(scale)
-        h = activation(h) * jnp.repeat(mask, len(h) // groups, axis=0)
+        mask = jnp.repeat(mask, len(h) // groups, axis=0)
+        h = activation(h) * jnp.expand_dims(mask, range(1, h.ndim - 1))
     raise AssertionError("no last layer")
 
 
@@ -69,9 +70,11 @@ def both(rate: Any = RATE, **options: Any) -> Iterator[Any]:
         yield lambda key, x, layers, f=function: f(key, x, rate, layers, **options)
 
 
-def assert_same(found: Any, expected: Any, dtype: Any = jnp.float32) -> None:
+def assert_same(
+    found: Any, expected: Any, dtype: Any = jnp.float32, terms: int = sum(SIZES)
+) -> None:
     """To the rounding of the sums of a whole chain, which are in another order."""
-    most = sum(SIZES) * float(jnp.finfo(dtype).eps)
+    most = terms * float(jnp.finfo(dtype).eps)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         np.testing.assert_allclose(a, b, rtol=0, atol=most * max(1.0, np.abs(b).max()))
@@ -94,11 +97,8 @@ def test_rates_and_activations_are_one_for_each_layer() -> None:
     assert_same(gradients(removed)(KEY, x, layers), gradients(expected)(KEY, x, layers))
 
 
-@pytest.mark.parametrize("choice", CHOICES[:3], ids=str)
-def test_what_is_left_out_has_a_gradient_of_exactly_zero(choice: dict[str, Any]) -> None:
-    layers = params()
-    removed = next(both(activation=jnp.cosh, **choice))
-    _, (_, grads) = gradients(removed)(KEY, batch(), layers)
+def assert_absent_are_zero(grads: Any, layers: Any, choice: dict[str, Any]) -> None:
+    """Every gradient is zero where a unit is absent, half of each, and nowhere else."""
     kept = jax.jit(lambda layers: jaxdrop.unit_dropout_mlp_kept(KEY, RATE, layers, **choice))(
         layers
     )
@@ -112,6 +112,14 @@ def test_what_is_left_out_has_a_gradient_of_exactly_zero(choice: dict[str, Any])
                     absent = np.setdiff1d(np.arange(grad.shape[axis]), np.asarray(at))
                     there[(slice(None),) * axis + (absent,)] = False
             np.testing.assert_array_equal(np.asarray(grad) != 0, there)
+
+
+@pytest.mark.parametrize("choice", CHOICES[:3], ids=str)
+def test_what_is_left_out_has_a_gradient_of_exactly_zero(choice: dict[str, Any]) -> None:
+    layers = params()
+    removed = next(both(activation=jnp.cosh, **choice))
+    _, (_, grads) = gradients(removed)(KEY, batch(), layers)
+    assert_absent_are_zero(grads, layers, choice)
 
 
 def test_remat_and_bfloat16() -> None:

@@ -29,6 +29,7 @@ NO_MEMBERS |= {"max_norm", "r_drop_loss", "symmetric_kl"}
 NO_MEMBERS |= {"dot_product_attention", "attention_keep_mask"}  # drops inside of a computation
 NO_MEMBERS |= {"kept_units"}  # chooses what others leave out
 NO_MEMBERS |= {"take_units", "unit_dropout_mlp", "unit_dropout_mlp_kept"}  # drop between products
+NO_MEMBERS |= {"unit_dropout_conv"}
 
 
 def layers(package: Any, base: type) -> set[type]:
