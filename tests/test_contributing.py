@@ -113,9 +113,8 @@ def test_a_member_that_is_added_as_the_page_says_passes(tmp_path: Path) -> None:
     ("line", "broken", "said"),
     [
         (
-            "    return dropout(key, x, rate, broadcast_dims=(-1,), deterministic=test_mode)",
-            "    y = dropout(key, x, rate, broadcast_dims=(-1,), deterministic=test_mode)\n"
-            "    return x * (y != 0).astype(x.dtype)  # forgets to scale",
+            "mesh_axes=mesh_axes)",
+            "mesh_axes=mesh_axes) * (1 - rate)  # forgets to scale",
             "a value outside of the support",
         ),
         ("broadcast_dims=(-1,)", "broadcast_dims=(-2,)", "were decided differently"),

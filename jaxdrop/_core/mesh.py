@@ -82,7 +82,8 @@ def placed(mesh_axes: MeshAxes, key: Any, *arrays: jax.Array) -> Names:
     """``bound_axes`` of arrays that share a mask, which have to be split as ``mesh_axes`` says.
 
     Over which axes an array differs is known with ``check_vma``. Only what is drawn is checked: not
-    without a key, and not if ``mesh_axes`` says nothing.
+    without a key, and not if ``mesh_axes`` says nothing. An array that differs over no axis may be
+    a constant, or be without marks, as in flax's scan over layers or time.
     """
     names = bound_axes(mesh_axes, arrays[0].ndim)
     if key is None or (isinstance(mesh_axes, tuple) and not mesh_axes):
@@ -100,11 +101,11 @@ def placed(mesh_axes: MeshAxes, key: Any, *arrays: jax.Array) -> Names:
                 f"or give each part masks of its own by "
                 f"jax.random.fold_in(key, jax.lax.axis_index({axis!r}))"
             )
-        if axis in named - differs:
+        if differs and axis in named - differs:
             raise ValueError(
                 f"got {axis!r} in mesh_axes={mesh_axes!r:.60} for an array that is the same over "
-                f"that mesh axis: leave it out, so that all copies get one mask; of a block, say "
-                f"that it is one, and use jax.lax.pcast(x, {axis!r}, to='varying')"
+                f"that mesh axis: leave it out, so that all copies get one mask; a block that is "
+                f"not marked as one takes jax.lax.pcast(x, {axis!r}, to='varying')"
             )
     return names
 

@@ -14,7 +14,7 @@ class AlphaDropout(RatedLayer, kw_only=True):
     ``jaxdrop.alpha_dropout`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
       broadcast_dims: dimensions along which one decision is shared.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen

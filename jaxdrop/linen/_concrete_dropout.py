@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.rate import start_logit
 from jaxdrop._flax.call import call
 from jaxdrop._functional.concrete_dropout import concrete_dropout
@@ -29,6 +30,7 @@ class ConcreteDropout(DropoutLayer, nn.Module):
       broadcast_dims: dimensions along which one decision is shared.
       deterministic: True for test time; give it here or in the call.
       rng_collection: name of the collection that the key is taken from.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the inputs: see ``jaxdrop.dropout``.
 
     Reference:
       Gal, Hron & Kendall, Concrete Dropout, 2017.
@@ -46,6 +48,7 @@ class ConcreteDropout(DropoutLayer, nn.Module):
     broadcast_dims: Sequence[int] = ()
     deterministic: bool | None = None
     rng_collection: str = "dropout"
+    mesh_axes: MeshAxes = ()
 
     @nn.compact
     def __call__(
@@ -63,4 +66,5 @@ class ConcreteDropout(DropoutLayer, nn.Module):
             mode,
             temperature=self.temperature,
             broadcast_dims=self.broadcast_dims,
+            mesh_axes=self.mesh_axes,
         )

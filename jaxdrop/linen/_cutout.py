@@ -17,7 +17,7 @@ class Cutout(RatedLayer):
 
     Attributes:
       rate: probability that an example gets a block.
-      deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
       size: side of the block, for all spatial dimensions or one for each.
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps; None if there is only one.

@@ -14,7 +14,7 @@ class DropBlock(RatedLayer, kw_only=True):
     ``jaxdrop.drop_block`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
       block_size: side of a block, for all spatial dimensions or one for each.
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps; None if there is only one.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_count, check_switch
 from jaxdrop._flax.call import call, check_features
 from jaxdrop._functional.drop_connect import CHUNK, drop_connect_dense
@@ -29,6 +30,7 @@ class DropConnectDense(DropoutLayer, nn.Module):
       deterministic: True for test time; give it here or in the call.
       rng_collection: name of the collection that the key is taken from.
       use_bias, dtype, param_dtype, kernel_init, bias_init: as in ``flax.linen.Dense``.
+      mesh_axes: inside ``shard_map``, mesh axes as in ``jaxdrop.drop_connect_dense``.
 
     Reference:
       Wan et al., Regularization of Neural Networks using DropConnect, 2013.
@@ -53,6 +55,7 @@ class DropConnectDense(DropoutLayer, nn.Module):
     param_dtype: Any = jnp.float32
     kernel_init: Any = nn.initializers.lecun_normal()
     bias_init: Any = nn.initializers.zeros_init()
+    mesh_axes: MeshAxes = ()
 
     @nn.compact
     def __call__(
@@ -77,5 +80,6 @@ class DropConnectDense(DropoutLayer, nn.Module):
             kernel=kernel,
             per_example=self.per_example,
             chunk=self.chunk,
+            mesh_axes=self.mesh_axes,
         )
         return y if bias is None else y + jnp.broadcast_to(bias, y.shape)

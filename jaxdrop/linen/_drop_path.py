@@ -12,7 +12,7 @@ class DropPath(RatedLayer, kw_only=True):
     ``jaxdrop.drop_path`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
       batch_axis: the dimension of the examples; None for one decision for all of x.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen

@@ -1,11 +1,12 @@
 """Dropout as a Flax Linen module."""
 
+import dataclasses
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from jaxdrop._core.annotations import RateLike
+from jaxdrop._core.annotations import MeshAxes, RateLike
 from jaxdrop._flax.call import call, mode_from_number
 from jaxdrop._functional.dropout import Bits, ScaleAt, dropout
 from jaxdrop.linen._layer import DropoutLayer
@@ -32,6 +33,7 @@ class Dropout(DropoutLayer, FlaxDropout):
       rng_collection: name of the collection that the key is taken from.
       scale_at: "train" divides by ``1 - rate`` in training; "test" multiplies by it at test time.
       bits: "fast", or "key" for the mask that ``flax.linen.Dropout`` draws from the same rngs.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the inputs: see ``jaxdrop.dropout``.
 
     Reference:
       Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
@@ -46,6 +48,8 @@ class Dropout(DropoutLayer, FlaxDropout):
     rate: RateLike  # type: ignore[assignment]  # Flax declares a float; an array works here, too
     scale_at: ScaleAt = "train"
     bits: Bits = "fast"
+    _: dataclasses.KW_ONLY
+    mesh_axes: MeshAxes = ()
 
     @nn.compact
     def __call__(
@@ -70,4 +74,5 @@ class Dropout(DropoutLayer, FlaxDropout):
             broadcast_dims=self.broadcast_dims,
             scale_at=self.scale_at,
             bits=self.bits,
+            mesh_axes=self.mesh_axes,
         )

@@ -17,7 +17,7 @@ class EmbeddingDropout(RatedLayer, kw_only=True):
     ``jaxdrop.embedding_dropout`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.EmbeddingDropout(0.5, deterministic=False)

@@ -12,7 +12,7 @@ class FeatureAlphaDropout(RatedLayer, kw_only=True):
     ``jaxdrop.feature_alpha_dropout`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps.
 

@@ -12,7 +12,7 @@ class GaussianDropout(RatedLayer, kw_only=True):
     ``jaxdrop.gaussian_dropout`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.GaussianDropout(0.5, deterministic=False)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._flax.call import call
 from jaxdrop._functional.gaussian_noise import gaussian_noise
 from jaxdrop.linen._layer import DropoutLayer
@@ -20,7 +21,7 @@ class GaussianNoise(DropoutLayer, nn.Module):
 
     Attributes:
       stddev: standard deviation of the noise, 0 or more.
-      deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.GaussianNoise(stddev=0.1, deterministic=False)
@@ -33,6 +34,7 @@ class GaussianNoise(DropoutLayer, nn.Module):
     _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     rng_collection: str = "dropout"
+    mesh_axes: MeshAxes = ()
 
     @property
     def rate(self) -> Any:
@@ -51,4 +53,5 @@ class GaussianNoise(DropoutLayer, nn.Module):
             self.stddev,
             self._mode(deterministic),
             draws_at_one=True,
+            mesh_axes=self.mesh_axes,
         )

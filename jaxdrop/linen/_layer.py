@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import jax
 from flax import linen as nn
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._flax.call import call
 from jaxdrop._flax.stochastic_layer import StochasticLayer
 
@@ -41,6 +42,7 @@ class RatedLayer(DropoutLayer, nn.Module):
     _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     rng_collection: str = "dropout"
+    mesh_axes: MeshAxes = ()
 
     _function: ClassVar[Callable[..., jax.Array]]
     _draws_at_one: ClassVar[bool] = False  # see ``call``
@@ -69,6 +71,7 @@ class RatedLayer(DropoutLayer, nn.Module):
             self.rate,
             self._mode(deterministic),
             draws_at_one=self._draws_at_one,
+            mesh_axes=self.mesh_axes,
             **{field.name: getattr(self, field.name) for field in _added(type(self))},
             **more,
         )

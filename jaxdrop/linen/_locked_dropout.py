@@ -12,7 +12,7 @@ class LockedDropout(RatedLayer, kw_only=True):
     ``jaxdrop.locked_dropout`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
       time_axis: the dimension along which the mask is fixed; None for -2, where x has three
         dimensions or more.
 

@@ -12,7 +12,7 @@ class PatchDropout(RatedLayer, kw_only=True):
     ``jaxdrop.patch_dropout`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
       prefix: number of leading tokens that are always kept.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen

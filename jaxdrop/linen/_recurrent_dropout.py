@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 from flax import linen as nn
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_choice
 from jaxdrop._flax.call import is_idle, known_mode, known_rate, needs_key
 from jaxdrop._functional.dropout import dropout
@@ -50,6 +51,8 @@ class RecurrentDropout(CellWrapper):
       deterministic: True for test time; give it here or in the call.
       rng_collection: name of the collection that the key is taken from.
       recurrent_layers: names of the submodules that read the state of a cell with one state.
+      mesh_axes: inside ``shard_map``, the mesh axes that split a step's state and inputs (batch,
+        features), as in ``jaxdrop.dropout``.
 
     References:
       Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016; Semeniuta,
@@ -72,6 +75,7 @@ class RecurrentDropout(CellWrapper):
     deterministic: bool | None = None
     rng_collection: str = "dropout"
     recurrent_layers: Collection[str] = RECURRENT_LAYERS
+    mesh_axes: MeshAxes = ()
 
     def __call__(
         self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
@@ -87,14 +91,13 @@ class RecurrentDropout(CellWrapper):
         if needs_key(mode, rate, input_rate):
             key = self._step_key(rng, "False, so that every time step has the same masks")
         input_key, hidden_key, candidate_key = recurrent_keys(key)
-        inputs = dropout(input_key, inputs, input_rate, deterministic=mode)
+        options: Any = {"deterministic": mode, "mesh_axes": self.mesh_axes}
+        inputs = dropout(input_key, inputs, input_rate, **options)
         if self.variant == "candidate":
-            cell = _with_activation(
-                self.cell, lambda g: dropout(candidate_key, g, rate, deterministic=mode)
-            )
+            cell = _with_activation(self.cell, lambda g: dropout(candidate_key, g, rate, **options))
             return cell(carry, inputs)
         if isinstance(carry, tuple):
-            carry = recurrent_dropout(hidden_key, carry, rate, deterministic=mode)
+            carry = recurrent_dropout(hidden_key, carry, rate, **options)
             return self.cell(carry, inputs)
 
         met = []
@@ -106,7 +109,7 @@ class RecurrentDropout(CellWrapper):
                 and context.module.parent is self.cell
             ):
                 met.append(context.module.name)
-                h = dropout(hidden_key, args[0], rate, deterministic=mode)
+                h = dropout(hidden_key, args[0], rate, **options)
                 args = (h, *args[1:])
             return call(*args, **kwargs)
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_function
 from jaxdrop._flax.around import over_tokens, with_mode
 from jaxdrop._flax.call import call
@@ -27,6 +28,7 @@ class TokenSkip(DropoutLayer, nn.Module):
       prefix: number of leading tokens that always go through.
       deterministic: True for test time, when all tokens go through; give it here or in the call.
       rng_collection: name of the collection that the key is taken from.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the inputs: see ``jaxdrop.dropout``.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp, jaxdrop.linen
     >>> class Layers(nn.Module):
@@ -46,6 +48,7 @@ class TokenSkip(DropoutLayer, nn.Module):
     prefix: int = 0
     deterministic: bool | None = None
     rng_collection: str = "dropout"
+    mesh_axes: MeshAxes = ()
 
     @nn.compact
     def __call__(
@@ -80,4 +83,5 @@ class TokenSkip(DropoutLayer, nn.Module):
             mode,
             draws_at_one=True,
             prefix=self.prefix,
+            mesh_axes=self.mesh_axes,
         )

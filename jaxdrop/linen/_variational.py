@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_switch
 from jaxdrop._flax.call import known_mode, needs_key
 from jaxdrop._functional.variational_kl import PRUNE_AT, check_start
@@ -26,6 +27,7 @@ class VariationalLayer(DropoutLayer, nn.Module, kw_only=True):
     param_dtype: Any = jnp.float32
     kernel_init: Any = nn.initializers.lecun_normal()
     bias_init: Any = nn.initializers.zeros_init()
+    mesh_axes: MeshAxes = ()
 
     @nn.nowrap
     def _apply(
@@ -46,5 +48,6 @@ class VariationalLayer(DropoutLayer, nn.Module, kw_only=True):
         x, kernel, log_sigma2, bias = promote_dtype(x, kernel, log_sigma2, bias, dtype=self.dtype)
         mode = known_mode(self._mode(deterministic))
         key = self._key(rng) if needs_key(mode) else None
-        y = linear(key, x, kernel, log_sigma2, deterministic=mode, threshold=self.threshold)
+        options = {"threshold": self.threshold, "mesh_axes": self.mesh_axes}
+        y = linear(key, x, kernel, log_sigma2, deterministic=mode, **options)
         return y if bias is None else y + jnp.broadcast_to(bias, y.shape)

@@ -26,6 +26,7 @@ class VariationalDense(VariationalLayer):
       init_log_sigma2: where ``log_sigma2`` starts.
       rng_collection: name of the collection that the key is taken from.
       use_bias, dtype, param_dtype, kernel_init, bias_init: as in ``flax.linen.Dense``.
+      mesh_axes: inside ``shard_map``, mesh axes as in ``jaxdrop.variational_dense``.
 
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.

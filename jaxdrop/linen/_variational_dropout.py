@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_input, check_switch
 from jaxdrop._core.rate import start_logit
 from jaxdrop._flax.call import known_mode, needs_key
@@ -33,6 +34,7 @@ class VariationalDropout(DropoutLayer, nn.Module):
       shared: one log_alpha for all; False for one for each feature of the last axis.
       deterministic: True for test time; give it here or in the call.
       rng_collection: name of the collection that the key is taken from.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the inputs: see ``jaxdrop.dropout``.
 
     Reference:
       Kingma, Salimans & Welling, Variational Dropout and the Local Reparameterization Trick, 2015.
@@ -51,6 +53,7 @@ class VariationalDropout(DropoutLayer, nn.Module):
     shared: bool = False
     deterministic: bool | None = None
     rng_collection: str = "dropout"
+    mesh_axes: MeshAxes = ()
 
     @nn.compact
     def __call__(
@@ -63,4 +66,6 @@ class VariationalDropout(DropoutLayer, nn.Module):
         shape = () if check_switch(self.shared, "shared") else inputs.shape[-1:]
         log_alpha = self.param("log_alpha", nn.initializers.constant(start), shape, jnp.float32)
         key = self._key(rng) if needs_key(mode) else None
-        return variational_dropout(key, inputs, log_alpha, deterministic=mode)
+        return variational_dropout(
+            key, inputs, log_alpha, deterministic=mode, mesh_axes=self.mesh_axes
+        )

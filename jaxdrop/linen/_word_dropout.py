@@ -14,7 +14,7 @@ class WordDropout(RatedLayer, kw_only=True):
     ``jaxdrop.word_dropout`` states moments, paper and invalid uses.
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
       unknown: the token that takes the place of a dropped one.
       protected: tokens that are never replaced.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._flax.call import known_mode, known_rate, needs_key
 from jaxdrop._functional.zoneout import zoneout_carry
 from jaxdrop.linen._cell import CellWrapper
@@ -30,6 +31,8 @@ class Zoneout(CellWrapper):
         (c, h) for an LSTM. The paper uses 0.5 for c and 0.05 for h.
       deterministic: True for test time; give it here or in the call.
       rng_collection: name of the collection that the key is taken from.
+      mesh_axes: inside ``shard_map``, the mesh axes that split a step's state (batch,
+        features), as in ``jaxdrop.dropout``.
 
     Reference:
       Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
@@ -47,6 +50,7 @@ class Zoneout(CellWrapper):
     _: dataclasses.KW_ONLY
     deterministic: bool | None = None
     rng_collection: str = "zoneout"
+    mesh_axes: MeshAxes = ()
 
     def __call__(
         self, carry: Any, inputs: Any, deterministic: Any = None, rng: jax.Array | None = None
@@ -57,4 +61,6 @@ class Zoneout(CellWrapper):
         if needs_key(mode, rate):
             key = self._step_key(rng, "True, so that every time step has its own mask")
         new, y = self.cell(carry, inputs)
-        return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)
+        return zoneout_carry(
+            key, new, y, rate, previous=carry, deterministic=mode, mesh_axes=self.mesh_axes
+        )

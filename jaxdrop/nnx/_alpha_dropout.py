@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._functional.alpha_dropout import alpha_dropout
 from jaxdrop.nnx._layer import RatedLayer
 from jaxdrop.nnx._rate import keep_rate
@@ -17,7 +18,7 @@ class AlphaDropout(RatedLayer):
     ``jaxdrop.alpha_dropout`` states moments, paper and invalid uses.
 
     Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      rate, deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
       broadcast_dims: dimensions along which one decision is shared.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
@@ -38,7 +39,8 @@ class AlphaDropout(RatedLayer):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
         self._keep_options(broadcast_dims=broadcast_dims)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_sequence
 from jaxdrop._core.rate import start_logit
 from jaxdrop._flax.call import call
@@ -30,6 +31,7 @@ class ConcreteDropout(DropoutLayer, nnx.Module):
       deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
       rng_collection: name of the stream that keys are taken from.
       rngs: an Rngs or a RngStream to fork, or None to give one in each call.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the inputs: see ``jaxdrop.dropout``.
 
     Reference:
       Gal, Hron & Kendall, Concrete Dropout, 2017.
@@ -50,12 +52,13 @@ class ConcreteDropout(DropoutLayer, nnx.Module):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: nnx.Rngs | nnx.RngStream | None = None,
+        mesh_axes: MeshAxes = (),
     ):
         start = start_logit(init_rate)
         self.logit = nnx.Param(jnp.asarray(start, jnp.float32))
         self.temperature = temperature
         self.broadcast_dims = check_sequence(broadcast_dims, "broadcast_dims", "a sequence")
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
 
     @property
     def rate(self) -> jax.Array:
@@ -72,4 +75,5 @@ class ConcreteDropout(DropoutLayer, nnx.Module):
             mode,
             temperature=self.temperature,
             broadcast_dims=self.broadcast_dims,
+            mesh_axes=self.mesh_axes,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._functional.cutout import cutout
 from jaxdrop.nnx._layer import RatedLayer
 from jaxdrop.nnx._rate import keep_rate
@@ -18,7 +19,7 @@ class Cutout(RatedLayer):
 
     Args:
       rate: probability that an example gets a block.
-      deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
       size: side of the block, for all spatial dimensions or one for each.
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps; None if there is only one.
@@ -44,7 +45,8 @@ class Cutout(RatedLayer):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
         self._keep_options(size=size, batch_axis=batch_axis, channel_axis=channel_axis)

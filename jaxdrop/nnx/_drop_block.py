@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._functional.drop_block import drop_block
 from jaxdrop.nnx._layer import RatedLayer
 from jaxdrop.nnx._rate import keep_rate
@@ -17,7 +18,7 @@ class DropBlock(RatedLayer):
     ``jaxdrop.drop_block`` states moments, paper and invalid uses.
 
     Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      rate, deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
       block_size: side of a block, for all spatial dimensions or one for each.
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps; None if there is only one.
@@ -43,9 +44,10 @@ class DropBlock(RatedLayer):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
         self._keep_options(
             block_size=block_size,
             batch_axis=batch_axis,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_count, check_switch
 from jaxdrop._flax.call import call, check_features
 from jaxdrop._functional.drop_connect import CHUNK, drop_connect_dense
@@ -31,6 +32,7 @@ class DropConnectLinear(DropoutLayer, nnx.Module):
       rng_collection: name of the stream that keys are taken from.
       use_bias, dtype, param_dtype, kernel_init, bias_init: as in ``flax.nnx.Linear``.
       rngs: for the parameters, and forked for the masks.
+      mesh_axes: inside ``shard_map``, mesh axes as in ``jaxdrop.drop_connect_dense``.
 
     Reference:
       Wan et al., Regularization of Neural Networks using DropConnect, 2013.
@@ -59,6 +61,7 @@ class DropConnectLinear(DropoutLayer, nnx.Module):
         kernel_init: Any = KERNEL_INIT,
         bias_init: Any = BIAS_INIT,
         rngs: nnx.Rngs,
+        mesh_axes: MeshAxes = (),
     ):
         shape = (
             check_count(in_features, "in_features", "the number of inputs"),
@@ -73,7 +76,7 @@ class DropConnectLinear(DropoutLayer, nnx.Module):
         self.per_example = per_example
         self.chunk = chunk
         self.dtype = dtype
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs``, a key, stream or Rngs, takes the place of its own stream."""
@@ -90,5 +93,6 @@ class DropConnectLinear(DropoutLayer, nnx.Module):
             kernel=kernel,
             per_example=self.per_example,
             chunk=self.chunk,
+            mesh_axes=self.mesh_axes,
         )
         return y if bias is None else y + jnp.broadcast_to(bias, y.shape)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._functional.drop_path import drop_path
 from jaxdrop.nnx._layer import RatedLayer
 from jaxdrop.nnx._rate import keep_rate
@@ -16,7 +17,7 @@ class DropPath(RatedLayer):
     ``jaxdrop.drop_path`` states moments, paper and invalid uses.
 
     Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      rate, deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
       batch_axis: the dimension of the examples; None for one decision for all of x.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.nnx
@@ -36,7 +37,8 @@ class DropPath(RatedLayer):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
         self._keep_options(batch_axis=batch_axis)

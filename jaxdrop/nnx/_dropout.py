@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxdrop._core.annotations import AnyArray
+from jaxdrop._core.annotations import AnyArray, MeshAxes
 from jaxdrop._flax.call import call, mode_from_number
 from jaxdrop._functional.dropout import Bits, ScaleAt, dropout
 from jaxdrop.nnx._rate import keep_rate, read_rate
@@ -41,6 +41,7 @@ class Dropout(FlaxDropout):
       rngs: an Rngs or a RngStream to fork, or None to give one in each call.
       scale_at: "train" divides by ``1 - rate`` in training; "test" multiplies by it at test time.
       bits: "fast", or "key" for the mask that ``flax.nnx.Dropout`` draws from the same rngs.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the inputs: see ``jaxdrop.dropout``.
 
     Reference:
       Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
@@ -52,6 +53,8 @@ class Dropout(FlaxDropout):
     [0.0, 2.0]
     """
 
+    mesh_axes: Any = ()  # also of a flax.nnx.Dropout that became one
+
     def __init__(
         self,
         rate: Any,
@@ -62,6 +65,7 @@ class Dropout(FlaxDropout):
         rngs: nnx.Rngs | nnx.RngStream | None = None,
         scale_at: ScaleAt = "train",
         bits: Bits = "fast",
+        mesh_axes: MeshAxes = (),
     ):
         super().__init__(
             keep_rate(rate),
@@ -72,6 +76,7 @@ class Dropout(FlaxDropout):
         )
         self.scale_at = scale_at
         self.bits = bits
+        self.mesh_axes = mesh_axes
 
     def __call__(
         self,
@@ -110,4 +115,5 @@ class Dropout(FlaxDropout):
             broadcast_dims=self.broadcast_dims,
             scale_at=self.scale_at,
             bits=self.bits,
+            mesh_axes=self.mesh_axes,
         )

@@ -12,7 +12,7 @@ class FeatureAlphaDropout(MapLayer):
     ``jaxdrop.feature_alpha_dropout`` states moments, paper and invalid uses.
 
     Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      rate, deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
       batch_axis: the dimension of the examples; None if x is one example.
       channel_axis: the dimension of the maps.
 

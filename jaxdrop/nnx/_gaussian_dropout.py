@@ -12,7 +12,7 @@ class GaussianDropout(RatedLayer):
     ``jaxdrop.gaussian_dropout`` states moments, paper and invalid uses.
 
     Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      rate, deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx

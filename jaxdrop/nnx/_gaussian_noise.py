@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._functional.gaussian_noise import gaussian_noise
 from jaxdrop.nnx._layer import RatedLayer
 from jaxdrop.nnx._rate import keep_rate
@@ -17,7 +18,7 @@ class GaussianNoise(RatedLayer):
 
     Args:
       stddev: standard deviation of the noise, 0 or more.
-      deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
@@ -37,9 +38,10 @@ class GaussianNoise(RatedLayer):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         self.stddev = keep_rate(stddev)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
         self._keep_options()
 
     @property

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 from flax import nnx
 
-from jaxdrop._core.annotations import AnyArray
+from jaxdrop._core.annotations import AnyArray, MeshAxes
 from jaxdrop._flax.call import call
 from jaxdrop._flax.stochastic_layer import StochasticLayer
 from jaxdrop.nnx._rate import keep_rate, read_rate
@@ -23,11 +23,15 @@ class DropoutLayer(StochasticLayer):
     deterministic: Any
     rng_collection: str
     rngs: Any
+    mesh_axes: Any = ()
 
-    def _keep_stream(self, deterministic: Any, rng_collection: str, rngs: Streams) -> None:
+    def _keep_stream(
+        self, deterministic: Any, rng_collection: str, rngs: Streams, mesh_axes: MeshAxes = ()
+    ) -> None:
         self.deterministic = deterministic
         self.rng_collection = rng_collection
         self.rngs = fork(rngs, rng_collection)
+        self.mesh_axes = mesh_axes
 
     # Lets nnx.view(model, deterministic=...) set the mode.
     def set_view(self, deterministic: bool | None = None) -> None:
@@ -71,9 +75,10 @@ class RatedLayer(DropoutLayer, nnx.Module):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
         self._keep_options()
 
     def _keep_options(self, **options: Any) -> None:
@@ -109,6 +114,7 @@ class RatedLayer(DropoutLayer, nnx.Module):
             read_rate(self.rate),
             self._mode(deterministic),
             draws_at_one=self._draws_at_one,
+            mesh_axes=self.mesh_axes,
             **{name: getattr(self, name) for name in self.options},
             **more,
         )
@@ -126,7 +132,8 @@ class MapLayer(RatedLayer):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
         self._keep_options(batch_axis=batch_axis, channel_axis=channel_axis)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._functional.locked_dropout import locked_dropout
 from jaxdrop.nnx._layer import RatedLayer
 from jaxdrop.nnx._rate import keep_rate
@@ -16,7 +17,7 @@ class LockedDropout(RatedLayer):
     ``jaxdrop.locked_dropout`` states moments, paper and invalid uses.
 
     Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      rate, deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
       time_axis: the dimension along which the mask is fixed; None for -2, where x has three
         dimensions or more.
 
@@ -38,7 +39,8 @@ class LockedDropout(RatedLayer):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         self.rate = keep_rate(rate)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
         self._keep_options(time_axis=time_axis)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import jax
 from flax import nnx
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_choice
 from jaxdrop._flax.call import is_idle, known_mode, known_rate, needs_key
 from jaxdrop._functional.dropout import dropout
@@ -53,6 +54,8 @@ class RecurrentDropout(CellWrapper):
       rng_collection: name of the stream that keys are taken from.
       recurrent_layers: names of the attributes that read the state of a cell with one state.
       rngs: an Rngs or a RngStream to fork, or None to give a key in each call.
+      mesh_axes: inside ``shard_map``, the mesh axes that split a step's state and inputs (batch,
+        features), as in ``jaxdrop.dropout``.
 
     References:
       Gal & Ghahramani, A Theoretically Grounded Application of Dropout in RNNs, 2016; Semeniuta,
@@ -79,6 +82,7 @@ class RecurrentDropout(CellWrapper):
         rng_collection: str = "dropout",
         recurrent_layers: Collection[str] = RECURRENT_LAYERS,
         rngs: nnx.Rngs | nnx.RngStream | None = None,
+        mesh_axes: MeshAxes = (),
     ):
         self._keep_cell(cell)
         check_choice(variant, "variant", ("state", "candidate"))
@@ -86,7 +90,7 @@ class RecurrentDropout(CellWrapper):
         self.input_rate = keep_rate(input_rate)
         self.variant = variant
         self.recurrent_layers = check_layers(recurrent_layers)
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
 
     def __call__(
         self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
@@ -98,16 +102,17 @@ class RecurrentDropout(CellWrapper):
             return self.cell(carry, inputs)
         key = self._sequence_key(rngs) if needs_key(mode, rate, input_rate) else None
         input_key, hidden_key, candidate_key = recurrent_keys(key)
-        inputs = dropout(input_key, inputs, input_rate, deterministic=mode)
+        options: Any = {"deterministic": mode, "mesh_axes": self.mesh_axes}
+        inputs = dropout(input_key, inputs, input_rate, **options)
 
         def drop(key: Any, value: jax.Array) -> jax.Array:
-            return dropout(key, value, rate, deterministic=mode)
+            return dropout(key, value, rate, **options)
 
         if self.variant == "candidate":
             activation = first_call(self.cell, lambda g: drop(candidate_key, g))
             return _with(self.cell, {"activation_fn": activation})(carry, inputs)
         if isinstance(carry, tuple):
-            carry = recurrent_dropout(hidden_key, carry, rate, deterministic=mode)
+            carry = recurrent_dropout(hidden_key, carry, rate, **options)
             return self.cell(carry, inputs)
         layers = {n: layer for n, layer in vars(self.cell).items() if n in self.recurrent_layers}
         if not layers:

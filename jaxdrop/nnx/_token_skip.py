@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_function
 from jaxdrop._flax.around import over_tokens, with_mode
 from jaxdrop._flax.call import call
@@ -31,6 +32,7 @@ class TokenSkip(DropoutLayer, nnx.Module):
         ``model.eval()`` set it.
       rng_collection: name of the stream that keys are taken from.
       rngs: an Rngs or a RngStream to fork, or None to give one in each call.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the inputs: see ``jaxdrop.dropout``.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
@@ -50,12 +52,13 @@ class TokenSkip(DropoutLayer, nnx.Module):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         check_function(layers, "layers", "TokenSkip takes a module of tokens and positions")
         self.layers = layers
         self.rate = keep_rate(rate)
         self.prefix = prefix
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
 
     def __call__(
         self,
@@ -87,4 +90,5 @@ class TokenSkip(DropoutLayer, nnx.Module):
             self._mode(deterministic),
             draws_at_one=True,
             prefix=self.prefix,
+            mesh_axes=self.mesh_axes,
         )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_switch
 from jaxdrop._flax.call import check_features, known_mode, needs_key
 from jaxdrop._functional.variational_kl import check_start
@@ -31,6 +32,7 @@ class VariationalLayer(DropoutLayer, nnx.Module):
         kernel_init: Any,
         bias_init: Any,
         rngs: nnx.Rngs,
+        mesh_axes: MeshAxes,
     ):
         check_rngs(rngs)
         start = check_start(init_log_sigma2)
@@ -41,7 +43,7 @@ class VariationalLayer(DropoutLayer, nnx.Module):
             self.bias = nnx.Param(bias_init(rngs.params(), shape[-1:], param_dtype))
         self.threshold = threshold
         self.dtype = dtype
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs``, a key, stream or Rngs, takes the place of its own stream."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_count
 from jaxdrop._functional.variational_conv import kernel_shape, variational_conv
 from jaxdrop._functional.variational_kl import PRUNE_AT
@@ -58,6 +59,7 @@ class VariationalConv(VariationalLayer):
         kernel_init: Any = KERNEL_INIT,
         bias_init: Any = BIAS_INIT,
         rngs: nnx.Rngs,
+        mesh_axes: MeshAxes = (),
     ):
         super().__init__(
             kernel_shape(
@@ -76,6 +78,7 @@ class VariationalConv(VariationalLayer):
             kernel_init=kernel_init,
             bias_init=bias_init,
             rngs=rngs,
+            mesh_axes=mesh_axes,
         )
         self.strides = strides
         self.padding = padding
@@ -94,4 +97,5 @@ class VariationalConv(VariationalLayer):
             feature_group_count=self.feature_group_count,
             deterministic=mode,
             threshold=self.threshold,
+            mesh_axes=self.mesh_axes,
         )

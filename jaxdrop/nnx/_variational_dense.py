@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_count
 from jaxdrop._functional.variational_dense import variational_dense
 from jaxdrop._functional.variational_kl import PRUNE_AT
@@ -28,6 +29,7 @@ class VariationalLinear(VariationalLayer):
       rng_collection: name of the stream that keys are taken from.
       use_bias, dtype, param_dtype, kernel_init, bias_init: as in ``flax.nnx.Linear``.
       rngs: for the parameters, and forked for the noise.
+      mesh_axes: inside ``shard_map``, mesh axes as in ``jaxdrop.variational_dense``.
 
     Reference:
       Molchanov, Ashukha & Vetrov, Variational Dropout Sparsifies Deep Neural Networks, 2017.
@@ -55,6 +57,7 @@ class VariationalLinear(VariationalLayer):
         kernel_init: Any = KERNEL_INIT,
         bias_init: Any = BIAS_INIT,
         rngs: nnx.Rngs,
+        mesh_axes: MeshAxes = (),
     ):
         super().__init__(
             (
@@ -71,9 +74,16 @@ class VariationalLinear(VariationalLayer):
             kernel_init=kernel_init,
             bias_init=bias_init,
             rngs=rngs,
+            mesh_axes=mesh_axes,
         )
 
     def _linear(self, key: Any, x: Any, kernel: Any, log_sigma2: Any, mode: Any) -> jax.Array:
         return variational_dense(
-            key, x, kernel, log_sigma2, deterministic=mode, threshold=self.threshold
+            key,
+            x,
+            kernel,
+            log_sigma2,
+            deterministic=mode,
+            threshold=self.threshold,
+            mesh_axes=self.mesh_axes,
         )

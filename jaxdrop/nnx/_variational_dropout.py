@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_count
 from jaxdrop._core.rate import start_logit
 from jaxdrop._flax.call import known_mode, needs_key
@@ -34,6 +35,7 @@ class VariationalDropout(DropoutLayer, nnx.Module):
       deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
       rng_collection: name of the stream that keys are taken from.
       rngs: an Rngs or a RngStream to fork, or None to give one in each call.
+      mesh_axes: inside ``shard_map``, the mesh axes that split the inputs: see ``jaxdrop.dropout``.
 
     Reference:
       Kingma, Salimans & Welling, Variational Dropout and the Local Reparameterization Trick, 2015.
@@ -54,15 +56,18 @@ class VariationalDropout(DropoutLayer, nnx.Module):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: Streams = None,
+        mesh_axes: MeshAxes = (),
     ):
         start = min(start_logit(init_rate), 0.0)
         expected = "the size of the last axis, or None; init_rate comes after it"
         shape = () if features is None else (check_count(features, "features", expected),)
         self.log_alpha = nnx.Param(jnp.full(shape, start, jnp.float32))
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layer; ``rngs``, a key, stream or Rngs, takes the place of its own stream."""
         mode = known_mode(self._mode(deterministic))
         key = self._key(rngs) if needs_key(mode) else None
-        return variational_dropout(key, inputs, self.log_alpha[...], deterministic=mode)
+        return variational_dropout(
+            key, inputs, self.log_alpha[...], deterministic=mode, mesh_axes=self.mesh_axes
+        )

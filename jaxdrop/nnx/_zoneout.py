@@ -4,6 +4,7 @@ from typing import Any
 
 from flax import nnx
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._flax.call import known_mode, known_rate, needs_key
 from jaxdrop._functional.zoneout import zoneout_carry
 from jaxdrop.nnx._cell import CellWrapper
@@ -29,6 +30,8 @@ class Zoneout(CellWrapper):
       deterministic: True for test time; ``model.train()`` and ``model.eval()`` set it.
       rng_collection: name of the stream that keys are taken from.
       rngs: an Rngs or a RngStream to fork, or None to give a key in each call.
+      mesh_axes: inside ``shard_map``, the mesh axes that split a step's state (batch,
+        features), as in ``jaxdrop.dropout``.
 
     Reference:
       Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2017.
@@ -50,13 +53,14 @@ class Zoneout(CellWrapper):
         deterministic: bool | None = False,
         rng_collection: str = "dropout",
         rngs: nnx.Rngs | nnx.RngStream | None = None,
+        mesh_axes: MeshAxes = (),
     ):
         self._keep_cell(cell)
         rate = keep_rate(rate)
         # NNX has to be told about variables in a tuple.
         several = isinstance(rate, (tuple, list)) and any(map(nnx.is_data, rate))
         self.rate = nnx.data(rate) if several else rate
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
 
     def __call__(
         self, carry: Any, inputs: Any, *, deterministic: Any = None, rngs: Any = None
@@ -65,4 +69,6 @@ class Zoneout(CellWrapper):
         mode, rate = known_mode(self._mode(deterministic)), known_rate(read_rate(self.rate))
         key = self._key(rngs) if needs_key(mode, rate) else None
         new, y = self.cell(carry, inputs)
-        return zoneout_carry(key, new, y, rate, previous=carry, deterministic=mode)
+        return zoneout_carry(
+            key, new, y, rate, previous=carry, deterministic=mode, mesh_axes=self.mesh_axes
+        )

@@ -28,7 +28,11 @@ def test_fields_are_flax_s_in_order_then_ours():
     def fields(c):
         return [(f.name, f.default) for f in dataclasses.fields(c) if f.name not in _OWN_OF_MODULE]
 
-    assert fields(Dropout) == fields(nn.Dropout) + [("scale_at", "train"), ("bits", "fast")]
+    assert fields(Dropout) == fields(nn.Dropout) + [
+        ("scale_at", "train"),
+        ("bits", "fast"),
+        ("mesh_axes", ()),
+    ]
 
 
 _OWN_OF_MODULE = ("parent", "name")

@@ -31,7 +31,7 @@ def test_arguments_are_flax_s_in_order_then_ours():
 
     ours, flax = arguments(Dropout.__init__), arguments(nnx.Dropout.__init__)
     assert ours[: len(flax)] == flax
-    assert [name for name, *_ in ours[len(flax) :]] == ["scale_at", "bits"]
+    assert [name for name, *_ in ours[len(flax) :]] == ["scale_at", "bits", "mesh_axes"]
     assert arguments(Dropout.__call__) == arguments(nnx.Dropout.__call__)
 
 

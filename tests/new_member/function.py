@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mode import resolve
@@ -16,6 +16,7 @@ def row_dropout(
     rate: RateLike,
     *,
     deterministic: Flag = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "... columns"]:
     """Drop whole rows.
 
@@ -26,6 +27,7 @@ def row_dropout(
       x: floating or complex array whose last axis is that of the columns.
       rate: probability of dropping a row, as in ``dropout``.
       deterministic: True for test time; a bool, or a traced bool scalar.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``dropout``.
 
     Returns:
       Array like x with E[y] = x; all elements of a row are kept or dropped together.
@@ -45,4 +47,4 @@ def row_dropout(
     """
     x = check_input(x, "row_dropout")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "row_dropout")
-    return dropout(key, x, rate, broadcast_dims=(-1,), deterministic=test_mode)
+    return dropout(key, x, rate, broadcast_dims=(-1,), deterministic=test_mode, mesh_axes=mesh_axes)

@@ -10,7 +10,7 @@ class RowDropout(RatedLayer, kw_only=True):
     ``y[..., j] = x[..., j] * m[...] / (1 - rate)``, ``P(m[...] = 0) = rate``
 
     Attributes:
-      rate, deterministic, rng_collection: as in ``jaxdrop.linen.Dropout``.
+      rate, deterministic, rng_collection, mesh_axes: as in ``jaxdrop.linen.Dropout``.
 
     >>> import jax, jax.numpy as jnp, jaxdrop.linen
     >>> layer = jaxdrop.linen.RowDropout(0.5, deterministic=False)

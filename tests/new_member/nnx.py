@@ -10,7 +10,7 @@ class RowDropout(RatedLayer):
     ``y[..., j] = x[..., j] * m[...] / (1 - rate)``, ``P(m[...] = 0) = rate``
 
     Args:
-      rate, deterministic, rng_collection, rngs: as in ``jaxdrop.nnx.Dropout``.
+      rate, deterministic, rng_collection, rngs, mesh_axes: as in ``jaxdrop.nnx.Dropout``.
 
     >>> import jax.numpy as jnp, jaxdrop.nnx
     >>> from flax import nnx
