@@ -73,6 +73,7 @@ def test_it_is_the_masked_network(choice: dict[str, Any]) -> None:
         assert_absent_are_zero(found[1][1], layers, choice)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rank, options",
     [(1, {"padding": "VALID"}), (2, {"strides": 2, "padding": [(2, 0), (1, 1)]}), (3, {})],
@@ -83,6 +84,7 @@ def test_spatial_dimensions_strides_and_padding(rank: int, options: dict[str, An
     assert_same(gradients(removed)(KEY, x, layers), gradients(expected)(KEY, x, layers))
 
 
+@pytest.mark.slow
 def test_remat_and_bfloat16() -> None:
     x, layers = batch(dtype=jnp.bfloat16), params(dtype=jnp.bfloat16)
     removed, expected = both()
@@ -96,6 +98,7 @@ def test_remat_and_bfloat16() -> None:
         assert error < 9 * float(jnp.finfo(jnp.bfloat16).eps)
 
 
+@pytest.mark.slow
 def test_a_map_over_keys_or_models_is_a_loop_over_them() -> None:
     keys = jax.random.split(jax.random.key(8), 2)
     stacked = jax.tree.map(lambda w: jnp.stack([w, 0.5 * w]), params())
@@ -109,6 +112,7 @@ def test_a_map_over_keys_or_models_is_a_loop_over_them() -> None:
         assert_same(one[1], step(KEY, x, one[2]))
 
 
+@pytest.mark.slow
 def test_each_shard_has_its_own_channels() -> None:
     auto = (jax.sharding.AxisType.Auto,)
     mesh = jax.make_mesh((2,), ("data",), auto, devices=jax.devices()[:2])
