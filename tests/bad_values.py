@@ -314,7 +314,7 @@ KINDS: dict[str, str] = {
     "vectorize": "choice",
     "folder": "folder",
     "rules": "rules",
-    **dict.fromkeys(["epochs", "batch_size"], "count"),
+    **dict.fromkeys(["epochs", "batch_size", "accumulate", "steps_per_call"], "count"),
     **dict.fromkeys(["data", "test"], "data"),
     "config": "config",
     "tensorboard": "static switch",

@@ -97,6 +97,16 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
+def markdown(result: dict[str, Any]) -> str:
+    """Return the rows for docs/removal.md."""
+    steps, lines = reached(result), []
+    for name, way in ways(result).items():
+        errors = f"{said(way.lowest)} | {'' if name == 'masks' else said(way.more)}"
+        time = f"{way.milliseconds:.1f} | {steps.get(name, '')}"
+        lines.append(f"| {name} | {way.rate:g} | {errors} | {time} |")
+    return "\n".join(lines)
+
+
 def readme_line(result: dict[str, Any]) -> Summary:
     """Return the line of experiments/README.md."""
     found = ways(result)

@@ -126,8 +126,6 @@ def make_train_step(
     >>> int(state.step)
     1
     """
-
-    check_function(loss_fn, "loss_fn", "make_train_step takes a function (variables, batch, key)")
     donate, check = check_switch(donate, "donate"), check_switch(check, "check")
     train_step = step_function(loss_fn, check=check, accumulate=accumulate)
     if check:
@@ -148,6 +146,7 @@ def step_function(
       loss_fn, check, accumulate: as there.
       mesh: over whose axis "data" the rows of every microbatch are spread.
     """
+    check_function(loss_fn, "loss_fn", "expected a function (variables or model, batch, key)")
     parts = check_count(accumulate, "accumulate", "microbatches in a step")
     with_step = takes_step(loss_fn)
 

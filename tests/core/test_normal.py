@@ -1,5 +1,7 @@
 """standard_normal: the law of its bits, its place in the stream, its dtypes."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -174,7 +176,7 @@ def test_programs_differ_by_the_roundings_that_fusing_leaves_out():
 
 def test_a_block_is_part_of_the_whole():
     """The bits are the same; the numbers agree up to rounding, since it is another program."""
-    where = {"index_offset": (2,)}
+    where: dict[str, Any] = {"index_offset": (2,)}
     whole, block = random_bits(KEY, (8, 5)), random_bits(KEY, (3, 5), **where)
     np.testing.assert_array_equal(block, whole[2:5])
     check_near(standard_normal(KEY, (3, 5), **where), standard_normal(KEY, (8, 5))[2:5])

@@ -1,5 +1,7 @@
 """The study of removal: small runs of both networks, its verdict, and settings it refuses."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -61,6 +63,14 @@ def test_a_loss_beyond_two_standard_errors_is_said_first():
     assert report.verdict(result) == (
         "Worse than masks by more than two standard errors: units (by 0.13 ± 0.03)"
     )
+
+
+def test_the_page_says_what_the_study_found():
+    root = Path(__file__).parents[2]
+    page = (root / "docs/removal.md").read_text()
+    stored = json.loads((root / "results/removal/result.json").read_text())
+    assert report.markdown(stored) in page
+    assert f"\n{report.verdict(stored)}.\n" in page
 
 
 @pytest.mark.slow
