@@ -1,5 +1,6 @@
 """UnitDropoutMLP as a Linen module."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class UnitDropoutMLP(UnitChain):
 
     features: Sequence[int]
     rate: Any
+    _: dataclasses.KW_ONLY
 
     @nn.compact
     def __call__(
