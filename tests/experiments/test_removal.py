@@ -65,10 +65,11 @@ def test_a_loss_beyond_two_standard_errors_is_said_first():
     )
 
 
-def test_the_page_says_what_the_study_found():
+@pytest.mark.parametrize("name", ["removal", "removal_characters"])
+def test_the_page_says_what_the_study_found(name):
     root = Path(__file__).parents[2]
     page = (root / "docs/removal.md").read_text()
-    stored = json.loads((root / "results/removal/result.json").read_text())
+    stored = json.loads((root / f"results/{name}/result.json").read_text())
     assert report.markdown(stored) in page
     assert f"\n{report.verdict(stored)}.\n" in page
 
