@@ -1,7 +1,7 @@
-"""What is bad for each kind of argument, and which kind the arguments of a name are of.
+"""What is bad for each kind of argument.
 
-``tests/test_bad_input_table.py`` gives every public call each of them. A name that is not here
-fails there: say which kind it is, or why it is not looked at.
+``tests/test_bad_input_table.py`` gives every public call each of them; ``tests/argument_kinds.py``
+says which kind an argument is of.
 """
 
 import functools
@@ -254,71 +254,6 @@ BAD: dict[str, Callable[[], list[Any]]] = {
     ],
     "sides of a window": lambda: [-1, (3, -1), (1,), (1, 2, 3), "3", 1.5, (1.5, 2), True, Thing()],
     "seed": lambda: [-1, 2**32, 2**70, *NO_INTEGERS, (2,)],
-}
-
-KINDS: dict[str, str] = {
-    **dict.fromkeys(["key", "dropout_key"], "key"),
-    **dict.fromkeys(["x", "table", "previous"], "floats"),
-    "y": "observations",
-    **dict.fromkeys(["inside", "outside"], "scores"),
-    **dict.fromkeys(["mask", "a", "b"], "mask"),
-    "support": "support",
-    "sharding": "sharding",
-    "model": "model",
-    "rngs": "streams",
-    "init_log_sigma2": "finite",
-    "kernel_size": "window",
-    "padding": "padding",
-    **dict.fromkeys(["kernel", "log_sigma2", "logits", "other"], "reals"),
-    "probabilities": "probabilities",
-    "samples": "samples",
-    **dict.fromkeys(["tokens", "ids", "labels"], "integers"),
-    **dict.fromkeys(["rate", "max_rate", "first", "input_rate"], "rate"),
-    "stddev": "stddev",
-    "log_alpha": "log_alpha",
-    "deterministic": "mode",
-    **dict.fromkeys(
-        ["per_example", "share_channels", "share_masks", "contiguous"], "static switch"
-    ),
-    **dict.fromkeys(["shared", "use_bias"], "static switch"),
-    "broadcast_dims": "dims",
-    **dict.fromkeys(["batch_axis", "channel_axis", "time_axis", "axis"], "axis"),
-    "shape": "shape",
-    "global_shape": "global_shape",
-    "index_offset": "offset",
-    "mesh_axes": "mesh axes",
-    **dict.fromkeys(["block_size", "size", "strides", "kernel_dilation"], "sides"),
-    **dict.fromkeys(["chunk", "inputs", "num_samples", "bins", "rows", "n"], "count"),
-    **dict.fromkeys(["feature_group_count", "features", "in_features", "out_features"], "count"),
-    "chunk_size": "count or None",
-    **dict.fromkeys(["prefix", "depth"], "size"),
-    "unknown": "token",
-    "protected": "tokens",
-    **dict.fromkeys(["bits", "scale_at", "prior", "variant"], "choice"),
-    **dict.fromkeys(["weight_factor", "entropy_factor", "weight"], "0 or above"),
-    **dict.fromkeys(["c", "tau"], "above 0"),
-    "temperature": "static above 0",
-    **dict.fromkeys(["init_rate", "false_alarm"], "probability"),
-    "threshold": "threshold",
-    "where": "function",
-    **dict.fromkeys(["layer", "layers", "branch", "linear", "cell", "fn", "apply_fn"], "function!"),
-    "params": "tree",
-    "path": "path",
-    "recurrent_layers": "names",
-    "state": "state",
-    "mesh": "mesh",
-    "tx": "transformation",
-    "axes": "axes of a sweep",
-    **dict.fromkeys(["donate", "check"], "static switch"),
-    **dict.fromkeys(["loss_fn", "metric_fn", "train", "trial", "on_chunk"], "function!"),
-    "vectorize": "choice",
-    "folder": "folder",
-    "rules": "rules",
-    **dict.fromkeys(["epochs", "batch_size", "accumulate", "steps_per_call"], "count"),
-    **dict.fromkeys(["data", "test"], "data"),
-    "config": "config",
-    "tensorboard": "static switch",
-    **dict.fromkeys(["seed", "epoch"], "seed"),
 }
 
 

@@ -20,7 +20,8 @@ import jaxdrop.linen
 import jaxdrop.mc
 import jaxdrop.nnx
 import jaxdrop.testing
-from tests.bad_values import KINDS, Traced, bad_values
+from tests.argument_kinds import KINDS
+from tests.bad_values import Traced, bad_values
 from tests.flax.layers import NO_RECORD
 from tests.public_calls import FUNCTIONS, LAYERS, NO_CALLS, Call, calls, members, public_names
 
@@ -132,7 +133,7 @@ def test_bad_input_is_told_in_a_sentence(name: str) -> None:
 def test_every_argument_is_of_a_known_kind(name: str) -> None:
     call = CALLS[name]
     known = KINDS.keys() | call.kinds.keys() | UNSEEN
-    assert set(call.names) <= known, "say in tests/bad_values.py what is bad for it"
+    assert set(call.names) <= known, "say in tests/argument_kinds.py what is bad for it"
 
 
 @pytest.mark.slow
