@@ -1,5 +1,6 @@
 """What the Linen layers of unit_dropout_mlp and unit_dropout_conv share: parameters and call."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
-from jaxdrop._core.checks import check_count, check_sequence, check_switch
-from jaxdrop._flax.call import call, check_features
+from jaxdrop._core.checks import check_switch
+from jaxdrop._flax.call import check_features
+from jaxdrop._flax.unit_chain import call_chain, check_sizes
 from jaxdrop.linen._layer import DropoutLayer
 
 
@@ -44,11 +46,9 @@ class UnitChain(DropoutLayer, nn.Module, kw_only=True):
         """Make the parameters, of layers called ``name``, and call the function with them."""
         mode = self._mode(deterministic)
         inputs = check_features(inputs, self)
-        sizes = check_sequence(features, "features", "the numbers of outputs, such as (64, 10)")
         use_bias = check_switch(self.use_bias, "use_bias")
         layers, before = [], inputs.shape[-1]
-        for i, given in enumerate(sizes):
-            size = check_count(given, f"features[{i}]", "the number of outputs")
+        for i, size in enumerate(check_sizes(features)):
             made = _Params(
                 (*window, before, size), self.param_dtype, self.kernel_init,
                 self.bias_init if use_bias else None, name=f"{name}_{i}",
@@ -56,20 +56,8 @@ class UnitChain(DropoutLayer, nn.Module, kw_only=True):
             layers.append(made())
             before = size
         inputs, layers = _promoted(inputs, layers, self.dtype)
-        return call(
-            function,
-            lambda: self._key(rng),
-            inputs,
-            rate,
-            mode,
-            draws_at_one=True,
-            layers=layers,
-            activation=self.activation,
-            block_size=self.block_size,
-            contiguous=self.contiguous,
-            groups=self.groups,
-            **options,
-        )
+        key = functools.partial(self._key, rng)
+        return call_chain(self, function, key, inputs, rate, mode, layers, **options)
 
 
 class _Params(nn.Module):

@@ -1,5 +1,6 @@
 """What the NNX layers of unit_dropout_mlp and unit_dropout_conv share: parameters and call."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
-from jaxdrop._core.checks import check_count, check_sequence, check_switch
-from jaxdrop._flax.call import call, check_features
+from jaxdrop._core.checks import check_count, check_switch
+from jaxdrop._flax.call import check_features
+from jaxdrop._flax.unit_chain import call_chain, check_sizes
 from jaxdrop.nnx._layer import BIAS_INIT, KERNEL_INIT, DropoutLayer
 from jaxdrop.nnx._rate import keep_rate, read_rate
 from jaxdrop.nnx._stream import check_rngs
@@ -42,10 +44,8 @@ class UnitChain(DropoutLayer, nnx.Module):
         bias_init: Any = BIAS_INIT,
         rngs: nnx.Rngs,
     ):
-        sizes = [check_count(in_features, "in_features", "the number of inputs")]
-        outputs = check_sequence(features, "features", "the numbers of outputs, such as (64, 10)")
-        for i, n in enumerate(outputs):
-            sizes.append(check_count(n, f"features[{i}]", "the number of outputs"))
+        inputs = check_count(in_features, "in_features", "the number of inputs")
+        sizes = [inputs, *check_sizes(features)]
         check_rngs(rngs)
         check_switch(use_bias, "use_bias")
         self.layers = nnx.List(
@@ -70,20 +70,9 @@ class UnitChain(DropoutLayer, nnx.Module):
         leaves, structure = jax.tree.flatten((inputs, [_params(layer) for layer in self.layers]))
         promoted = promote_dtype(tuple(leaves), dtype=self.dtype)
         inputs, layers = jax.tree.unflatten(structure, promoted)
-        return call(
-            type(self)._function,
-            lambda: self._key(rngs),
-            inputs,
-            read_rate(self.rate),
-            mode,
-            draws_at_one=True,
-            layers=layers,
-            activation=self.activation,
-            block_size=self.block_size,
-            contiguous=self.contiguous,
-            groups=self.groups,
-            **self._options(),
-        )
+        key = functools.partial(self._key, rngs)
+        rate, function = read_rate(self.rate), type(self)._function
+        return call_chain(self, function, key, inputs, rate, mode, layers, **self._options())
 
     def _layer(self, inputs: int, outputs: int, **options: Any) -> Any:
         raise NotImplementedError

@@ -15,6 +15,7 @@ from tests.functional.test_unit_dropout_mlp import (
     KEY,
     RATE,
     assert_absent_are_zero,
+    check_shards,
     gradients,
     masked,
 )
@@ -114,23 +115,8 @@ def test_a_map_over_keys_or_models_is_a_loop_over_them() -> None:
 
 @pytest.mark.slow
 def test_each_shard_has_its_own_channels() -> None:
-    auto = (jax.sharding.AxisType.Auto,)
-    mesh = jax.make_mesh((2,), ("data",), auto, devices=jax.devices()[:2])
-    spec = jax.sharding.PartitionSpec
     (removed, _), x, layers = both(), batch(), params()
-
-    def local(key: Any, x: Any, layers: Any) -> Any:
-        own = jax.random.fold_in(key, jax.lax.axis_index("data"))
-        grad = jax.grad(lambda w: jax.lax.psum(jnp.sum(jnp.sin(removed(own, x, w))), "data"))
-        return grad(layers)
-
-    specs = (spec(), spec("data"), spec())
-    found = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=spec()))
-    grads = [
-        gradients(removed)(jax.random.fold_in(KEY, i), part, layers)[1][1]
-        for i, part in enumerate(jnp.split(x, 2))
-    ]
-    assert_same(found(KEY, x, layers), jax.tree.map(jnp.add, *grads))
+    check_shards(removed, x, layers, assert_same)
 
 
 def test_test_time_is_the_full_network() -> None:

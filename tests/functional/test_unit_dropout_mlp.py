@@ -162,11 +162,11 @@ def test_a_scan_over_steps_is_a_loop_over_them() -> None:
     assert_same(found, layers)
 
 
-def test_each_shard_has_its_own_units_and_the_gradient_is_the_sum() -> None:
+def check_shards(removed: Any, x: Any, layers: Any, same: Callable[[Any, Any], None]) -> None:
+    """Each of two shards leaves out units of its own, and the gradient is the sum."""
     auto = (jax.sharding.AxisType.Auto,)
     mesh = jax.make_mesh((2,), ("data",), auto, devices=jax.devices()[:2])
-    spec = jax.sharding.PartitionSpec
-    (removed, _), x, layers = both(), batch(), params()
+    spec, key = jax.sharding.PartitionSpec, jax.random.key(7)
 
     def local(key: Any, x: Any, layers: Any) -> Any:
         own = jax.random.fold_in(key, jax.lax.axis_index("data"))
@@ -182,15 +182,20 @@ def test_each_shard_has_its_own_units_and_the_gradient_is_the_sum() -> None:
         in_specs=(spec(), spec("data"), spec()),
         out_specs=(spec(), (spec("data"), spec())),
     )
-    found = jax.jit(sharded)(KEY, x, layers)
+    found = jax.jit(sharded)(key, x, layers)
     losses, grads = [], []
     for i, part in enumerate(jnp.split(x, 2)):
-        loss, grad = gradients(removed)(jax.random.fold_in(KEY, i), part, layers)
+        loss, grad = gradients(removed)(jax.random.fold_in(key, i), part, layers)
         losses.append(loss)
         grads.append(grad)
-    assert_same(found[0], losses[0] + losses[1])
-    assert_same(found[1][0], jnp.concatenate([grads[0][0], grads[1][0]]))
-    assert_same(found[1][1], jax.tree.map(jnp.add, grads[0][1], grads[1][1]))
+    same(found[0], losses[0] + losses[1])
+    same(found[1][0], jnp.concatenate([grads[0][0], grads[1][0]]))
+    same(found[1][1], jax.tree.map(jnp.add, grads[0][1], grads[1][1]))
+
+
+def test_each_shard_has_its_own_units_and_the_gradient_is_the_sum() -> None:
+    (removed, _), x, layers = both(), batch(), params()
+    check_shards(removed, x, layers, assert_same)
 
 
 def test_forward_mode_and_second_derivatives() -> None:
