@@ -14,6 +14,10 @@ from jaxdrop._core.prng import fast_prng_impl as fast_prng_impl
 from jaxdrop._functional.alpha_dropout import alpha_dropout as alpha_dropout
 from jaxdrop._functional.concrete_dropout import concrete_dropout as concrete_dropout
 from jaxdrop._functional.concrete_dropout import concrete_regularizer as concrete_regularizer
+from jaxdrop._functional.condition_dropout import condition_dropout as condition_dropout
+from jaxdrop._functional.condition_dropout import (
+    joint_condition_dropout as joint_condition_dropout,
+)
 from jaxdrop._functional.cutout import cutout as cutout
 from jaxdrop._functional.drop_block import drop_block as drop_block
 from jaxdrop._functional.drop_connect import drop_connect as drop_connect

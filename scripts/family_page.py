@@ -29,6 +29,7 @@ def layers(record: Record) -> str:
     for layer in record.layers:
         other = f" (NNX: `{layer.nnx_name}`)" if layer.nnx_name else ""
         names[f"`{layer.name}`{other}"] = None
+    names |= dict.fromkeys(f"`{name}`" for name in record.own_layers)
     return ", ".join(names) or "-"
 
 

@@ -27,7 +27,8 @@ def key_of(panel: Panel) -> jax.Array:
 
 def draw(path: Path) -> None:
     columns = 6
-    figure, axes = plt.subplots(-(-len(PANELS) // columns), columns, figsize=(12, 8.8), dpi=110)
+    rows = -(-len(PANELS) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(12, 2.2 * rows), dpi=110)
     for ax in axes.flat[len(PANELS) :]:
         ax.axis("off")
     for panel, ax in zip(PANELS, axes.flat, strict=False):

@@ -41,6 +41,8 @@ KINDS: dict[str, str] = {
     "chunk_size": "count or None",
     **dict.fromkeys(["prefix", "depth"], "size"),
     "unknown": "token",
+    "null": "null",
+    **dict.fromkeys(["conditions", "nulls", "rates"], "named"),
     "protected": "tokens",
     **dict.fromkeys(["bits", "scale_at", "prior", "variant"], "choice"),
     **dict.fromkeys(["weight_factor", "entropy_factor", "weight"], "0 or above"),
@@ -65,6 +67,7 @@ KINDS: dict[str, str] = {
     **dict.fromkeys(["epochs", "batch_size", "accumulate", "steps_per_call"], "count"),
     **dict.fromkeys(["data", "test"], "data"),
     "config": "config",
+    "part": "part",
     "tensorboard": "static switch",
     **dict.fromkeys(["seed", "epoch"], "seed"),
 }

@@ -154,6 +154,10 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
             {"depth": 3, "max_rate": 0.2},
             {"max_rate": "any rate", "first": "any rate"},
         ),
+        "joint_condition_dropout": (
+            {"key": KEY, "conditions": {"a": X}, "rates": {"a": RATE}, "nulls": {"a": 0}},
+            {},
+        ),
         "kept_units": (
             {"key": KEY, "n": 8, "rate": RATE},
             {"block_size": "count", "groups": "count or None"},

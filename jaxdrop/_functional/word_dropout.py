@@ -62,10 +62,10 @@ def word_dropout(
     """
     tokens = check_ids(tokens, "tokens", "word_dropout")
     names = placed(mesh_axes, key, tokens)
-    instead = _check_token(unknown, "unknown", tokens.dtype)
+    instead = check_token(unknown, "unknown", tokens.dtype)
     expected = "a sequence of tokens, such as (0,)"
     protected = check_sequence(protected, "protected", expected)
-    kept_tokens = [_check_token(t, "a protected token", tokens.dtype) for t in protected]
+    kept_tokens = [check_token(t, "a protected token", tokens.dtype) for t in protected]
     checked = check_rate(rate)
     check_rate_shape(checked, tokens.shape)
     key, test_mode = resolve(key, checked, deterministic, "word_dropout")
@@ -79,7 +79,7 @@ def word_dropout(
     return choose(test_mode, tokens, keep_where(kept, tokens) + instead)
 
 
-def _check_token(token: Any, name: str, dtype: Any) -> jax.Array:
+def check_token(token: Any, name: str, dtype: Any) -> jax.Array:
     """Return a token in the dtype of the others, or raise an error if that cannot hold it."""
     if isinstance(token, jax.core.Tracer) and jnp.issubdtype(token.dtype, jnp.integer):
         return token.astype(dtype)

@@ -2,6 +2,7 @@
 
 from jaxdrop.linen._alpha_dropout import AlphaDropout as AlphaDropout
 from jaxdrop.linen._concrete_dropout import ConcreteDropout as ConcreteDropout
+from jaxdrop.linen._condition_dropout import ConditionDropout as ConditionDropout
 from jaxdrop.linen._cutout import Cutout as Cutout
 from jaxdrop.linen._dot_product_attention import dot_product_attention as dot_product_attention
 from jaxdrop.linen._drop_block import DropBlock as DropBlock

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from jaxdrop.nnx._alpha_dropout import AlphaDropout as AlphaDropout
 from jaxdrop.nnx._concrete_dropout import ConcreteDropout as ConcreteDropout
+from jaxdrop.nnx._condition_dropout import ConditionDropout as ConditionDropout
 from jaxdrop.nnx._cutout import Cutout as Cutout
 from jaxdrop.nnx._dot_product_attention import dot_product_attention as dot_product_attention
 from jaxdrop.nnx._drop_block import DropBlock as DropBlock

@@ -14,6 +14,7 @@ SECTIONS = (
     "Activations",
     "Feature maps, branches, tokens",
     "Sequences and words",
+    "Conditions, graphs, experts",
     "Weights",
 )
 """Of the page and of the gallery, in their order."""
@@ -35,7 +36,9 @@ class Record:
       layers: its layers in Linen and NNX; none where only a function makes sense.
       panels: of the gallery; at least one.
       timed: lines of ``scripts/bench family``; none where a copy is no measure for it.
-      helpers: further public functions of the member, which the shared tests do not call.
+      helpers: further public functions of the member, which the shared tests do not call; all of
+        them, if it takes several arrays, so that it has no case.
+      own_layers: names of layers that the shared tests do not call, in Linen and in NNX.
     """
 
     section: str
@@ -52,11 +55,12 @@ class Record:
     panels: tuple[Panel, ...]
     timed: tuple[Timed, ...]
     helpers: tuple[str, ...] = ()
+    own_layers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """That of its first function, and of its file."""
-        return self.cases[0].name
+        return self.functions[0]
 
     @property
     def function(self) -> Callable[..., Any]:

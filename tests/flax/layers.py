@@ -27,8 +27,10 @@ DRAWN_AT_ONE = {
 
 
 # Networks: their output follows no law of one element, so that no record has them. Their own tests
-# (test_unit_dropout_layers.py) see to what the shared ones see to for layers.
+# (test_unit_dropout_layers.py) see to what the shared ones see to for layers; so do those of layers
+# whose input is no single array.
 NO_RECORD = {"UnitDropoutConv", "UnitDropoutMLP"}
+NO_RECORD |= {name for record in RECORDS for name in record.own_layers}
 
 
 def nnx_class(name: str) -> Any:
