@@ -14,9 +14,15 @@ from experiments._harness.ending import LOST, politely
 from experiments._harness.environment import environment
 from experiments._harness.experiment import Experiment, load_experiment
 from experiments._harness.figure import save_figure
+from experiments._harness.job_array import JobArray, parts_folder, read_part, refuse_other_run
 from experiments._harness.processes import Processes, agree, connect, is_first
 from experiments._harness.result import CannotRun, prepare_folder, whole_file, write_result
-from experiments._harness.unfinished import Unfinished, open_unfinished, say_where
+from experiments._harness.unfinished import (
+    Unfinished,
+    open_unfinished,
+    remove_whole,
+    say_where,
+)
 from jaxdrop.training import CheckpointError
 from jaxdrop.training._folder_lock import held, refused_together
 from jaxdrop.training._progress_bar import progress_bar
@@ -52,21 +58,43 @@ class _Command:
         self.experiment, self.left = experiment, lambda: LOST
 
     def start(self, argv: list[str]) -> int:
-        config, out, processes = _options(self.experiment, argv)
+        config, out, processes, text = _options(self.experiment, argv)
         self.experiment.check(config)
+        part = None if text is None else read_part(text)
         if processes is not None:
             connect(processes)
             agree("options", repr((config, out)))
         folder = prepare_folder(out)
         if is_first() and (line := unused_gpu()):
             print(line, file=sys.stderr)
+        if part is not None:
+            self.work_on_part(config, folder, part)
+            return 0
         with held(folder, f"scripts/run {self.experiment.name}"):
             self.work(config, folder)
         return 0
 
+    def work_on_part(self, config: Any, folder: Path, part: tuple[int, int]) -> None:
+        """Be one job of an array; the folder itself is not locked."""
+        refuse_other_run(folder)
+        place, name = parts_folder(folder), f"part {part[0]}/{part[1]} of {self.experiment.name}"
+        self.left = lambda: self.how_far(config, place)
+        with progress_bar(name, -(-self.experiment.ticks(config) // part[1])) as tick:
+            self.experiment.run(config, tick, place, part)
+        point = self.experiment.resume_point(config, place) or "no runs"
+        print(
+            f"Done: {name}; {place} holds {point}. The same command without --part joins what is "
+            "there, runs what is missing, and stores the result."
+        )
+
     def work(self, config: Any, folder: Path) -> None:
-        unfinished = self.unfinished(config, folder) if self.experiment.resumable else None
-        place = unfinished.work if unfinished else folder
+        unfinished, place, parts = None, folder, parts_folder(folder)
+        if self.experiment.divisible and parts.is_dir():
+            place = parts
+            self.left = lambda: self.how_far(config, parts)
+        elif self.experiment.resumable:
+            unfinished = self.unfinished(config, folder)
+            place = unfinished.work
         name, begun = self.experiment.name, time.perf_counter()
         try:
             with progress_bar(name, self.experiment.ticks(config)) as tick:
@@ -91,6 +119,8 @@ class _Command:
             self.store(result, folder)
             if unfinished:
                 unfinished.remove()
+            if place == parts:
+                remove_whole(parts)
             self.tell(result, folder)
 
     def unfinished(self, config: Any, folder: Path) -> Unfinished:
@@ -138,8 +168,10 @@ class _Command:
         console.print(f"Stored: {folder}/result.json, {folder}/figure.png", soft_wrap=True)
 
 
-def _options(experiment: Experiment, argv: list[str]) -> tuple[Any, Path, Processes | None]:
-    """Read what was typed: the config, the folder, and the other processes if there can be any."""
+def _options(
+    experiment: Experiment, argv: list[str]
+) -> tuple[Any, Path, Processes | None, str | None]:
+    """Read what was typed: config, folder, and the other processes and the part if any can be."""
     out_type = Annotated[Path, tyro.conf.arg(help="Folder for result.json and figure.png.")]
     default = Path("out") / experiment.name
     fields: list[Any] = [
@@ -149,6 +181,8 @@ def _options(experiment: Experiment, argv: list[str]) -> tuple[Any, Path, Proces
     ]
     if experiment.PROCESSES:
         fields.append(("processes", Processes, Processes()))
+    if experiment.divisible:
+        fields.append(("jobs", JobArray, JobArray()))
     chosen: Any = tyro.cli(
         dataclasses.make_dataclass(experiment.name, fields),
         args=argv,
@@ -156,4 +190,5 @@ def _options(experiment: Experiment, argv: list[str]) -> tuple[Any, Path, Proces
         description=experiment.description,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return chosen.config, chosen.out, getattr(chosen, "processes", None)
+    jobs = getattr(chosen, "jobs", JobArray())
+    return chosen.config, chosen.out, getattr(chosen, "processes", None), jobs.part

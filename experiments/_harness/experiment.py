@@ -16,7 +16,8 @@ and may have
     more_files(result)             returns {name: text} of files beside result.json
     PROCESSES = True               run shares its work with other processes, see ``processes``
 
-A run that takes no folder is short; if it is stopped, it starts from the beginning.
+A run that takes no folder is short; if it is stopped, it starts from the beginning. One that takes
+a part as well, ``run(config, tick, folder, part)``, can be a job array, see ``job_array``.
 """
 
 import dataclasses
@@ -58,6 +59,10 @@ class Experiment:
     @property
     def resumable(self) -> bool:
         return "folder" in inspect.signature(self.run).parameters
+
+    @property
+    def divisible(self) -> bool:
+        return "part" in inspect.signature(self.run).parameters
 
     def outcome(self, config: Any, tick: Tick, folder: Path) -> dict[str, Any]:
         """Run it, from what is in the folder if it can be resumed."""

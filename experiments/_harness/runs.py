@@ -27,20 +27,21 @@ def run_sweep(
     chunk: int | None = None,
     trial: Callable[..., Any] | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    part: tuple[int, int] | None = None,
 ) -> tuple[Any, Vectorize]:
     """Sweep, keep what is done in ``folder / name``, and tick once for every run.
 
     Args:
       name: of this sweep in the experiment.
-      train, axes, vectorize, chunk, trial, mesh: as in ``jaxdrop.training.sweep``. With "map" and
-        no chunk given, every run is kept as soon as it is done.
+      train, axes, vectorize, chunk, trial, mesh, part: as in ``jaxdrop.training.sweep``. With "map"
+        and no chunk given, every run is kept as soon as it is done.
       data: the argument that all runs share.
       tick: called as ``tick(runs)``.
       folder: the experiment's folder for work in progress; None keeps nothing.
       config: what else the results depend on.
 
     Returns:
-      The results, and how they were computed ("map" or "vmap").
+      The results, and how they were computed ("map" or "vmap"). Those of a part are None.
 
     Raises:
       CheckpointError: if what the folder holds is damaged or of another sweep, is in use, or
@@ -63,6 +64,7 @@ def run_sweep(
         mesh=mesh,
         folder=None if folder is None else folder / name,
         config=config,
+        part=part,
         on_chunk=on_chunk,
     )
     return results, way_taken
@@ -71,7 +73,7 @@ def run_sweep(
 def runs_done(folder: Path, total: int) -> str | None:
     """Say how many runs the folder of an unfinished experiment holds; None if there are none."""
     done = 0
-    for path in folder.glob("*/sweep.json"):
+    for path in [*folder.glob("*/sweep.json"), *folder.glob("*/part-*/sweep.json")]:
         try:
             width = as_type(read_json(path, dict[str, Any]).get("width"), int, str(path), "width")
         except Unreadable:

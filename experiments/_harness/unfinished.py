@@ -53,11 +53,8 @@ class Unfinished:
         return {k: v for k, v in self.environment.items() if now.get(k) != v}
 
     def remove(self) -> None:
-        """Remove the folder; after a kill the next call finds all of it, or nothing."""
-        away = _away(self.place)
-        with contextlib.suppress(OSError):  # it was deleted before: that is what is wanted
-            self.place.rename(away)
-        shutil.rmtree(away, ignore_errors=True)
+        """Remove the folder."""
+        remove_whole(self.place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +94,14 @@ def open_unfinished(out: Path, name: str, config: Any) -> Unfinished:
     except CheckpointError as error:
         raise CannotRun(f"{error}: another --out, or delete {place}") from error
     return Unfinished(place, (stored or mine)["environment"], new=stored is None)
+
+
+def remove_whole(place: Path) -> None:
+    """Remove a folder; after a kill the next call finds all of it, or nothing."""
+    away = _away(place)
+    with contextlib.suppress(OSError):  # it was deleted before: that is what is wanted
+        place.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
 
 
 def _compare(stored: RunFile, mine: dict[str, Any], kind: Any, path: Path) -> None:

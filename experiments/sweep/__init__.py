@@ -7,7 +7,11 @@ with the rates that are no worse within that error.
 
     scripts/run sweep [--rates 0 .1 .3 .5] [--learning-rates .05 .1] [--seeds N] [--steps N]
         [--hidden 256 256] [--data mnist5k|digits|mnist|fashion] [--chunk N] [--devices N]
-        [--vectorize auto|vmap|map] [--out DIR]
+        [--vectorize auto|vmap|map] [--part i/n] [--out DIR]
+
+As a job array on several machines, ``--part 1/3 --vectorize map``, ``--part 2/3 ...`` and so on
+share the chunks, in one --out that all of them see. Each can be stopped and started again. The same
+command without --part then joins them, into the result of a single run on such a machine.
 
 The folder gets result.json, table.csv (one line per run) and figure.png (a heat map). An
 interrupted sweep resumes after its last chunk when it is called again. ``auto`` times twenty steps
@@ -101,8 +105,18 @@ def ticks(config: Config) -> int:
     return config.seeds * len(config.rates) * len(config.learning_rates)
 
 
-def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict[str, Any]:
-    """Train every combination; return {"numbers": ..., "digests": ..., "config": ...}."""
+def run(
+    config: Config,
+    tick: Tick = silent,
+    folder: Path | None = None,
+    part: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """Train every combination; return {"numbers": ..., "digests": ..., "config": ...}.
+
+    Of a part train its share, keep it in the folder, and return nothing.
+    """
+    if part is not None and config.vectorize == "auto":
+        refuse("vectorize", "auto", "map or vmap with --part: jobs might find another one faster")
     rows = load(config.data, config.data_dir)
     recipe = Recipe(steps=config.steps, evaluations=EVALUATIONS)
     net = Net(config.hidden)
@@ -124,7 +138,10 @@ def run(config: Config, tick: Tick = silent, folder: Path | None = None) -> dict
         chunk=config.chunk,
         trial=make_train(net, dataclasses.replace(recipe, steps=4 * EVALUATIONS)),
         mesh=None if config.devices == 1 else jax.make_mesh((config.devices,), ("runs",)),
+        part=part,
     )
+    if part is not None:
+        return {}
     last = {field: getattr(results, field)[..., 0, -1].astype(float).tolist() for field in FIELDS}
     return {
         "numbers": {"last": last, "best": best(config, np.asarray(last["test_error"]))},

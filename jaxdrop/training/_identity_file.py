@@ -1,7 +1,7 @@
 """Whose folder it is: a JSON file says what its content depends on; later calls compare it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ def as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def claim(path: Path, facts: Mapping[str, Any], *, write: bool = True) -> dict[str, Any] | None:
+def claim(
+    path: Path, facts: Mapping[str, Any], *, write: bool = True, beside: Collection[str] = ()
+) -> dict[str, Any] | None:
     """Return what a folder's identity file says, or write these facts to it if the folder is new.
 
     Args:
       path: of the file, such as ``run.json``; its folder exists, and is held.
       facts: what the folder's content depends on, as ``as_json`` returns them.
       write: False in all processes but one.
+      beside: names that may be in a new folder.
 
     Returns:
       The facts that the folder was started with, for the caller to compare; None if it is new.
@@ -39,15 +42,21 @@ def claim(path: Path, facts: Mapping[str, Any], *, write: bool = True) -> dict[s
     """
     if path.exists():
         return read_json(path, dict[str, Any])
-    strange = sorted(p.name for p in path.parent.iterdir() if not p.name.startswith("."))
-    if strange and write:
+    if write:
+        refuse_strange(path, beside)
+        write_atomically(path, json.dumps(facts, indent=1, allow_nan=False).encode() + b"\n")
+    return None
+
+
+def refuse_strange(path: Path, beside: Collection[str]) -> None:
+    """Raise CheckpointError if a folder without this identity file holds others' files."""
+    names = {p.name for p in path.parent.iterdir() if not p.name.startswith(".")}
+    strange = sorted(names - set(beside))
+    if strange:
         raise CheckpointError(
             f"the folder {path.parent} holds {', '.join(strange[:3])} but no {path.name}, so it "
             "is not known whose it is; nothing was changed. Choose an empty folder"
         )
-    if write:
-        write_atomically(path, json.dumps(facts, indent=1, allow_nan=False).encode() + b"\n")
-    return None
 
 
 def differences(there: Any, here: Any) -> str:

@@ -13,12 +13,11 @@ from jaxtyping import PyTree
 from jaxdrop._core.checks import check_choice, check_count, check_function, check_mapping
 from jaxdrop._core.key import is_typed
 from jaxdrop.training._config import plain_config
-from jaxdrop.training._folder_lock import held
 from jaxdrop.training._folder_path import run_folder
 from jaxdrop.training._mesh import check_is_mesh
-from jaxdrop.training._sweep_folder import SweepFolder
 from jaxdrop.training._sweep_grid import Grid
 from jaxdrop.training._sweep_identity import identity
+from jaxdrop.training._sweep_parts import SweepParts, check_part
 from jaxdrop.training._sweep_vectorize import Way, faster_way, make_chunk
 
 
@@ -33,6 +32,7 @@ def sweep(
     mesh: jax.sharding.Mesh | None = None,
     folder: str | os.PathLike[str] | None = None,
     config: Mapping[str, Any] | None = None,
+    part: tuple[int, int] | None = None,
     on_chunk: Callable[[int, Way], None] = lambda runs, way: None,
 ) -> PyTree:
     """Train once for every combination of keys, rates and other settings.
@@ -70,11 +70,18 @@ def sweep(
         JAX makes of it, and the arrays that it closes over), other shared arguments, config or
         chunks. So may this one be under other versions, which may compile it to another program.
       config: what else the results depend on, as JSON values; stored in the folder and compared.
-      on_chunk: called with the number of runs that are done, and "vmap" or "map", after every
-        chunk; and once before the first, if the folder already held some.
+      part: (i, n) for job i of the n that share the sweep and its folder, such as (2, 3): it runs
+        the chunks i, i + n, i + 2 n and so on, and keeps them in ``folder/part-2-of-3``. It can be
+        killed and called again like a whole sweep. Afterwards a call without part joins what all
+        have kept, and runs what is missing; it is refused while a job runs. Where the jobs ran on
+        machines of one kind, the results are those of a single call. Each process of
+        ``jax.distributed`` can be a job: ``(jax.process_index() + 1, jax.process_count())``.
+      on_chunk: called with the number of runs that are done, of this part if it is one, and "vmap"
+        or "map", after every chunk; and once before the first, if the folder already held some.
 
     Returns:
-      The tree of results as numpy arrays on the host, with the grid's shape in front.
+      The tree of results as numpy arrays on the host, with the grid's shape in front; None for a
+      part.
 
     Raises:
       TypeError, ValueError: if an argument is invalid, or train returns typed keys.
@@ -106,6 +113,12 @@ def sweep(
         raise ValueError(f"got {both} both in axes and in shared; expected each argument once")
     _check(vectorize, trial, chunk)
     place, settings = None if folder is None else run_folder(folder), plain_config(config)
+    part = check_part(part)
+    if part is not None and (place is None or vectorize == "auto"):
+        raise ValueError(
+            f"got {part=} with {folder=} and {vectorize=}; expected the folder in which the parts "
+            "meet, and 'vmap' or 'map', since 'auto' may choose another way in each of them"
+        )
     devices = 1 if mesh is None else mesh.size
     chunks = -(-grid.size // min(chunk or grid.size, grid.size))
     width = -(-grid.size // (chunks * devices)) * devices
@@ -120,10 +133,12 @@ def sweep(
         chosen = grid.runs(np.minimum(np.arange(first, first + width), grid.size - 1))
         return chosen if mesh is None else jax.device_put(chosen, spread)
 
+    def runs_in(number: int) -> int:
+        return min(width, grid.size - number * width)
+
+    mine = range(chunks) if part is None else range(part[0] - 1, chunks, part[1])
     with ExitStack() as stack:
-        kept = None
-        if place is not None:
-            kept = SweepFolder(place, stack.enter_context(held(place, "sweep", together=False)))
+        kept = None if place is None else SweepParts(place, part, stack)
         way = vectorize
         if vectorize == "auto" and trial:
             stored = kept and kept.stored_way()
@@ -144,28 +159,26 @@ def sweep(
         like = jax.eval_shape(call, runs(0), shared)
         if any(is_typed(a) for a in jax.tree.leaves(like)):
             raise TypeError("train returned typed keys; return jax.random.key_data of them")
-        parts: list[Any] = [None] * chunks
-        if kept is not None:
-            parts = [kept.load(number, like) for number in range(chunks)]
-        done = sum(
-            min(width, grid.size - n * width) for n, part in enumerate(parts) if part is not None
-        )
+        found = {number: kept and kept.load(number, like) for number in mine}
+        done = sum(runs_in(number) for number in mine if found[number] is not None)
         if done:
             on_chunk(done, way)
-        for number in range(chunks):
-            if parts[number] is not None:
+        for number in mine:
+            if found[number] is not None:
                 continue
-            parts[number] = jax.device_get(call(runs(number), shared))
+            found[number] = jax.device_get(call(runs(number), shared))
             if kept is not None:
-                kept.save(number, parts[number])
-            done += min(width, grid.size - number * width)
+                kept.save(number, found[number])
+            done += runs_in(number)
             on_chunk(done, way)
+    if part is not None:
+        return None
 
     def join(*leaves: np.ndarray) -> np.ndarray:
         whole = np.concatenate(leaves)[: grid.size]
         return whole.reshape(*grid.shape, *whole.shape[1:])
 
-    return jax.tree.map(join, *parts)
+    return jax.tree.map(join, *found.values())
 
 
 def _check(vectorize: str, trial: Callable[..., Any] | None, chunk: int | None) -> None:

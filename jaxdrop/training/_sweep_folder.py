@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,12 @@ class SweepFolder:
             raise self._unreadable(error) from error
         return way
 
-    def begin(self, plan: Mapping[str, Any]) -> None:
+    def begin(self, plan: Mapping[str, Any], beside: Collection[str] = ()) -> None:
         """Write the plan, or make sure that the one in the folder is the same.
+
+        Args:
+          plan: what the chunks depend on.
+          beside: names that may be in a folder that is new.
 
         Raises:
           CheckpointError: if the folder belongs to another sweep, and names what differs; or if
@@ -65,12 +69,26 @@ class SweepFolder:
         path = self.folder / PLAN
         self._check()
         try:
-            stored = claim(path, wanted)
+            stored = claim(path, wanted, beside=beside)
         except Unreadable as error:
             raise self._unreadable(error) from error
         except OSError as error:
             raise self._unwritten(path, error) from error
-        stored = wanted if stored is None else stored
+        self._compare(wanted if stored is None else stored, wanted)
+
+    def compare(self, plan: Mapping[str, Any]) -> None:
+        """Make sure that a folder that others write to has the same plan; it has one.
+
+        Raises:
+          CheckpointError: as ``begin``.
+        """
+        try:
+            stored = read_json(self.folder / PLAN, dict[str, Any])
+        except Unreadable as error:
+            raise self._unreadable(error) from error
+        self._compare(stored, as_json({"format": FORMAT, **plan}))
+
+    def _compare(self, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
         if stored.get("format") != FORMAT:
             raise CheckpointError(
                 f"the sweep in {self.folder} was started with another version of jaxdrop (format "
