@@ -6,27 +6,37 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxdrop._attention.problem import Drop
 from jaxdrop._core.checks import (
     array_of,
+    check_choice,
     check_count,
+    check_dims,
     check_integer,
     check_number,
     check_real_input,
 )
+from jaxdrop._core.index import check_offsets
 from jaxdrop._core.key import is_typed
+from jaxdrop._core.mask import mask_layout, mask_params
+from jaxdrop._core.mode import resolve
+from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
+from jaxdrop._core.scale import product_dtype
 
 CALLER = "dot_product_attention"
 
 
-def check_qkv(query: Any, key: Any, value: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+def check_qkv(
+    query: Any, key: Any, value: Any, caller: str = CALLER
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     found = []
     for name, given in {"query": query, "key": key, "value": value}.items():
         if name == "key" and isinstance(given, jax.Array) and is_typed(given):
             raise TypeError(
-                f"got a random key as key, expected the keys of attention; {CALLER} takes the "
+                f"got a random key as key, expected the keys of attention; {caller} takes the "
                 "random key as dropout_key"
             )
-        array = check_real_input(given, CALLER, name, "as softmax is of real numbers")
+        array = check_real_input(given, caller, name, "as softmax is of real numbers")
         if array.ndim not in (3, 4):
             raise ValueError(
                 f"got {name} of shape {array.shape}, expected [batch, length, heads, size] or "
@@ -125,13 +135,52 @@ def check_blocks(block_q: Any, block_kv: Any, implementation: Any) -> list[int |
     return list(sizes.values())
 
 
-def inexact_dtype(key: Any) -> Any:
+def check_dropout(
+    shape: tuple[int, ...],
+    dtype: Any,
+    rate: Any,
+    key: Any,
+    deterministic: Any,
+    dims: Any,
+    on: Any,
+    index_offset: Any,
+    global_shape: Any,
+    caller: str = CALLER,
+) -> tuple[Drop | None, Any]:
+    """Return what is dropped of [B, N, T, S], and the test mode.
+
+    Nothing is dropped, None, if the test mode is True; everything, also None, if it is False.
+    """
+    check_choice(on, "dropout_on", ("weights", "keys"))
+    if (inexact := _inexact_dtype(key)) is not None:
+        raise TypeError(
+            f"got an array of dtype {inexact} as dropout_key, expected a random key made "
+            "by jax.random.key(seed); the keys of attention are the second argument"
+        )
+    block, _ = mask_layout(shape, dims, "fast", index_offset, global_shape)
+    rate = check_rate(rate, "dropout_rate")
+    check_rate_shape(rate, (*block.shape[:2], 1, 1))
+    words, test_mode = resolve(key, rate, deterministic, caller)
+    offset = four_offsets(index_offset)
+    if words is None or test_mode is True:
+        return None, test_mode
+    if test_mode is not False:
+        rate = Rate(jnp.where(test_mode, 0.0, jnp.asarray(rate.value, jnp.float32)))
+    whole = shape if global_shape is None else tuple(global_shape)
+    params = mask_params(rate, product_dtype(dtype) if on == "weights" else None)
+    return Drop(words.array, params, offset, on, tuple(sorted(check_dims(dims, 4))), whole), (
+        test_mode
+    )
+
+
+def _inexact_dtype(key: Any) -> Any:
     """The dtype of what cannot be a random key, or None."""
     dtype = getattr(key, "dtype", None)
     return dtype if dtype is not None and jnp.issubdtype(dtype, jnp.inexact) else None
 
 
-def four_offsets(offset: tuple[Any, ...]) -> tuple[Any, ...]:
+def four_offsets(index_offset: Any) -> tuple[Any, ...]:
+    offset = check_offsets(index_offset)
     for d, entry in enumerate(offset):
         if isinstance(entry, int) and entry >= 2**31:
             raise ValueError(f"got index_offset[{d}] = {entry}, {CALLER} expects one below 2**31")

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxtyping import Array, Bool
 
-from jaxdrop._core.annotations import RateLike
+from jaxdrop._core.annotations import MeshAxes, RateLike
 from jaxdrop._core.checks import check_shape
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import keep_mask
@@ -19,6 +19,7 @@ def attention_keep_mask(
     broadcast_dropout_dims: Sequence[int] = (),
     index_offset: Sequence[Any] = (),
     global_shape: Sequence[int] | None = None,
+    mesh_axes: MeshAxes = (),
 ) -> Bool[Array, "B N T S"]:
     """Draw the mask that ``dot_product_attention`` uses, whatever its implementation and blocks.
 
@@ -33,6 +34,8 @@ def attention_keep_mask(
         flax calls ``broadcast_dropout``.
       index_offset, global_shape: where this block lies in the whole [B, N, T, S], as in
         ``random_bits``.
+      mesh_axes: in their place, for each dimension of shape the mesh axis that splits it inside
+        ``shard_map``, as in ``random_bits``.
 
     Returns:
       bool array of that shape, True = kept.
@@ -55,4 +58,5 @@ def attention_keep_mask(
         broadcast_dims=broadcast_dropout_dims,
         index_offset=index_offset,
         global_shape=global_shape,
+        mesh_axes=mesh_axes,
     )

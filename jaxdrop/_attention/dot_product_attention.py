@@ -8,35 +8,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxdrop._attention.arguments import (
-    CALLER,
     check_bias,
     check_blocks,
+    check_dropout,
     check_lengths,
     check_mask,
     check_qkv,
     check_scale,
     check_window,
     four_offsets,
-    inexact_dtype,
 )
-from jaxdrop._attention.blockwise import blockwise
-from jaxdrop._attention.problem import Drop, DropoutOn, Pairs, Problem
+from jaxdrop._attention.blockwise import BLOCK_KV, BLOCK_Q, blockwise, tile_size
+from jaxdrop._attention.place import place
+from jaxdrop._attention.problem import DropoutOn, Pairs, Problem
 from jaxdrop._attention.reference import reference
-from jaxdrop._core.annotations import AnyArray, Flag, RateLike
-from jaxdrop._core.checks import (
-    check_choice,
-    check_dims,
-    check_switch,
-)
-from jaxdrop._core.index import check_offsets
+from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
+from jaxdrop._core.checks import check_choice, check_switch
 from jaxdrop._core.key import AnyKey
-from jaxdrop._core.mask import mask_layout, mask_params
-from jaxdrop._core.mode import resolve
-from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
-from jaxdrop._core.scale import product_dtype
 
 Implementation = Literal["reference", "blockwise", "pallas", "xla", "cudnn"]
-_BLOCK_Q, _BLOCK_KV = 512, 256  # measured by scripts/bench attention
 
 
 def dot_product_attention(
@@ -61,6 +51,7 @@ def dot_product_attention(
     block_kv: int | None = None,
     index_offset: Sequence[Any] = (),
     global_shape: Sequence[int] | None = None,
+    mesh_axes: MeshAxes = (),
 ) -> Float[Array, "..."]:
     """Attention with dropout: ``jax.nn.dot_product_attention``, and a mask for its weights.
 
@@ -104,6 +95,10 @@ def dot_product_attention(
       index_offset, global_shape: where these queries and keys lie in the whole [B, N, T, S], inside
         ``shard_map`` and for parts of a batch, as in ``random_bits``. Causality, window and
         lengths count from there.
+      mesh_axes: in their place, for each dimension of query the mesh axis that splits it inside
+        ``shard_map``, such as ("data", "rows", "model"): examples, queries, heads. Keys and values
+        are split as query is in batch and heads, and whole in length; ``ring_attention`` takes
+        those that are split. Without ``shard_map`` it is checked and does nothing.
 
     Returns:
       Array like query, in the dtype of value. Logits, softmax and sums are computed in float32 at
@@ -115,7 +110,8 @@ def dot_product_attention(
     Raises:
       TypeError: for an argument of another kind: a random key as key, keys as dropout_key.
       ValueError: if shapes do not fit, a rate is outside [0, 1], dropout_key is None where a mask
-        is drawn, or an implementation cannot drop.
+        is drawn, an implementation cannot drop, or mesh_axes splits the size of a head, comes with
+        index_offset, or does not fit the arrays, as in ``dropout``.
 
     Reference:
       Vaswani et al., Attention Is All You Need, 2017; Li et al., DropKey, 2023.
@@ -133,48 +129,36 @@ def dot_product_attention(
     shape = (batch, heads, length, k.shape[1])
     bias, mask = check_bias(bias, shape), check_mask(mask, shape)
     scale = check_scale(scale, q.shape[3])
-    window = check_window(local_window_size)
-    pairs = Pairs(
-        check_switch(is_causal, "is_causal"),
-        window,
-        check_lengths(query_seq_lengths, "query_seq_lengths", batch),
-        check_lengths(key_value_seq_lengths, "key_value_seq_lengths", batch),
-    )
-    check_choice(dropout_on, "dropout_on", ("weights", "keys"))
     sizes = check_blocks(block_q, block_kv, implementation)
     if implementation is not None:
         check_choice(implementation, "implementation", get_args(Implementation))
-    if (dtype := inexact_dtype(dropout_key)) is not None:
-        raise TypeError(
-            f"got an array of dtype {dtype} as dropout_key, expected a random key made "
-            "by jax.random.key(seed); the keys of attention are the second argument"
-        )
-    block, _ = mask_layout(shape, broadcast_dropout_dims, "fast", index_offset, global_shape)
-    rate = check_rate(dropout_rate, "dropout_rate")
-    check_rate_shape(rate, (*block.shape[:2], 1, 1))
-    words, test_mode = resolve(dropout_key, rate, deterministic, CALLER)
-    offset = four_offsets(check_offsets(index_offset))
-    pairs = _placed(pairs, offset)
-    given = Problem(q, k, v, bias, mask, scale, pairs, None)
-    if words is None and test_mode is False:
-        return jnp.zeros_like(v, shape=query.shape)
+    index_offset, global_shape = place(
+        mesh_axes, dropout_key, (query, key, value), shape, index_offset, global_shape
+    )
+    drop, test_mode = check_dropout(
+        shape, q.dtype, dropout_rate, dropout_key, deterministic, broadcast_dropout_dims,
+        dropout_on, index_offset, global_shape,
+    )  # fmt: skip
+    offset = four_offsets(index_offset)
+    pairs = Pairs(
+        check_switch(is_causal, "is_causal"),
+        check_window(local_window_size),
+        check_lengths(query_seq_lengths, "query_seq_lengths", batch),
+        check_lengths(key_value_seq_lengths, "key_value_seq_lengths", batch),
+        _first_pair(offset),
+    )
+    given = Problem(q, k, v, bias, mask, scale, pairs, drop)
     if test_mode is True:
         implementation = None if implementation == "pallas" else implementation
         if implementation in (None, "xla", "cudnn"):
             if not _moved(offset):
                 return _of_jax(given, implementation).reshape(query.shape)
             _refuse(implementation, "index_offset")
+    elif drop is None:
+        return jnp.zeros_like(v, shape=query.shape)
     else:
         _refuse(implementation, "dropout")
-        if test_mode is not False:
-            rate = Rate(jnp.where(test_mode, 0.0, jnp.asarray(rate.value, jnp.float32)))
-        dims = tuple(sorted(check_dims(broadcast_dropout_dims, 4)))
-        whole = shape if global_shape is None else tuple(global_shape)
-        dtype = product_dtype(q.dtype) if dropout_on == "weights" else None
-        params = mask_params(rate, dtype)
-        drop = Drop(words.array, params, offset, dropout_on, dims, whole)
-        given = given._replace(drop=drop)
-    blocks = sizes[0] or _block(length, _BLOCK_Q), sizes[1] or _block(shape[3], _BLOCK_KV)
+    blocks = sizes[0] or tile_size(length, BLOCK_Q), sizes[1] or tile_size(shape[3], BLOCK_KV)
     if implementation == "pallas":
         from jaxdrop._attention.pallas import pallas  # what it imports is for GPUs
 
@@ -185,11 +169,9 @@ def dot_product_attention(
     return jnp.swapaxes(y, 1, 2).reshape(query.shape)
 
 
-def _placed(pairs: Pairs, offset: tuple[Any, ...]) -> Pairs:
+def _first_pair(offset: tuple[Any, ...]) -> tuple[Any, Any]:
     first, column = (o if isinstance(o, int) else o.astype(jnp.int32) for o in offset[2:])
-    return Pairs(
-        pairs.is_causal, pairs.window, pairs.query_lengths, pairs.key_lengths, (first, column)
-    )
+    return first, column
 
 
 def _moved(offset: tuple[Any, ...]) -> bool:
@@ -222,8 +204,3 @@ def _of_jax(given: Problem, implementation: Any) -> jax.Array:
         except (NotImplementedError, RuntimeError, ValueError):
             pass  # cuDNN does not take these shapes, dtypes or arguments
     return attend(implementation)
-
-
-def _block(length: int, most: int) -> int:
-    """Blocks of about one size, so that little is padded: 300 is two of 150, and not 256 and 44."""
-    return -(-length // max(1, -(-length // most)))

@@ -11,12 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from jaxdrop._attention.blockwise import blockwise
-from jaxdrop._attention.problem import Problem
+from jaxdrop._attention.problem import Problem, no_gradient
 from jaxdrop._core.broadcast import named_sharding
 from jaxdrop._core.index import block_layout, high_index, weyl_index
 from jaxdrop._core.mask import params_in_loop
@@ -170,16 +169,10 @@ def _backward(options: Any, given: Problem, dy: jax.Array) -> tuple[Problem]:
 
     _, pull = jax.vjp(again, given.q, given.k, given.v)
     q, k, v = pull(dy)
-    return (jax.tree.map(_no_gradient, given)._replace(q=q, k=k, v=v),)
+    return (jax.tree.map(no_gradient, given)._replace(q=q, k=k, v=v),)
 
 
 _attend.defvjp(_forward, _backward)
-
-
-def _no_gradient(a: Any) -> Any:
-    if jnp.issubdtype(jnp.asarray(a).dtype, jnp.inexact):
-        return jnp.zeros_like(a)
-    return np.zeros(jnp.shape(a), jax.dtypes.float0)
 
 
 def _product(a: Any, b: Any) -> jax.Array:

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdrop._core.broadcast import named_sharding, shared_sharding, spread
 from jaxdrop._core.index import Limbs
@@ -162,3 +163,10 @@ def _by_heads(product: str, a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array
     return jax.lax.reshape(
         y, whole, out_sharding=sharding.update(spec=jax.P(batch, heads, *others))
     )
+
+
+def no_gradient(a: Any) -> Any:
+    """The zero that a custom derivative returns for an argument."""
+    if jnp.issubdtype(jnp.asarray(a).dtype, jnp.inexact):
+        return jnp.zeros_like(a)
+    return np.zeros(jnp.shape(a), jax.dtypes.float0)
