@@ -1,0 +1,135 @@
+"""Four processes of one device: parameters split over both axes of a mesh, restored on another.
+
+The kernels are split over "data", as in FSDP, and over "model", as in tensor parallelism; Adam's
+moments follow. As a program this file is one of the processes: PORT NUMBER FOLDER.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, Mesh
+from jax.sharding import PartitionSpec as P
+
+import jaxdrop
+import jaxdrop.training as jt
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+ROWS, BATCH, STEPS, WIDTH = 32, 8, 4, 16
+X = np.random.RandomState(0).normal(size=(ROWS, 8)).astype(np.float32)
+DATA = {"x": X, "y": (X @ np.ones((8, 4), np.float32) * [0.1, 0.2, 0.3, 0.4]).astype(np.float32)}
+RULES = {"up/kernel$": P("data", "model"), "down/kernel$": P("model", "data")}
+# A number is a sum of at most 8 + WIDTH + BATCH products: inputs, hidden units and rows. Each order
+# of adding them is off by at most so many roundings, in each of the steps, of terms below 2.
+CLOSE = 2 * 2 * STEPS * (8 + WIDTH + BATCH) * float(np.finfo(np.float32).eps)
+
+
+def loss_fn(variables: Any, batch: Any, key: Any) -> Any:
+    params = variables["params"]
+    h = jnp.tanh(batch["x"] @ params["up"]["kernel"] + params["up"]["bias"][None])
+    predicted = jaxdrop.dropout(key, h, 0.5) @ params["down"]["kernel"]
+    return jnp.mean((predicted - batch["y"]) ** 2)
+
+
+def parameters() -> Any:
+    draw = np.random.RandomState(1).normal
+    return {
+        "up": {"kernel": draw(size=(8, WIDTH)) / 3, "bias": np.zeros(WIDTH)},
+        "down": {"kernel": draw(size=(WIDTH, 4)) / 4},
+    }
+
+
+def mesh_of(data: int, model: int) -> Mesh:
+    devices = jax.devices()[: data * model]
+    types = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((data, model), ("data", "model"), axis_types=types, devices=devices)
+
+
+def train(
+    folder: Path | None, epochs: int, mesh: Mesh | None, key: int = 1
+) -> tuple[jt.TrainState, list[float]]:
+    state = jt.TrainState.create(
+        apply_fn=None,  # the loss applies no module
+        params=jax.tree.map(np.float32, parameters()),
+        tx=optax.adam(0.01),
+        dropout_key=jax.random.key(key),
+    )
+    if mesh is not None:
+        state = jt.shard_state(state, mesh, RULES)
+    state, lines = jt.fit(
+        state, loss_fn, DATA, seed=0, epochs=epochs, batch_size=BATCH, folder=folder, mesh=mesh,
+        log_every=1, tick=lambda n: None,
+    )  # fmt: skip
+    return state, [line["loss"] for line in lines]
+
+
+def shares(state: jt.TrainState) -> set[int]:
+    """Return in how many parts the kernels and their moments lie."""
+    moments: Any = state.opt_state[0]
+    trees = (state.params, moments.mu, moments.nu)
+    kernels = [tree[name]["kernel"] for tree in trees for name in ("up", "down")]
+    return {kernel.size // kernel.addressable_shards[0].data.size for kernel in kernels}
+
+
+def run_four(folder: Path) -> list[str]:
+    """Return what each of four processes said."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"
+    running = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(port), str(number), str(folder)],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=200)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0] * 4, said
+    return said
+
+
+def test_four_processes_share_a_state_that_another_mesh_restores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = run_four(tmp_path)
+    for text in said:
+        assert json.loads(text.splitlines()[-1]) == {"processes": 4, "shares": [4], "step": STEPS}
+
+    with jax.numpy_dtype_promotion("standard"):  # optax.adam
+        whole, expected = train(None, 2, None)
+        other = train(None, 2, None, key=2)[1]
+        state, losses = train(tmp_path, 2, mesh_of(4, 1))  # one process
+    assert f"Resuming from step {STEPS} of {2 * STEPS}" in capsys.readouterr().err
+    assert shares(state) == {4} and len(losses) == 2 * STEPS
+    np.testing.assert_allclose(losses, expected, rtol=CLOSE)
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=CLOSE)
+    assert np.abs(np.divide(other, expected) - 1).max() > 100 * CLOSE  # other masks
+
+
+if __name__ == "__main__":
+    jax.distributed.initialize(f"127.0.0.1:{sys.argv[1]}", 4, int(sys.argv[2]))
+    final, _ = train(Path(sys.argv[3]), 1, mesh_of(2, 2))
+    found = {
+        "processes": jax.process_count(),
+        "shares": sorted(shares(final)),
+        "step": int(final.step),
+    }
+    print(json.dumps(found))
