@@ -52,6 +52,13 @@ def loss(variables: Any, batch: Any, key: Any = None) -> Any:
 
 def scale(rate: Any) -> Any:
     return 2 * rate
+EDGES = np.array([0, 1, 1, 2, 2, 0]), np.array([1, 0, 2, 1, 0, 2])
+GRAPH_KINDS = {
+    "graph": "graph",
+    "padding_node": "token",
+    "num_nodes": "count or None",
+    "undirected": "static switch",
+}
 
 
 def is_linear(path: Any, module: Any) -> bool:
@@ -161,6 +168,31 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "kept_units": (
             {"key": KEY, "n": 8, "rate": RATE},
             {"block_size": "count", "groups": "count or None"},
+        ),
+        "modality_dropout": (
+            {"key": KEY, "modalities": {"a": X, "b": X}, "rate": RATE},
+            {"modalities": "modalities", "keep_one": "static switch", "rate": "rate"},
+        ),
+        "expert_dropout": ({"key": KEY, "gates": X, "rate": RATE}, {"gates": "reals"}),
+        "drop_edge": (
+            {"key": KEY, "graph": EDGES, "rate": RATE, "padding_node": 3},
+            GRAPH_KINDS,
+        ),
+        "drop_node": (
+            {"key": KEY, "graph": EDGES, "rate": RATE, "padding_node": 3, "num_nodes": 3},
+            GRAPH_KINDS,
+        ),
+        "edge_keep_mask": (
+            {"key": KEY, "senders": EDGES[0], "receivers": EDGES[1], "rate": RATE},
+            {"undirected": "static switch", **dict.fromkeys(["senders", "receivers"], "ends")},
+        ),
+        "drop_message": (
+            {"key": KEY, "x": X, "rate": RATE, "senders": EDGES[0]},
+            {"senders": "integers"},
+        ),
+        "layer_skip_rates": (
+            {"depth": 3, "max_rate": 0.2},
+            {"max_rate": "one rate", "progress": "one rate"},
         ),
         "take_units": ({"x": X, "units": np.array([0, 2])}, {"units": "integers"}),
         "unit_dropout_mlp": (

@@ -128,7 +128,7 @@ def joint_condition_dropout(
     caller, named = "joint_condition_dropout", "a dict from the name of each condition to it"
     given = dict(check_mapping(conditions, "conditions", named))
     xs = {name: check_input(x, caller, name, integers=True) for name, x in given.items()}
-    count = _same_batch(xs)
+    count = same_batch(xs, "conditions")
     each_null = check_mapping(nulls, "nulls", "a dict from the name of each condition to its null")
     instead = {
         name: _check_null(_of(each_null, name, "nulls"), x, 0, f"the null of {name!r}")
@@ -146,7 +146,7 @@ def joint_condition_dropout(
         chosen = ~after[i] if i == 0 else after[i - 1] & ~after[i]
         kept |= {name: kept[name] & ~chosen for name in dropped}
     return {
-        name: choose(test_mode, x, replace(_along(kept[name], x), x, instead[name]))
+        name: choose(test_mode, x, replace(of_examples(kept[name], x), x, instead[name]))
         for name, x in xs.items()
     }
 
@@ -158,7 +158,8 @@ def replace(kept: jax.Array, x: jax.Array, instead: jax.Array) -> jax.Array:
     return jnp.where(broadcast_like(kept, x), x, broadcast_like(instead, x))
 
 
-def _along(kept: jax.Array, x: jax.Array) -> jax.Array:
+def of_examples(kept: jax.Array, x: jax.Array) -> jax.Array:
+    """Give one decision for each example the rank of x."""
     return kept.reshape(-1, *(1,) * (x.ndim - 1))
 
 
@@ -181,11 +182,12 @@ def _check_null(null: Any, x: jax.Array, batch: int | None, name: str) -> jax.Ar
     return value if batch is None else jnp.expand_dims(value, batch)
 
 
-def _same_batch(xs: Mapping[str, jax.Array]) -> int:
+def same_batch(xs: Mapping[str, jax.Array], what: str) -> int:
+    """Return the number of examples, or raise an error if the arrays differ in it."""
     shapes = {name: x.shape for name, x in xs.items()}
     if len({shape[:1] for shape in shapes.values()}) != 1 or () in shapes.values():
         raise ValueError(
-            f"got conditions of shapes {shapes}, expected one or more arrays with the same number "
+            f"got {what} of shapes {shapes}, expected one or more arrays with the same number "
             "of examples along the first dimension"
         )
     return next(iter(shapes.values()))[0]

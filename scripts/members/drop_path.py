@@ -38,5 +38,5 @@ RECORD = Record(
     ),
     panels=(Panel("drop_path", "examples", "features", square(jaxdrop.drop_path)),),
     timed=(Timed("drop_path", plain(jaxdrop.drop_path)),),
-    helpers=("drop_path_rates", "drop_path_subset"),
+    helpers=("drop_path_rates", "layer_skip_rates", "drop_path_subset"),
 )

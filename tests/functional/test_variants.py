@@ -23,7 +23,7 @@ from tests.public_calls import calls, members
 OTHERS = (
     *("linen.", "nnx.", "jaxdrop.testing.", "jaxdrop.training.", "jaxdrop.surgery."),
     *("jaxdrop.drop_path_rates", "jaxdrop.max_norm", "jaxdrop.recurrent", "jaxdrop.mc.auroc"),
-    *("jaxdrop.mc.sampler", "jaxdrop.variational.sparsity"),
+    *("jaxdrop.mc.sampler", "jaxdrop.variational.sparsity", "jaxdrop.layer_skip_rates"),
 )
 CALLS = {name: call for name, call in calls() if not name.startswith(OTHERS)}
 EXACT = {m.id for m in members if isinstance(m.law, TwoPoint) and "alpha" not in m.name}
