@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jaxdrop._attention.attention_keep_mask import attention_keep_mask as attention_keep_mask
 from jaxdrop._attention.dot_product_attention import dot_product_attention as dot_product_attention
+from jaxdrop._attention.ring_attention import ring_attention as ring_attention
 from jaxdrop._core.bits import random_bits as random_bits
 from jaxdrop._core.mask import keep_mask as keep_mask
 from jaxdrop._core.prng import fast_prng_impl as fast_prng_impl

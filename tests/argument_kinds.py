@@ -35,6 +35,7 @@ KINDS: dict[str, str] = {
     "global_shape": "global_shape",
     "index_offset": "offset",
     "mesh_axes": "mesh axes",
+    "axis_name": "axis name",
     **dict.fromkeys(["block_size", "size", "strides", "kernel_dilation"], "sides"),
     **dict.fromkeys(["chunk", "inputs", "num_samples", "bins", "rows", "n"], "count"),
     **dict.fromkeys(["feature_group_count", "features", "in_features", "out_features"], "count"),

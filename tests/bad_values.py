@@ -216,6 +216,7 @@ BAD: dict[str, Callable[[], list[Any]]] = {
     ],
     "ends": lambda: [*BAD["integers"](), np.ones(3, int)],
     "named": lambda: [None, 3, "text", [1], jnp.ones(3), {"a": "text"}, {3: 0.5}, Thing()],
+    "axis name": lambda: [None, 3, 1.5, True, b"rows", ("rows",), {}, Thing()],
     "choice": lambda: ["other", "", None, 3, True, b"fast", ["fast"], {}, 1.5, Thing()],
     "function": lambda: ["f", 3, 1.5, True, [], {}, np.ones(3), KEY],
     "function!": lambda: [None, *BAD["function"]()],

@@ -26,6 +26,23 @@ from tests.functional.over_members import members as members
 
 Kinds = Mapping[str, str | None]
 KEY = jax.random.key(3)
+ATTENTION_KINDS: Kinds = {
+    **dict.fromkeys(["query", "key", "value"], "reals"),
+    "bias": "reals or None",
+    "mask": "pairs",
+    "scale": "scale or None",
+    "query_seq_lengths": "integers or None",
+    "key_value_seq_lengths": "integers or None",
+    "local_window_size": "sides of a window",
+    "global_length": "sides of a window",
+    "dropout_rate": "rate",
+    "broadcast_dropout_dims": "dims",
+    "is_causal": "static switch",
+    "dropout_on": "choice",
+    "method": "choice",
+    "implementation": "choice or None",
+    **dict.fromkeys(["block_q", "block_kv"], "count or None"),
+}
 X = jnp.linspace(0.5, 2.0, 12).reshape(3, 4)
 KERNEL = jnp.ones((4, 2))
 PARAMS = {"a": {"kernel": KERNEL, "log_sigma2": -KERNEL}}
@@ -131,21 +148,12 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         ),
         "dot_product_attention": (
             {"query": Q, "key": Q, "value": Q, "dropout_key": KEY, "dropout_rate": 0.5},
-            {
-                **dict.fromkeys(["query", "key", "value"], "reals"),
-                "bias": "reals or None",
-                "mask": "pairs",
-                "scale": "scale or None",
-                "query_seq_lengths": "integers or None",
-                "key_value_seq_lengths": "integers or None",
-                "local_window_size": "sides of a window",
-                "dropout_rate": "rate",
-                "broadcast_dropout_dims": "dims",
-                "is_causal": "static switch",
-                "dropout_on": "choice",
-                "implementation": "choice or None",
-                **dict.fromkeys(["block_q", "block_kv"], "count or None"),
-            },
+            ATTENTION_KINDS,
+        ),
+        "ring_attention": (
+            {"query": Q, "key": Q, "value": Q, "dropout_key": KEY, "dropout_rate": 0.5}
+            | {"axis_name": "rows"},
+            ATTENTION_KINDS,
         ),
         "concrete_regularizer": (
             {

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_integer
 from jaxdrop._core.mesh import Names, axes_or_position, check_mesh_axes, part_of, placed
@@ -64,15 +66,21 @@ def part_of_sequence(
             f"got {axis_name=!r:.60} of type {type(axis_name).__name__}, expected the name of the "
             "mesh axis that splits the length"
         )
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.manual_axes and axis_name not in mesh.axis_names:
+        raise ValueError(
+            f"got {axis_name=} inside shard_map over a mesh with the axes {mesh.axis_names}, "
+            "expected one of them"
+        )
     query, key, _ = arrays
     ndim, given = query.ndim, check_mesh_axes(mesh_axes, query.ndim)
-    full = list(given + ((),) * (ndim - len(given)))
-    if full[ndim - 3] not in ((), (axis_name,)):
+    full: list[Any] = [*(names or None for names in given), *(None,) * (ndim - len(given))]
+    if full[ndim - 3] not in (None, (axis_name,)):
         raise ValueError(
             f"got {mesh_axes=!r:.60} with {axis_name=}: expected {axis_name!r}, or None, for the "
             "length of query"
         )
-    full[ndim - 3] = (axis_name,)
+    full[ndim - 3] = axis_name
     _check_size_is_whole(full, ndim)
     names = _of_four(placed(full, dropout_key, *arrays), ndim)
     _check_all_are_split(names[1], arrays)

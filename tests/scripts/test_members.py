@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[2]
 # What makes masks, is learned with a member, or stands beside dropout in training.
 NO_MEMBERS = {"keep_mask", "random_bits", "concrete_regularizer"}
 NO_MEMBERS |= {"max_norm", "r_drop_loss", "symmetric_kl"}
-NO_MEMBERS |= {"dot_product_attention", "attention_keep_mask"}  # drops inside of a computation
+# Drop inside of a computation.
+NO_MEMBERS |= {"dot_product_attention", "ring_attention", "attention_keep_mask"}
 NO_MEMBERS |= {"kept_units"}  # chooses what others leave out
 NO_MEMBERS |= {"take_units", "unit_dropout_mlp", "unit_dropout_mlp_kept"}  # drop between products
 NO_MEMBERS |= {"unit_dropout_conv"}
