@@ -214,6 +214,8 @@ BAD: dict[str, Callable[[], list[Any]]] = {
         (1.0, 2.0),
         Thing(),
     ],
+    "share": lambda: [v for v in BAD["probability"]() if not (np.isscalar(v) and v in (0, 1))],
+    "vocabulary": lambda: [*BAD["count"](), 10**30],
     "ends": lambda: [*BAD["integers"](), np.ones(3, int)],
     "named": lambda: [None, 3, "text", [1], jnp.ones(3), {"a": "text"}, {3: 0.5}, Thing()],
     "axis name": lambda: [None, 3, 1.5, True, b"rows", ("rows",), {}, Thing()],

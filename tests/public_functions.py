@@ -52,6 +52,13 @@ CONVOLUTIONS = [{"kernel": jnp.ones(shape)} for shape in [(3, 1, 8), (3, 8, 8), 
 CHAIN_KINDS = {"layers": "dicts", "block_size": "count", "deterministic": "static switch"}
 Q = jnp.linspace(0.5, 2.0, 96).reshape(2, 3, 4, 4)
 LABELS = np.array([0, 3])
+EDGES = np.array([0, 1, 1, 2, 2, 0]), np.array([1, 0, 2, 1, 0, 2])
+GRAPH_KINDS = {
+    "graph": "graph",
+    "padding_node": "token",
+    "num_nodes": "count or None",
+    "undirected": "static switch",
+}
 MASK = np.random.default_rng(0).random((64, 64)) < 0.5
 
 
@@ -69,13 +76,6 @@ def loss(variables: Any, batch: Any, key: Any = None) -> Any:
 
 def scale(rate: Any) -> Any:
     return 2 * rate
-EDGES = np.array([0, 1, 1, 2, 2, 0]), np.array([1, 0, 2, 1, 0, 2])
-GRAPH_KINDS = {
-    "graph": "graph",
-    "padding_node": "token",
-    "num_nodes": "count or None",
-    "undirected": "static switch",
-}
 
 
 def is_linear(path: Any, module: Any) -> bool:
@@ -169,13 +169,15 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
             {"depth": 3, "max_rate": 0.2},
             {"max_rate": "any rate", "first": "any rate"},
         ),
-        "joint_condition_dropout": (
-            {"key": KEY, "conditions": {"a": X}, "rates": {"a": RATE}, "nulls": {"a": 0}},
-            {},
-        ),
-        "kept_units": (
-            {"key": KEY, "n": 8, "rate": RATE},
-            {"block_size": "count", "groups": "count or None"},
+        "mask_tokens": (
+            {"key": KEY, "tokens": EDGES[0][None], "rate": RATE, "mask_token": 9}
+            | {"random_share": 0.5, "mask_share": 0.5, "vocab_size": 9},
+            {
+                **dict.fromkeys(["mask_share", "random_share"], "share"),
+                "mask_token": "token",
+                "vocab_size": "vocabulary",
+                "span": "count",
+            },
         ),
         "modality_dropout": (
             {"key": KEY, "modalities": {"a": X, "b": X}, "rate": RATE},
@@ -201,6 +203,14 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "layer_skip_rates": (
             {"depth": 3, "max_rate": 0.2},
             {"max_rate": "one rate", "progress": "one rate"},
+        ),
+        "joint_condition_dropout": (
+            {"key": KEY, "conditions": {"a": X}, "rates": {"a": RATE}, "nulls": {"a": 0}},
+            {},
+        ),
+        "kept_units": (
+            {"key": KEY, "n": 8, "rate": RATE},
+            {"block_size": "count", "groups": "count or None"},
         ),
         "take_units": ({"x": X, "units": np.array([0, 2])}, {"units": "integers"}),
         "unit_dropout_mlp": (

@@ -30,7 +30,7 @@ RECORD = Record(
     one_decision_for="a token",
     mean_preserved="tokens have none",
     variance_preserved="-",
-    use_for="text classifiers, decoders",
+    use_for="text classifiers, decoders, many epochs on one text",
     not_for="tasks that copy words",
     cases=(
         Case(
