@@ -33,7 +33,7 @@ from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from scripts.benchmarks import removal as bench_removal
-from scripts.proofs import attention, hlo, kernels, members, removal, report, sass, stack
+from scripts.proofs import attention, hlo, kernels, members, parallel, removal, report, sass, stack
 
 TARGET = Path(__file__).with_name("h200.txtpb")
 ROWS, WIDTH = 4096, 2048
@@ -194,10 +194,7 @@ def four_devices(checks: report.Checks) -> list[dict[str, Any]]:
     rows = []
     for axis_type in (AxisType.Auto, AxisType.Explicit):
         for spec in (P("data"), P("data", "model"), P(("data", "model")), P(None, "model")):
-            four: Any = _Topology(devices("1x4x1"))
-            mesh = topologies.make_mesh(four, (2, 2), ("data", "model")).update(
-                axis_types=(axis_type,) * 2
-            )
+            mesh = mesh_of_four(axis_type, data=2, model=2)
             for dims in ((), (0,)):
                 with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
                     sharding = NamedSharding(mesh, spec)
@@ -219,19 +216,14 @@ def four_devices(checks: report.Checks) -> list[dict[str, Any]]:
 
 def family(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
     """Every member and layer of the family."""
-    four: Any = _Topology(devices("1x4x1"))
-    mesh = topologies.make_mesh(four, (4,), ("data",))
-    compiler = members.compiler("cuda", one, mesh.update(axis_types=(AxisType.Auto,)))
-    return members.family(compiler, checks)
+    return members.family(
+        members.compiler("cuda", one, mesh_of_four(AxisType.Auto, data=4)), checks
+    )
 
 
 def attentions(one: Any, checks: report.Checks) -> dict[str, list[dict[str, Any]]]:
     """Attention with dropout on one device, and split over four."""
-    four: Any = _Topology(devices("1x4x1"))
-    meshes = [
-        topologies.make_mesh(four, (4,), ("devices",)).update(axis_types=(axis_type,))
-        for axis_type in (AxisType.Auto, AxisType.Explicit)
-    ]
+    meshes = [mesh_of_four(kind, devices=4) for kind in (AxisType.Auto, AxisType.Explicit)]
     rows = attention.memory(functools.partial(compile_on, one))
     attention.check_memory(rows, checks)
     sent = attention.over_four(compile_split, meshes)
@@ -243,11 +235,24 @@ def attentions(one: Any, checks: report.Checks) -> dict[str, list[dict[str, Any]
     return {"memory": rows, "four devices": sent, "fused kernel": fused}
 
 
+def in_shard_map(checks: report.Checks) -> list[dict[str, Any]]:
+    """Sequence and tensor parallelism, and FSDP, over four devices."""
+    rows = parallel.over_four(compile_split, mesh_of_four(AxisType.Auto, devices=4))
+    parallel.check(rows, checks)
+    return rows
+
+
 def removed(one: Any, checks: report.Checks) -> list[dict[str, Any]]:
     """Steps that leave out what is dropped."""
     rows = removal.steps(functools.partial(compile_on, one), bench_removal.Config())
     removal.check(rows, checks)
     return rows
+
+
+def mesh_of_four(axis_type: Any, **sizes: int) -> Any:
+    four: Any = _Topology(devices("1x4x1"))
+    mesh = topologies.make_mesh(four, tuple(sizes.values()), tuple(sizes))
+    return mesh.update(axis_types=(axis_type,) * len(sizes))
 
 
 class _Topology:
@@ -274,6 +279,7 @@ def main() -> int:
         "tried": tried(one),
         "four devices": four_devices(checks),
         "attention": attentions(one, checks),
+        "in shard_map": in_shard_map(checks),
         "removal": removed(one, checks),
         "family": family(one, checks),
         "checks": checks.rows,
@@ -295,6 +301,7 @@ def main() -> int:
         rows = data[part]
         text += [f"## {title}\n", report.table(list(rows[0]), [list(r.values()) for r in rows])]
     text += ["## Attention\n", attention.markdown(data["attention"]["memory"])]
+    text += ["## Models inside shard_map\n", parallel.markdown(data["in shard_map"])]
     text += ["## Every member and layer\n", members.markdown(data["family"])]
     report.write(name, data, "\n".join(text))
     return checks.failed()
