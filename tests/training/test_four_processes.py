@@ -1,7 +1,8 @@
 """Four processes of one device: parameters split over both axes of a mesh, restored on another.
 
 The kernels are split over "data", as in FSDP, and over "model", as in tensor parallelism; Adam's
-moments follow. As a program this file is one of the processes: PORT NUMBER FOLDER.
+moments follow. Afterwards each process does its part of a sweep. As a program this file is one of
+the processes: PORT NUMBER FOLDER.
 """
 
 import json
@@ -74,6 +75,15 @@ def train(
     return state, [line["loss"] for line in lines]
 
 
+def dropped(rate: Any) -> Any:
+    return jaxdrop.dropout(jax.random.key(3), jnp.ones(8), rate)
+
+
+def sweep(folder: Path | None, **options: Any) -> Any:
+    axes = {"rate": np.linspace(0, 0.7, 8, dtype=np.float32)}
+    return jt.sweep(dropped, axes, chunk=1, folder=folder, **options)
+
+
 def shares(state: jt.TrainState) -> set[int]:
     """Return in how many parts the kernels and their moments lie."""
     moments: Any = state.opt_state[0]
@@ -97,7 +107,7 @@ def run_four(folder: Path) -> list[str]:
         for number in range(4)
     ]  # fmt: skip
     try:
-        said = [process.communicate(timeout=200)[0] for process in running]
+        said = [process.communicate(timeout=300)[0] for process in running]
     finally:
         for process in running:
             process.kill()
@@ -105,17 +115,22 @@ def run_four(folder: Path) -> list[str]:
     return said
 
 
-def test_four_processes_share_a_state_that_another_mesh_restores(
+def test_four_processes_share_a_state_that_another_mesh_restores_and_a_sweep(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = run_four(tmp_path)
+    seen: list[int] = []
+    joined = sweep(tmp_path / "sweep", on_chunk=lambda n, way: seen.append(n))
+    np.testing.assert_array_equal(joined, sweep(None))
+    assert seen == [8]  # each process has done its part
+
     for text in said:
         assert json.loads(text.splitlines()[-1]) == {"processes": 4, "shares": [4], "step": STEPS}
 
     with jax.numpy_dtype_promotion("standard"):  # optax.adam
         whole, expected = train(None, 2, None)
         other = train(None, 2, None, key=2)[1]
-        state, losses = train(tmp_path, 2, mesh_of(4, 1))  # one process
+        state, losses = train(tmp_path / "fit", 2, mesh_of(4, 1))  # one process
     assert f"Resuming from step {STEPS} of {2 * STEPS}" in capsys.readouterr().err
     assert shares(state) == {4} and len(losses) == 2 * STEPS
     np.testing.assert_allclose(losses, expected, rtol=CLOSE)
@@ -126,7 +141,9 @@ def test_four_processes_share_a_state_that_another_mesh_restores(
 
 if __name__ == "__main__":
     jax.distributed.initialize(f"127.0.0.1:{sys.argv[1]}", 4, int(sys.argv[2]))
-    final, _ = train(Path(sys.argv[3]), 1, mesh_of(2, 2))
+    place = Path(sys.argv[3])
+    final, _ = train(place / "fit", 1, mesh_of(2, 2))
+    sweep(place / "sweep", part=(jax.process_index() + 1, jax.process_count()))
     found = {
         "processes": jax.process_count(),
         "shares": sorted(shares(final)),
