@@ -40,6 +40,7 @@ from jaxdrop._functional.kept_units import kept_units as kept_units
 from jaxdrop._functional.layer_drop import layer_drop as layer_drop
 from jaxdrop._functional.layer_skip_rates import layer_skip_rates as layer_skip_rates
 from jaxdrop._functional.locked_dropout import locked_dropout as locked_dropout
+from jaxdrop._functional.lora_dropout import lora_dropout as lora_dropout
 from jaxdrop._functional.mask_tokens import mask_tokens as mask_tokens
 from jaxdrop._functional.max_norm import max_norm as max_norm
 from jaxdrop._functional.modality_dropout import modality_dropout as modality_dropout

@@ -214,6 +214,7 @@ BAD: dict[str, Callable[[], list[Any]]] = {
         (1.0, 2.0),
         Thing(),
     ],
+    "finite or traced": lambda: [v for v in BAD["finite"]() if not isinstance(v, Traced)],
     "share": lambda: [v for v in BAD["probability"]() if not (np.isscalar(v) and v in (0, 1))],
     "vocabulary": lambda: [*BAD["count"](), 10**30],
     "ends": lambda: [*BAD["integers"](), np.ones(3, int)],

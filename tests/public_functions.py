@@ -90,6 +90,14 @@ class Fresh:
         return nnx.Sequential(nnx.Linear(2, 2, rngs=rngs), jaxdrop.nnx.Dropout(0.5, rngs=rngs))
 
 
+class FreshAdapters(Fresh):
+    """A model with an adapter."""
+
+    def __call__(self) -> Any:
+        return nnx.Sequential(nnx.LoRALinear(4, 3, lora_rank=2, rngs=nnx.Rngs(0)))
+
+
+ADAPTED = FreshAdapters()
 FRESH, TX = Fresh(), optax.sgd(0.1)
 MESH = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
 
@@ -168,6 +176,10 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "drop_path_rates": (
             {"depth": 3, "max_rate": 0.2},
             {"max_rate": "any rate", "first": "any rate"},
+        ),
+        "lora_dropout": (
+            {"key": KEY, "x": X, "rate": RATE, "lora_a": KERNEL, "lora_b": KERNEL.T},
+            {**dict.fromkeys(["lora_a", "lora_b"], "floats"), "scale": "finite or traced"},
         ),
         "mask_tokens": (
             {"key": KEY, "tokens": EDGES[0][None], "rate": RATE, "mask_token": 9}
@@ -296,6 +308,10 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "set_rates": ({"model": FRESH, "rate": 0.2}, {"rate": "new rate", "where": "function!"}),
         "insert": (
             {"model": FRESH, "where": is_linear, "rate": 0.2, "rngs": nnx.Rngs(0)},
+            {"where": "function!", "rate": "any rate"},
+        ),
+        "lora_dropout": (
+            {"model": ADAPTED, "rate": 0.2, "rngs": nnx.Rngs(0)},
             {"where": "function!", "rate": "any rate"},
         ),
         "listing": ({"model": FRESH}, {"inputs": None}),

@@ -20,6 +20,7 @@ from jaxdrop.linen._gaussian_dropout import GaussianDropout as GaussianDropout
 from jaxdrop.linen._gaussian_noise import GaussianNoise as GaussianNoise
 from jaxdrop.linen._layer_drop import LayerDrop as LayerDrop
 from jaxdrop.linen._locked_dropout import LockedDropout as LockedDropout
+from jaxdrop.linen._lora_dropout import LoRA as LoRA
 from jaxdrop.linen._modality_dropout import ModalityDropout as ModalityDropout
 from jaxdrop.linen._patch_dropout import PatchDropout as PatchDropout
 from jaxdrop.linen._recurrent_dropout import RecurrentDropout as RecurrentDropout

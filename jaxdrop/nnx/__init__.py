@@ -22,6 +22,7 @@ from jaxdrop.nnx._gaussian_dropout import GaussianDropout as GaussianDropout
 from jaxdrop.nnx._gaussian_noise import GaussianNoise as GaussianNoise
 from jaxdrop.nnx._layer_drop import LayerDrop as LayerDrop
 from jaxdrop.nnx._locked_dropout import LockedDropout as LockedDropout
+from jaxdrop.nnx._lora_dropout import LoRA as LoRA
 from jaxdrop.nnx._modality_dropout import ModalityDropout as ModalityDropout
 from jaxdrop.nnx._patch_dropout import PatchDropout as PatchDropout
 from jaxdrop.nnx._recurrent_dropout import RecurrentDropout as RecurrentDropout

@@ -14,6 +14,7 @@ from jaxdrop.surgery._linen import replaced as replaced
 from jaxdrop.surgery._listing import Row as Row
 from jaxdrop.surgery._listing import listing as listing
 from jaxdrop.surgery._listing import table as table
+from jaxdrop.surgery._lora_dropout import lora_dropout as lora_dropout
 from jaxdrop.surgery._rates import rates_as_variables as rates_as_variables
 from jaxdrop.surgery._rates import set_rates as set_rates
 from jaxdrop.surgery._replace import replace as replace

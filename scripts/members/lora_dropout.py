@@ -1,0 +1,33 @@
+"""Dropout of a low-rank adapter's input: Hu 2022."""
+
+import jax
+import jax.numpy as jnp
+
+import jaxdrop
+from scripts.members._panel import DRAWN_RATE, N, Panel
+from scripts.members._record import Record
+
+
+def draw(key: jax.Array) -> jax.Array:
+    """An adapter that adds its input."""
+    one = jnp.eye(N)
+    return jaxdrop.lora_dropout(key, jnp.ones((N, N)), DRAWN_RATE, lora_a=one, lora_b=one)
+
+
+RECORD = Record(
+    section="Weights",
+    after="variational_dense",
+    method="LoRA dropout",
+    paper="Hu 2022",
+    one_decision_for="an element of an adapter's input",
+    mean_preserved="yes",
+    variance_preserved="no",
+    use_for="low-rank adapters on little data",
+    not_for="the layer that is adapted",
+    cases=(),  # a product of dropped inputs
+    layers=(),
+    panels=(Panel("lora_dropout", "examples", "features", draw),),
+    timed=(),
+    helpers=("lora_dropout",),
+    own_layers=("LoRA",),
+)
