@@ -37,7 +37,7 @@ KINDS: dict[str, str] = {
     "mesh_axes": "mesh axes",
     "axis_name": "axis name",
     **dict.fromkeys(["block_size", "size", "strides", "kernel_dilation"], "sides"),
-    **dict.fromkeys(["chunk", "inputs", "num_samples", "bins", "rows", "n"], "count"),
+    **dict.fromkeys(["chunk", "inputs", "num_samples", "num_steps", "bins", "rows", "n"], "count"),
     **dict.fromkeys(["feature_group_count", "features", "in_features", "out_features"], "count"),
     "chunk_size": "count or None",
     **dict.fromkeys(["prefix", "depth"], "size"),

@@ -316,6 +316,10 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         ),
         "listing": ({"model": FRESH}, {"inputs": None}),
         "table": ({"model": FRESH}, {"inputs": None}),
+        "audit": (
+            {"model": FRESH, "inputs": jnp.ones((8, 2))},
+            {"inputs": None, "training": None, "testing": None},
+        ),
         "replaced": ({}, {"rate": "new rate", "where": "function!"}),
         "inserted": (
             {"where": is_linear, "rate": 0.2, "deterministic": False},
@@ -368,6 +372,6 @@ NO_CALLS: dict[Any, set[str]] = {
     jaxdrop.variational: set(),
     jaxdrop.mc: {"Moments", "Reliability"},
     jaxdrop.testing: set(),
-    jaxdrop.surgery: {"Row", "Undo", "DropRate", "force_dropout"},
+    jaxdrop.surgery: {"Audit", "AuditRow", "Finding", "Row", "Undo", "DropRate", "force_dropout"},
     jaxdrop.training: {"CheckpointError", "Stopped", "TrainState", "NNXTrainState"},
 }

@@ -2,10 +2,14 @@
 
 For an NNX model each change is made in place and returns a function that takes it back:
 ``replace``, ``set_rates``, ``rates_as_variables``, ``insert``. For a Linen model a change holds
-within a context: ``replaced``, ``inserted``. ``listing`` and ``table`` take either.
+within a context: ``replaced``, ``inserted``. ``listing``, ``table`` and ``audit`` take either.
 """
 
 from jaxdrop.nnx._rate import DropRate as DropRate
+from jaxdrop.surgery._audit import audit as audit
+from jaxdrop.surgery._audit_report import Audit as Audit
+from jaxdrop.surgery._audit_report import Finding as Finding
+from jaxdrop.surgery._audit_rows import AuditRow as AuditRow
 from jaxdrop.surgery._find_dropouts import find_dropouts as find_dropouts
 from jaxdrop.surgery._force_dropout import force_dropout as force_dropout
 from jaxdrop.surgery._insert import insert as insert

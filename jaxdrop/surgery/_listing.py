@@ -113,11 +113,11 @@ def table(
     for row in listing(model, *inputs, variables=variables, **options):
         share = "" if row.share_downstream is None else f"{row.share_downstream:.1%}"
         kind = f"{row.kind}, one mask" if row.mask_shared else row.kind
-        out.add_row(".".join(map(str, row.path)), kind, _shown(row.rate), share)
+        out.add_row(".".join(map(str, row.path)), kind, shown_rate(row.rate), share)
     return out
 
 
-def _shown(rate: Any) -> str:
+def shown_rate(rate: Any) -> str:
     """Return one number, each of a few (a stack's, or several entries'), or the range of many."""
     if rate is None:
         return "learned"
