@@ -12,7 +12,6 @@ from jaxdrop._core.checks import check_count, check_function, check_switch
 from jaxdrop.training._accumulate import accumulated
 from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._loss import call_loss, takes_step
-from jaxdrop.training._mask_checks import with_mask_checks
 from jaxdrop.training._state import TrainState, check_state
 
 S = TypeVar("S", bound=TrainState)
@@ -129,6 +128,8 @@ def make_train_step(
     donate, check = check_switch(donate, "donate"), check_switch(check, "check")
     train_step = step_function(loss_fn, check=check, accumulate=accumulate)
     if check:
+        from jaxdrop.training._mask_checks import with_mask_checks  # imports scipy.stats, slowly
+
         return chex.chexify(jax.jit(with_mask_checks(train_step)), async_check=False)
     return DonatingStep(train_step) if donate else jax.jit(train_step)
 
