@@ -1,7 +1,6 @@
 """Two processes, four devices each, draw what one process draws."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxdrop
+from tests.processes import ended, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -69,12 +69,6 @@ np.savez(out, **held)
 """
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
     """What each process holds of each result, NaN where the other one holds it."""
@@ -83,6 +77,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]
     environment = {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
+        "PYTHONFAULTHANDLER": "1",
         "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4",
         "HOME": str(folder),
     }
@@ -96,12 +91,8 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]
         )
         for i in range(2)
     ]
-    try:
-        said = [process.communicate(timeout=300)[0] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert [p.returncode for p in running] == [0, 0], "\n".join(said)
+    said = ended(running)
+    assert [code for code, _ in said] == [0, 0], said
     return [dict(np.load(folder / f"{i}.npz")) for i in range(2)]
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 pytest.importorskip("tyro", reason="experiments need the extra jaxdrop[experiments]")
 from experiments import char_lm  # noqa: E402  (after the check)
 from experiments._harness.command import run_command  # noqa: E402
+from tests.processes import ended, free_port  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +50,7 @@ def start(out: Path, port: int, process: int) -> "subprocess.Popen[str]":
         | {
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
+            "PYTHONFAULTHANDLER": "1",
             "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4",
         },
         stdout=subprocess.PIPE,
@@ -60,19 +61,12 @@ def start(out: Path, port: int, process: int) -> "subprocess.Popen[str]":
 
 def stop_two(out: Path, until: Callable[[], bool]) -> list[tuple[int, str]]:
     """Run the command in two processes; one of them gets SIGTERM when until() says so."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     running = [start(out, port, i) for i in range(2)]
-    try:
-        while not until() and all(process.poll() is None for process in running):
-            time.sleep(0.05)
-        running[1].send_signal(signal.SIGTERM)
-        said = [process.communicate(timeout=300)[0] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    return [(process.returncode, text) for process, text in zip(running, said, strict=True)]
+    while not until() and all(process.poll() is None for process in running):
+        time.sleep(0.05)
+    running[1].send_signal(signal.SIGTERM)
+    return ended(running)
 
 
 def test_processes_stop_together_and_other_devices_go_on(
