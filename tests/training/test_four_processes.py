@@ -29,11 +29,25 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 ROWS, BATCH, STEPS, WIDTH = 32, 8, 4, 16
 X = np.random.RandomState(0).normal(size=(ROWS, 8)).astype(np.float32)
-DATA = {"x": X, "y": (X @ np.ones((8, 4), np.float32) * [0.1, 0.2, 0.3, 0.4]).astype(np.float32)}
+Y = (X @ np.ones((8, 4), np.float32) * [0.1, 0.2, 0.3, 0.4]).astype(np.float32)
 RULES = {"up/kernel$": P("data", "model"), "down/kernel$": P("model", "data")}
 # A number is a sum of at most 8 + WIDTH + BATCH products: inputs, hidden units and rows. Each order
 # of adding them is off by at most so many roundings, in each of the steps, of terms below 2.
 CLOSE = 2 * 2 * STEPS * (8 + WIDTH + BATCH) * float(np.finfo(np.float32).eps)
+
+
+class Rows:
+    """A source that knows which of its rows were read."""
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        self.read.append(number)
+        return {"x": X[number], "y": Y[number]}
 
 
 def loss_fn(variables: Any, batch: Any, key: Any) -> Any:
@@ -58,7 +72,7 @@ def mesh_of(data: int, model: int) -> Mesh:
 
 
 def train(
-    folder: Path | None, epochs: int, mesh: Mesh | None, key: int = 1
+    folder: Path | None, epochs: int, mesh: Mesh | None, rows: Any = None, key: int = 1
 ) -> tuple[jt.TrainState, list[float]]:
     state = jt.TrainState.create(
         apply_fn=None,  # the loss applies no module
@@ -69,8 +83,8 @@ def train(
     if mesh is not None:
         state = jt.shard_state(state, mesh, RULES)
     state, lines = jt.fit(
-        state, loss_fn, DATA, seed=0, epochs=epochs, batch_size=BATCH, folder=folder, mesh=mesh,
-        log_every=1, tick=lambda n: None,
+        state, loss_fn, rows or Rows(), seed=0, epochs=epochs, batch_size=BATCH, folder=folder,
+        mesh=mesh, log_every=1, tick=lambda n: None,
     )  # fmt: skip
     return state, [line["loss"] for line in lines]
 
@@ -125,7 +139,9 @@ def test_four_processes_share_a_state_that_another_mesh_restores_and_a_sweep(
     assert seen == [8]  # each process has done its part
 
     for text in said:
-        assert json.loads(text.splitlines()[-1]) == {"processes": 4, "shares": [4], "step": STEPS}
+        # Each read the half of every batch that its device needs, and a row to know the shapes.
+        expected_of_each = {"processes": 4, "shares": [4], "step": STEPS, "read": ROWS // 2 + 1}
+        assert json.loads(text.splitlines()[-1]) == expected_of_each
 
     with jax.numpy_dtype_promotion("standard"):  # optax.adam
         whole, expected = train(None, 2, None)
@@ -142,11 +158,13 @@ def test_four_processes_share_a_state_that_another_mesh_restores_and_a_sweep(
 if __name__ == "__main__":
     jax.distributed.initialize(f"127.0.0.1:{sys.argv[1]}", 4, int(sys.argv[2]))
     place = Path(sys.argv[3])
-    final, _ = train(place / "fit", 1, mesh_of(2, 2))
+    rows = Rows()
+    final, _ = train(place / "fit", 1, mesh_of(2, 2), rows)
     sweep(place / "sweep", part=(jax.process_index() + 1, jax.process_count()))
     found = {
         "processes": jax.process_count(),
         "shares": sorted(shares(final)),
         "step": int(final.step),
+        "read": len(rows.read),
     }
     print(json.dumps(found))
