@@ -106,7 +106,7 @@ def drop_connect_dense(
         ``drop_connect`` and ``jnp.matmul``.
 
     Returns:
-      Array of shape (*batch, outputs). E[y] = x @ kernel and
+      Array of shape ``(*batch, outputs)``. E[y] = x @ kernel and
       Var[y] = (x**2 @ kernel**2) rate / (1 - rate); examples are independent given x only with
       per_example=True.
 

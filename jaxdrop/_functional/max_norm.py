@@ -1,13 +1,15 @@
 """max_norm: bound the incoming weights of every unit, as an optax transformation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxdrop._core.checks import check_dims, check_function, check_number
+
+if TYPE_CHECKING:
+    import optax
 
 
 def has_inputs(parameter: jax.Array) -> bool:
@@ -20,7 +22,7 @@ def max_norm(
     *,
     where: Callable[[jax.Array], bool] | None = None,
     axis: int | Sequence[int] | None = None,
-) -> optax.GradientTransformation:
+) -> "optax.GradientTransformation":
     """Scale the incoming weights of a unit back to norm c whenever a step took them beyond it.
 
     ``w <- w min(1, c / ||w||)`` after the step, with w all weights into one unit: everything but
@@ -62,6 +64,8 @@ def max_norm(
     >>> jnp.linalg.norm(optax.apply_updates(params, updates)["kernel"], axis=0).tolist()
     [2.0, 2.0]
     """
+    import optax  # which takes as long to import as all of jaxdrop does without it
+
     check_number(c, "c", "a norm above 0, such as 3.0", lambda c: c > 0)
     chosen = has_inputs if where is None else where
     check_function(chosen, "where", "max_norm takes a function of a parameter")

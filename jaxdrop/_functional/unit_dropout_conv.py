@@ -42,16 +42,16 @@ def unit_dropout_conv(
       key, rate: as in ``unit_dropout_mlp``: hidden layer i chooses its channels by
         ``kept_units(fold_in(key, i), ...)``, and ``unit_dropout_mlp_kept`` says which.
       x: inputs, the channels last; any number of spatial dimensions.
-      layers: two or more dicts with the parameters of flax's convolutions, ``kernel`` (*window,
-        inputs, outputs) and, where there is one, ``bias`` (outputs,).
+      layers: two or more dicts with the parameters of flax's convolutions, ``kernel``
+        ``(*window, inputs, outputs)`` and, where there is one, ``bias`` (outputs,).
       strides: of every layer alike, one for all spatial dimensions or one for each.
       padding: of every layer alike, as ``jax.lax`` takes it.
       activation: applied to the kept channels of each hidden layer, one by one.
       block_size, contiguous, groups, deterministic: as in ``unit_dropout_mlp``.
 
     Returns:
-      Array (batch, *spatial, outputs). A kept channel is multiplied by n / k, for k of n that are
-      kept, so that E[h] is the hidden layer of test time.
+      Array ``(batch, *spatial, outputs)``. A kept channel is multiplied by n / k, for k of n that
+      are kept, so that E[h] is the hidden layer of test time.
 
     Not for: layers whose strides or padding differ, that are dilated or have groups of channels,
     or with something between that looks at all channels, such as a normalisation: gather there by

@@ -48,7 +48,7 @@ def variational_dense(
         shard has the whole sum over the inputs.
 
     Returns:
-      Array of shape (*batch, outputs), E[y] = x @ m, Var[y] = x**2 @ sigma**2, the variance
+      Array of shape ``(*batch, outputs)``, E[y] = x @ m, Var[y] = x**2 @ sigma**2, the variance
       computed in float32 at least. Outputs are independent given x, as they are with one weight
       sample per example. Test mode differs from the mean by the pruned weights.
 

@@ -14,7 +14,10 @@ from rich.console import Console
 
 from scripts.proofs.report import versions
 
-SUITES = ("core", "forms", "family", "training", "mc", "compile", "model", "attention", "removal")
+SUITES = (
+    *("core", "forms", "family", "training", "mc", "compile", "model", "attention", "removal"),
+    "imports",
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -229,7 +229,7 @@ def test_bandwidth_is_a_share_of_the_fastest_copy() -> None:
 def test_every_benchmark_that_a_device_answers_is_a_piece() -> None:
     """forms is about CPUs; training (but for its sweeps) and mc are not asked of a device."""
     pieces = {piece.name for piece in PIECES}
-    assert set(SUITES) - pieces == {"forms", "training", "mc"}
+    assert set(SUITES) - pieces == {"forms", "imports", "training", "mc"}
 
 
 @pytest.mark.slow
