@@ -318,7 +318,7 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "table": ({"model": FRESH}, {"inputs": None}),
         "audit": (
             {"model": FRESH, "inputs": jnp.ones((8, 2))},
-            {"inputs": None, "training": None, "testing": None},
+            {"inputs": None, "training": None, "testing": None, "timed": "static switch"},
         ),
         "replaced": ({}, {"rate": "new rate", "where": "function!"}),
         "inserted": (

@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax import nnx
 
 from jaxdrop.surgery._audit_flow import Flow, flow_of, without_dead_code
-from jaxdrop.surgery._audit_record import recorded
+from jaxdrop.surgery._audit_record import Recording
 from jaxdrop.surgery._audit_sites import Site
 from jaxdrop.surgery._audit_watch import Interceptor, Watch, watched_nnx
 from jaxdrop.surgery._find_dropouts import find_dropouts
@@ -73,12 +73,12 @@ def run(program: Program, steps: int, seed: int) -> dict[Site, list[list[np.ndar
       For each dropout its results in each step: one array per place in the program where it stands,
       the calls there along the first axis.
     """
-    call = recorded(program.traced)
+    recording = Recording()
     variables, streams = jax.tree.leaves(program.variables), jax.tree.leaves(program.streams)
 
     @jax.jit
     def step(variables: Any, streams: Any, key: Any, arrays: Any) -> Any:
-        outs, records = call(*variables, *streams, key, *arrays)
+        outs, records = recording.run(program.traced, [*variables, *streams, key, *arrays])
         return outs[len(outs) - len(streams) :], records
 
     key = jax.random.key(seed)

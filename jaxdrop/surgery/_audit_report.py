@@ -68,11 +68,15 @@ class Audit:
         out.add_column("dropped", justify="right")
         for column in ("training", "test", "masks"):
             out.add_column(column)
+        timed = any(row.time_share is not None for row in self.rows)
+        if timed:
+            out.add_column("time", justify="right")
         for row in self.rows:
             share = f"{(row.dropped or 0) / row.decisions:.4f}" if row.decisions else ""
             rate = "" if row.rate is None else shown_rate(row.rate)
             modes = ("on" if on else "off" for on in (row.drops_in_training, row.drops_in_test))
-            out.add_row(_name(row.path), row.kind, rate, share, *modes, _masks(row))
+            time = [] if not timed else [_percent(row.time_share)]
+            out.add_row(_name(row.path), row.kind, rate, share, *modes, _masks(row), *time)
         return out
 
 
@@ -90,6 +94,10 @@ def _masks(row: AuditRow) -> str:
     if shared:
         return "one for " + ", ".join(shared)
     return "own" if row.same_every_step is False else "not enough seen"
+
+
+def _percent(share: tuple[float, float] | None) -> str:
+    return "" if share is None else f"{share[0]:.0%} to {share[1]:.0%}"
 
 
 def _name(path: Path) -> str:

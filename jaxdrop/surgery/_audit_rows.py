@@ -85,6 +85,8 @@ class AuditRow:
     """Whether its input is added to its result."""
     drops_branch: bool
     """Whether it drops a whole branch of the model."""
+    time_share: tuple[float, float] | None = None
+    """Share of a training step's time, if it was measured: the median is in between (95%)."""
 
 
 class _Known(NamedTuple):
@@ -107,9 +109,15 @@ class _Seen(NamedTuple):
 
 
 def rows_of(
-    watch: Watch, training: Program, test: Program, found: dict[Site, Masks]
+    watch: Watch,
+    training: Program,
+    test: Program,
+    found: dict[Site, Masks],
+    times: dict[Site, tuple[float, float]],
 ) -> list[AuditRow]:
-    """Return a row for each dropout: the layers in the order of the call, then all others."""
+    """Return a row for each dropout: the layers in the model's own order, for Linen that of the
+    call, then all others.
+    """
     sites = {layer(at.number): _of_layer(at) for at in watch.layers.values()}
     for site in sorted((training.called.met | test.called.met) - set(sites)):
         sites[site] = _Known((site.place,), site.kind, None, True, False, False)
@@ -141,6 +149,7 @@ def rows_of(
                 before_batch_norm=site in flow.before_norm & flow.live,
                 undone=site in flow.undone & flow.live,
                 drops_branch=known.drops_branch,
+                time_share=times.get(site),
             )
         )
     return rows

@@ -17,7 +17,7 @@ from jaxdrop import surgery
 from jaxdrop.surgery._audit_laws import decisions, shared_by_calls, shared_by_rows
 from tests.flax.layers import LAYERS
 from tests.surgery.sound_models import SHARED, EveryLayer, EveryLinenLayer, Sound, SoundNNX
-from tests.surgery.zoo import ZOO, X, variables_of
+from tests.surgery.zoo import ZOO, BroadcastDropoutNNX, X, variables_of
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -84,12 +84,12 @@ def test_the_networks_of_the_experiments_are_sound() -> None:
     audit = surgery.audit(net, x, variables=net.init(jax.random.key(1), x))
     assert [row.rate for row in audit.rows] == [0.2, 0.5] and not audit.findings
     model = CharModel(
-        layers=2, width=16, heads=2, context=8, rate=lambda step: 0.2, dtype=jnp.float32,
+        layers=1, width=16, heads=2, context=8, rate=lambda step: 0.2, dtype=jnp.float32,
         rngs=nnx.Rngs(0), attention=("flax", 0.1),
     )  # fmt: skip
     model.begin_step()
     audit = surgery.audit(model, jnp.arange(64).reshape(8, 8))
-    assert not audit.findings and len(audit.rows) == 1 + 2 * 4 + 1
+    assert not audit.findings and len(audit.rows) == 1 + 4 + 1
     assert audit.rows[-1].path[0].startswith("char_model.py:")  # attention, which is no layer
 
 
@@ -103,6 +103,28 @@ def test_a_mode_of_any_name_can_be_given() -> None:
     assert not surgery.audit(Net(), X, variables={}, **modes).findings
     (finding,) = surgery.audit(Net(), X, variables={}).findings
     assert finding.problem == "off in training"
+
+
+@pytest.mark.slow
+def test_the_share_of_the_time_is_that_of_what_is_left_out() -> None:
+    """Of two equal dropouts by flax, each draws half of the words; attention cannot be left out."""
+
+    class Net(nnx.Module):
+        def __init__(self) -> None:
+            rngs = nnx.Rngs(0)
+            self.drop, self.again = nnx.Dropout(0.5, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+            self.scale = nnx.Param(jnp.ones(()))
+            self.attend = BroadcastDropoutNNX()
+
+        def __call__(self, x: Any) -> Any:
+            x = self.again(jnp.tile(self.drop(jnp.tile(self.scale * x, (64, 1, 1))), (1, 1, 4)))
+            return x, self.attend(x[:8, :, :16])
+
+    rows = {row.path[0]: row.time_share for row in surgery.audit(Net(), X, timed=True).rows}
+    small, large = rows["drop"], rows["again"]
+    assert small is not None and large is not None and rows["attend"] is None
+    # Of the words, 4 of 5 and 1 of 5; only the outer ends, since other processes run, too.
+    assert large[1] > 0.3 and small[0] < 0.5 and large[1] > small[0]
 
 
 def test_a_frozen_batch_norm_takes_no_statistics() -> None:
