@@ -1,4 +1,7 @@
-"""A small transformer over bytes in Flax NNX, with dropout wherever a transformer has it."""
+"""A small transformer over bytes in Flax NNX, with dropout wherever a transformer has it.
+
+It runs inside ``shard_map``, too, on a part of the batch and of the text: see ``SPLIT``.
+"""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -19,16 +22,27 @@ RULES = {
     r"(qkv|up)/bias$": P("model"),
     r"(attended|down)/kernel$": P("model", None),
 }
+# The mesh axes that split batch and text, where the model runs inside shard_map over them.
+DATA, SEQUENCE = SPLIT = ("data", "sequence")
 
 
 class Rate(nnx.Variable[jax.Array]):
     """A dropout rate that a schedule changes from step to step."""
 
 
-Library = Literal["jaxdrop", "flax"]
+def ring(q: Any, k: Any, v: Any, *, broadcast_dropout: bool, dropout_rng: Any, **given: Any) -> Any:
+    """Attention to bytes on all devices; outside of ``shard_map`` what "jaxdrop" is."""
+    assert not broadcast_dropout
+    return jaxdrop.ring_attention(
+        q, k, v, axis_name=SEQUENCE, mesh_axes=SPLIT, dropout_key=dropout_rng, **given
+    )
+
+
+Library = Literal["jaxdrop", "flax", "ring"]
 ATTENTION: dict[Library, Callable[..., jax.Array]] = {
     "jaxdrop": dot_product_attention,
     "flax": nnx.dot_product_attention,
+    "ring": ring,
 }
 
 
@@ -95,10 +109,10 @@ class Block(nnx.Module):
         self.attended = linear(width, width)
         self.up = linear(width, 4 * width)
         self.down = linear(4 * width, width)
-        self.drop_attention = Dropout(rate, rngs=rngs)
-        self.drop_mlp = Dropout(rate, rngs=rngs)
-        self.path_attention = DropPath(path_rate, rngs=rngs)
-        self.path_mlp = DropPath(path_rate, rngs=rngs)
+        self.drop_attention = Dropout(rate, rngs=rngs, mesh_axes=SPLIT)
+        self.drop_mlp = Dropout(rate, rngs=rngs, mesh_axes=SPLIT)
+        self.path_attention = DropPath(path_rate, rngs=rngs, mesh_axes=SPLIT)
+        self.path_mlp = DropPath(path_rate, rngs=rngs, mesh_axes=SPLIT)
         self.attention: Any = causal_attention
         self.perceptron: Any = perceptron
 
@@ -147,7 +161,7 @@ class CharModel(nnx.Module):
         self.path_rates = nnx.List([Rate(jnp.zeros((), jnp.float32)) for _ in range(layers)])
         self.bytes = nnx.Embed(BYTES, width, dtype=dtype, rngs=rngs)
         self.places = nnx.Embed(context, width, dtype=dtype, rngs=rngs)
-        self.drop = Dropout(self.rate, rngs=rngs)
+        self.drop = Dropout(self.rate, rngs=rngs, mesh_axes=SPLIT)
         self.blocks = nnx.List(
             [Block(width, heads, self.rate, path, dtype, rngs) for path in self.path_rates]
         )
@@ -162,7 +176,7 @@ class CharModel(nnx.Module):
 
     def __call__(self, text: jax.Array) -> jax.Array:
         """Return float32 logits of shape (batch, time, 256) for int32 bytes (batch, time)."""
-        places = self.places(jnp.arange(text.shape[1]))
+        places = self.places(first_place(text) + jnp.arange(text.shape[1]))
         x = self.drop(self.bytes(text) + jnp.broadcast_to(places, (len(text), *places.shape)))
         for block in self.blocks:
             x = block(x)
@@ -176,6 +190,12 @@ class CharModel(nnx.Module):
             path[...] = rate * jnp.float32(depth / len(self.path_rates))
         self.count[...] = self.count[...] + 1
         return rate
+
+
+def first_place(text: jax.Array) -> Any:
+    """The place of the first byte that is here in its window."""
+    inside = SEQUENCE in jax.sharding.get_abstract_mesh().manual_axes
+    return jax.lax.axis_index(SEQUENCE) * text.shape[1] if inside else 0
 
 
 def bits_per_byte(logits: jax.Array, targets: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import AxisType, Mesh
+from jax.sharding import PartitionSpec as P
 
 from experiments._data.texts import TextName, load_text, windows
 from experiments._harness.result import CannotRun
@@ -21,7 +22,7 @@ from experiments._harness.settings import (
     check_rates,
     check_seeds,
 )
-from experiments._networks.char_model import RULES, CharModel, bits_per_byte
+from experiments._networks.char_model import RULES, SPLIT, CharModel, bits_per_byte
 from jaxdrop.training import NNXTrainState, fit, shard_state
 
 LOG_EVERY = 10  # steps between the points of the curves
@@ -136,6 +137,7 @@ def train(
     mesh: Mesh | None,
     tick: Callable[[int], None],
     folder: Path | None,
+    loss_fn: Callable[..., Any] = loss_fn,
     **drops: Any,
 ) -> tuple[NNXTrainState, list[dict[str, Any]]]:
     """Train one model through ``fit``; return its state and its lines of metrics."""
@@ -168,6 +170,24 @@ def train(
         log_every=LOG_EVERY,
         tick=tick,
     )
+
+
+def split_loss_fn(mesh: Mesh) -> Callable[..., Any]:
+    """Return ``loss_fn`` with the windows of a batch, and the bytes of each, split over a mesh."""
+
+    def loss_fn(model: CharModel, batch: Any, key: jax.Array) -> Any:
+        now = model.begin_step()
+        graph, state = nnx.split(model)
+
+        @jax.shard_map(mesh=mesh, in_specs=(P(), P(*SPLIT), P(*SPLIT)), out_specs=P())
+        def mean_bits(state: Any, text: jax.Array, targets: jax.Array) -> jax.Array:
+            model = nnx.merge(graph, state)
+            return jax.lax.pmean(bits_per_byte(model(text), targets).mean(), SPLIT)
+
+        text = batch["text"]
+        return mean_bits(state, text[:, :-1], text[:, 1:]), {"rate": now}
+
+    return loss_fn
 
 
 def make_mesh(config: CharConfig) -> Mesh | None:
