@@ -8,8 +8,8 @@ within a context: ``replaced``, ``inserted``. ``listing``, ``table`` and ``audit
 from jaxdrop.nnx._rate import DropRate as DropRate
 from jaxdrop.surgery._audit import audit as audit
 from jaxdrop.surgery._audit_report import Audit as Audit
+from jaxdrop.surgery._audit_report import AuditRow as AuditRow
 from jaxdrop.surgery._audit_report import Finding as Finding
-from jaxdrop.surgery._audit_rows import AuditRow as AuditRow
 from jaxdrop.surgery._find_dropouts import find_dropouts as find_dropouts
 from jaxdrop.surgery._force_dropout import force_dropout as force_dropout
 from jaxdrop.surgery._insert import insert as insert

@@ -8,10 +8,7 @@ from flax import linen as nn
 from flax import nnx
 
 from jaxdrop._core.checks import check_count, check_integer, check_switch
-from jaxdrop.surgery._audit_programs import check_modes, run, trace
 from jaxdrop.surgery._audit_report import Audit
-from jaxdrop.surgery._audit_rows import rows_of
-from jaxdrop.surgery._audit_time import time_shares
 from jaxdrop.surgery._audit_watch import Watch
 
 
@@ -78,6 +75,11 @@ def audit(
     >>> [finding.problem for finding in surgery.audit(model, jnp.ones((16, 8))).findings]
     ['shared by examples']
     """
+    # Here, since they import jaxdrop.training and scipy.stats, which takes a second.
+    from jaxdrop.surgery._audit_programs import check_modes, run, trace
+    from jaxdrop.surgery._audit_rows import rows_of
+    from jaxdrop.surgery._audit_time import time_shares
+
     if isinstance(model, nn.Module):
         if variables is None:
             raise TypeError(

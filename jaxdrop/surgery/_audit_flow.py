@@ -8,7 +8,7 @@ from jax.interpreters import partial_eval
 
 from jaxdrop._core.masked_scale import _drop_p
 from jaxdrop.surgery._audit_marks import lanes_of, mark_p
-from jaxdrop.surgery._audit_sites import Site, is_draw, layer, layer_around, site_of
+from jaxdrop.surgery._audit_sites import TOP, Place, Site, is_draw, layer, site_of
 from jaxdrop.training import _program_parts as parts
 
 _MOVES = {
@@ -49,7 +49,7 @@ def flow_of(program: Any) -> Flow:
     flow = Flow()
     walk = _Walk(flow)
     jaxpr = parts.opened(program)
-    walk.run(program, [_Value(frozenset(), False, object()) for _ in jaxpr.invars], False, set())
+    walk.run(program, [_Value(frozenset(), False, object()) for _ in jaxpr.invars], TOP, set())
     return flow
 
 
@@ -67,13 +67,13 @@ class _Walk:
         self.begun: dict[int, Any] = {}  # by the number of a layer, the root of its input
 
     def run(
-        self, program: Any, given: list[_Value], inside: bool, around: set[str]
+        self, program: Any, given: list[_Value], place: Place, around: set[str]
     ) -> list[_Value]:
         jaxpr = parts.opened(program)
         known: dict[Any, _Value] = dict(zip(jaxpr.invars, given, strict=True))
         for eqn in jaxpr.eqns:
             operands = [self._read(known, v) for v in eqn.invars]
-            outs = self._equation(eqn, operands, inside or layer_around(eqn) is not None, around)
+            outs = self._equation(eqn, operands, place.at(eqn), around)
             known.update(zip(eqn.outvars, outs, strict=True))
         return [self._read(known, v) for v in jaxpr.outvars]
 
@@ -84,11 +84,11 @@ class _Walk:
         return known[v]
 
     def _equation(
-        self, eqn: Any, operands: list[_Value], inside: bool, around: set[str]
+        self, eqn: Any, operands: list[_Value], place: Place, around: set[str]
     ) -> list[_Value]:
         after = frozenset[Site]().union(*(v.after for v in operands))
         drawn = any(v.drawn for v in operands) or is_draw(eqn)
-        site = None if inside else site_of(eqn)
+        site = site_of(eqn, place)
         if eqn.primitive is mark_p:
             return [self._mark(eqn, operands, around)]
         if site is not None:
@@ -97,7 +97,7 @@ class _Walk:
         name = eqn.primitive.name
         bodies = parts.parts_of(eqn)
         if bodies:
-            return self._inside(eqn, bodies, operands, inside, around | {name})
+            return self._inside(eqn, bodies, operands, place, around | {name})
         if name in ("add", "add_any"):
             self._added(*operands)
         arrays = [i for i, v in enumerate(eqn.invars) if not isinstance(v, Literal)]
@@ -106,11 +106,11 @@ class _Walk:
         return [_Value(after, drawn, root) for _ in eqn.outvars]
 
     def _mark(self, eqn: Any, operands: list[_Value], around: set[str]) -> _Value:
-        value, place, number = operands[0], eqn.params["place"], eqn.params["number"]
-        if place == "norm":
+        value, number = operands[0], eqn.params["number"]
+        if eqn.params["place"] == "norm":
             self.flow.before_norm |= value.after
             return value
-        if place == "in":
+        if eqn.params["place"] == "in":
             self.begun.setdefault(number, value.root)  # the first of several arguments
             return value._replace(drawn=False)
         if lanes_of(eqn):
@@ -137,7 +137,7 @@ class _Walk:
                 root = root.source
 
     def _inside(
-        self, eqn: Any, bodies: list[Any], operands: list[_Value], inside: bool, around: set[str]
+        self, eqn: Any, bodies: list[Any], operands: list[_Value], place: Place, around: set[str]
     ) -> list[_Value]:
         """Walk the programs inside an operation; a second round is for what a loop carries on."""
         loop = eqn.primitive.name in ("scan", "while")
@@ -146,7 +146,7 @@ class _Walk:
             for body in bodies:
                 count = len(parts.opened(body).invars)
                 given = operands[len(operands) - count :]
-                results = self.run(body, given, inside, around)
+                results = self.run(body, given, place, around)
                 if len(results) == len(eqn.outvars):
                     outs = results if outs is None else [*map(_either, outs, results)]
             if eqn.primitive.name == "cond":  # what is chosen depends on the choice

@@ -13,7 +13,7 @@ from jaxdrop._core.bits import _bits_p
 from jaxdrop._core.masked_scale import _drop_p
 from jaxdrop.surgery._audit_evaluation import Evaluation, Records, bind
 from jaxdrop.surgery._audit_marks import lanes_of
-from jaxdrop.surgery._audit_sites import Site, has_sites, layer, site_of
+from jaxdrop.surgery._audit_sites import Place, Site, has_sites, layer, site_of
 
 
 def keys_of(site: Site) -> Site:
@@ -37,9 +37,10 @@ class Recording(Evaluation):
         array = seen[0] if seen else x
         return x, {layer(number): [array.reshape(-1, *array.shape[lanes_of(eqn) :])]}
 
-    def draw(self, eqn: Any, values: list[Any], around: Site | None) -> tuple[list[Any], Records]:
-        site = site_of(eqn) if around is None else None
+    def draw(self, eqn: Any, values: list[Any], place: Place) -> tuple[list[Any], Records]:
+        site = site_of(eqn, place)
         if site is None:
+            around = None if place.layer is None else layer(place.layer)
             return bind(eqn, values), {} if around is None else {
                 keys_of(around): [_key(eqn, values)]
             }

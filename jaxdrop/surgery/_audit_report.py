@@ -3,17 +3,60 @@
 import dataclasses
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jaxdrop.surgery._audit_rows import FALSE_ALARM, AuditRow
 from jaxdrop.surgery._listing import shown_rate
 from jaxdrop.surgery._where import Path
 
+FALSE_ALARM = 1e-6
+"""Of each question that has an answer by chance, all dropouts together."""
 _WIDTH = 110
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditRow:
+    """What one dropout does. An answer is None where it is not known, or does not apply."""
+
+    path: Path
+    """In the model; for a dropout that is no layer, file and line."""
+    kind: str
+    """Library and class, or what draws."""
+    rate: Any
+    """The rate that was asked for."""
+    dropped: int | None
+    """How many of ``decisions`` dropped, in all steps."""
+    decisions: int | None
+    p_value: float | None
+    """Of ``dropped`` at the rate asked for, by the binomial law."""
+    called: bool
+    """Whether the model calls it."""
+    used: bool
+    """Whether what the model returns depends on its result."""
+    drops_in_training: bool
+    drops_in_test: bool
+    same_every_step: bool | None
+    """Whether every step has the same mask."""
+    shared_by_examples: bool | None
+    """Whether all examples of the batch have one mask."""
+    shared_by_calls: bool | None
+    """Whether several calls in a step have one."""
+    repeated_by: tuple[str, ...]
+    """What repeats its calls in a step: "scan", "vmap", "shard_map"."""
+    shared_with: tuple[Path, ...]
+    """Other dropouts that have the same mask."""
+    before_batch_norm: bool
+    """Whether a batch norm follows that takes the statistics of the batch."""
+    undone: bool
+    """Whether its input is added to its result."""
+    drops_branch: bool
+    """Whether it drops a whole branch of the model."""
+    time_share: tuple[float, float] | None = None
+    """Share of a training step's time, if it was measured: the median is in between (95%)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +222,8 @@ def _findings(row: AuditRow, limit: float) -> Iterator[Finding]:
 
 _REPEATED = {
     "scan": "it is in a scan whose keys are not split. Over layers, use split_rngs={'dropout': "
-    "True} (Linen) or a stream that is carried or split (NNX); over time, one mask may be meant.",
+    "True} (Linen) or a stream that is carried or split (NNX); over microbatches, fold in their "
+    "number; over time, one mask may be meant.",
     "vmap": "it is in a vmap whose keys are not split: split_rngs={'dropout': True} (Linen), "
     "nnx.split_rngs (NNX).",
     "shard_map": "it is in a shard_map, whose devices all get one key: fold in "

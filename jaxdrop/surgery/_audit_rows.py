@@ -1,6 +1,5 @@
 """rows_of: one row for each dropout, from its programs, its masks and its keys."""
 
-import dataclasses
 import itertools
 from typing import Any, NamedTuple
 
@@ -22,12 +21,11 @@ from jaxdrop.surgery._audit_laws import (
 )
 from jaxdrop.surgery._audit_programs import Program
 from jaxdrop.surgery._audit_record import keys_of
+from jaxdrop.surgery._audit_report import FALSE_ALARM, AuditRow
 from jaxdrop.surgery._audit_sites import Site, layer
 from jaxdrop.surgery._audit_watch import Layer, Watch
 from jaxdrop.surgery._where import Path
 
-FALSE_ALARM = 1e-6
-"""Of each question that has an answer by chance, all dropouts together."""
 Masks = list[list[np.ndarray]]  # of a dropout: for each step, for each place, [calls, ...]
 
 
@@ -46,47 +44,6 @@ _PATTERNS = (
 _BRANCHES = _both("DropPath", "DropPathSubset", "LayerDrop")
 """They drop whole branches, which people do before batch norms."""
 _REPEATS = {"scan", "vmap", "shard_map"}
-
-
-@dataclasses.dataclass(frozen=True)
-class AuditRow:
-    """What one dropout does. An answer is None where it is not known, or does not apply."""
-
-    path: Path
-    """In the model; for a dropout that is no layer, file and line."""
-    kind: str
-    """Library and class, or what draws."""
-    rate: Any
-    """The rate that was asked for."""
-    dropped: int | None
-    """How many of ``decisions`` dropped, in all steps."""
-    decisions: int | None
-    p_value: float | None
-    """Of ``dropped`` at the rate asked for, by the binomial law."""
-    called: bool
-    """Whether the model calls it."""
-    used: bool
-    """Whether what the model returns depends on its result."""
-    drops_in_training: bool
-    drops_in_test: bool
-    same_every_step: bool | None
-    """Whether every step has the same mask."""
-    shared_by_examples: bool | None
-    """Whether all examples of the batch have one mask."""
-    shared_by_calls: bool | None
-    """Whether several calls in a step have one."""
-    repeated_by: tuple[str, ...]
-    """What repeats its calls in a step: "scan", "vmap", "shard_map"."""
-    shared_with: tuple[Path, ...]
-    """Other dropouts that have the same mask."""
-    before_batch_norm: bool
-    """Whether a batch norm follows that takes the statistics of the batch."""
-    undone: bool
-    """Whether its input is added to its result."""
-    drops_branch: bool
-    """Whether it drops a whole branch of the model."""
-    time_share: tuple[float, float] | None = None
-    """Share of a training step's time, if it was measured: the median is in between (95%)."""
 
 
 class _Known(NamedTuple):

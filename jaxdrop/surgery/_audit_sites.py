@@ -36,28 +36,44 @@ def layer(number: int) -> Site:
     return Site("layer", str(number))
 
 
-def site_of(eqn: Any) -> Site | None:
-    """Return what an equation draws to drop with; None for any other equation.
+class Place(NamedTuple):
+    """Where an equation stands."""
+
+    layer: int | None = None
+    """The number of the innermost layer that runs it, None outside of all."""
+    line: str = "?"
+    """File and line of the user's that called the program it is in."""
+
+    def at(self, eqn: Any) -> "Place":
+        """Return the place of an equation, and of the programs in it, where this one is around."""
+        _, found, name = str(eqn.source_info.name_stack).rpartition(_SCOPE)
+        number = int(name.partition("/")[0].strip(")")) if found else self.layer
+        # What is in a compiled function may have been traced for another call of it.
+        return Place(number, _line(eqn) or self.line if parts.parts_of(eqn) else self.line)
+
+
+TOP = Place()
+"""Of the program itself."""
+
+
+def site_of(eqn: Any, place: Place) -> Site | None:
+    """Return the dropout that an equation is, if no layer runs it; None for any other equation.
 
     These are the functions of jaxdrop and ``jax.random.bernoulli``, of which everybody's dropouts
     are made. Other draws (noise, samples of a variational model) are meant to stay on in test mode.
     """
+    if place.layer is not None:
+        return None
     if eqn.primitive in (_drop_p, _bits_p):
-        return Site("jaxdrop function", _line(eqn))
+        return Site("jaxdrop function", _line(eqn) or place.line)
     if eqn.primitive.name in parts.CALLS and eqn.params.get("name") == "_bernoulli":
-        return Site("jax.random.bernoulli", _line(eqn))
+        return Site("jax.random.bernoulli", _line(eqn) or place.line)
     return None
 
 
 def is_draw(eqn: Any) -> bool:
     """Return whether an equation draws anything at all."""
     return eqn.primitive in (_drop_p, _bits_p) or eqn.primitive.name in _DRAWS
-
-
-def layer_around(eqn: Any) -> int | None:
-    """Return the number of the innermost layer that runs this equation, None outside of all."""
-    _, found, name = str(eqn.source_info.name_stack).rpartition(_SCOPE)
-    return int(name.partition("/")[0].strip(")")) if found else None
 
 
 def has_sites(program: Any) -> bool:
@@ -69,9 +85,9 @@ def has_sites(program: Any) -> bool:
 
 
 def _line(eqn: Any) -> str:
-    """Return file and line of the innermost frame that is not in jax, flax or jaxdrop."""
+    """Return file and line of the innermost frame that is not in jax, flax or jaxdrop, or ""."""
     traceback = eqn.source_info.traceback
     for frame in traceback.frames if traceback else ():
         if not frame.file_name.startswith(_LIBRARIES):
             return f"{pathlib.Path(frame.file_name).name}:{frame.line_num}"
-    return "?"
+    return ""

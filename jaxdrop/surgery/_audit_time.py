@@ -10,7 +10,7 @@ from jaxdrop._core.masked_scale import _drop_p
 from jaxdrop.surgery._audit_evaluation import Evaluation, Records, bind
 from jaxdrop.surgery._audit_marks import mark_p
 from jaxdrop.surgery._audit_programs import Program
-from jaxdrop.surgery._audit_sites import Site, layer, site_of
+from jaxdrop.surgery._audit_sites import Place, Site, layer, site_of
 from jaxdrop.training import _program_parts as parts
 
 ROUNDS, INNER = 20, 5
@@ -59,7 +59,7 @@ class _Without(Evaluation):
     def opens(self, program: Any) -> bool:
         return any(
             eqn.primitive is mark_p
-            or site_of(eqn) == self.site is not None
+            or eqn.primitive is _drop_p
             or any(map(self.opens, parts.parts_of(eqn)))
             for eqn in parts.opened(program).eqns
         )
@@ -77,8 +77,8 @@ class _Without(Evaluation):
                 return given, {}
         return x, {}
 
-    def draw(self, eqn: Any, values: list[Any], around: Site | None) -> tuple[list[Any], Records]:
-        if eqn.primitive is _drop_p and around is None and site_of(eqn) == self.site:
+    def draw(self, eqn: Any, values: list[Any], place: Place) -> tuple[list[Any], Records]:
+        if eqn.primitive is _drop_p and site_of(eqn, place) == self.site:
             self.left_out = True
             return [values[0]], {}
         return bind(eqn, values), {}

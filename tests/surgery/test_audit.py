@@ -1,4 +1,7 @@
-"""audit finds every planted mistake of the zoo, and none in sound models."""
+"""audit finds every planted mistake of the zoo, and none in sound models.
+
+Of two experiments' networks, tests/scripts/test_audit_command.py says so.
+"""
 
 import itertools
 import math
@@ -11,8 +14,6 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from experiments._networks.char_model import CharModel
-from experiments._networks.feedforward import Net
 from jaxdrop import surgery
 from jaxdrop.surgery._audit_laws import decisions, shared_by_calls, shared_by_rows
 from tests.flax.layers import LAYERS
@@ -77,20 +78,6 @@ def test_every_layer_is_sound(library: str) -> None:
         assert finding.path == (("layers", names.index(name)) if library == "nnx" else (name,))
     assert len(audit.rows) == len(names)
     assert all(row.drops_in_training and not row.drops_in_test for row in audit.rows)
-
-
-def test_the_networks_of_the_experiments_are_sound() -> None:
-    net, x = Net((32,), input_rate=0.2, hidden_rate=0.5), X[:, 0]
-    audit = surgery.audit(net, x, variables=net.init(jax.random.key(1), x))
-    assert [row.rate for row in audit.rows] == [0.2, 0.5] and not audit.findings
-    model = CharModel(
-        layers=1, width=16, heads=2, context=8, rate=lambda step: 0.2, dtype=jnp.float32,
-        rngs=nnx.Rngs(0), attention=("flax", 0.1),
-    )  # fmt: skip
-    model.begin_step()
-    audit = surgery.audit(model, jnp.arange(64).reshape(8, 8))
-    assert not audit.findings and len(audit.rows) == 1 + 4 + 1
-    assert audit.rows[-1].path[0].startswith("char_model.py:")  # attention, which is no layer
 
 
 def test_a_mode_of_any_name_can_be_given() -> None:
