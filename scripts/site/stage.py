@@ -38,7 +38,20 @@ def pages(root: Path) -> dict[str, str]:
     texts["api/index"] = reference.index()
     for module in reference.ABOUT:
         texts[f"api/{module}"] = reference.page(module)
+    further = sorted({*texts} - listed(texts) - {"index"})
+    texts["index"] = texts["index"].replace("further_pages\n", "".join(f"{p}\n" for p in further))
     return texts
+
+
+def listed(texts: dict[str, str]) -> set[str]:
+    """The pages that are in a list of contents."""
+    found = set()
+    for page, text in texts.items():
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL):
+            names = [line for line in block.splitlines() if line and line[0] != ":"]
+            folder = Path(page).parent
+            found |= {(folder / name.removesuffix(".md")).as_posix() for name in names}
+    return found
 
 
 def with_links(text: str, page: str, file: Path, sources: dict[str, Path], root: Path) -> str:

@@ -62,13 +62,12 @@ def test_links_lead_from_where_a_page_is_on_the_site() -> None:
 
 def test_every_page_is_in_a_list_of_contents() -> None:
     texts = stage.pages(ROOT)
-    listed = {"index"}
-    for page, text in texts.items():
-        for block in re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL):
-            names = [line for line in block.splitlines() if line and line[0] != ":"]
-            folder = page.rpartition("/")[0]
-            listed |= {f"{folder}/{name}".lstrip("/").removesuffix(".md") for name in names}
-    assert listed == {*texts}
+    assert stage.listed(texts) == {*texts} - {"index"}
+
+
+def test_a_page_that_nobody_listed_is_found() -> None:
+    texts = {"index": "```{toctree}\n:hidden:\n\na\nb/c.md\n```", "a": "", "b/c": "", "d": ""}
+    assert stage.listed(texts) == {"a", "b/c"}
 
 
 def test_the_page_of_the_experiments_has_all_that_have_a_figure() -> None:
