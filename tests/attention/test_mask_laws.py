@@ -91,6 +91,7 @@ def assert_no_shift(m: np.ndarray) -> None:
     assert_no_repeat(pairs, BUDGET)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 @pytest.mark.parametrize("law", LAWS)
 def test_the_mask_keeps_its_laws(law: str, rate: float) -> None:
@@ -160,6 +161,7 @@ FAULTS: dict[str, tuple[str, Callable[[np.ndarray, float], np.ndarray]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_broken_mask_is_caught(name: str, rate: float) -> None:

@@ -43,6 +43,7 @@ def normal(length: int, heads: int, size: int, dtype: Any, seed: int) -> jax.Arr
     return jax.random.normal(jax.random.key(seed), (1, length, heads, size)).astype(dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [{}, FAR], ids=["whole", "part of more than 2**32"])
 def test_the_mask_is_attention_keep_mask(interpreted: None, place: dict[str, Any]) -> None:
     expected = attention_keep_mask(KEY, (1, 2, 64, 128), RATE, **place)
@@ -61,6 +62,7 @@ def test_an_index_that_is_off_by_one_is_found(
     assert (drawn() != expected).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("length", "heads", "dtype", "options"),
     [

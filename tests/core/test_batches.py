@@ -124,6 +124,7 @@ def test_vmap_over_keys_equals_the_loop(impl: Any):
     np.testing.assert_array_equal(batched, jnp.stack(looped))
 
 
+@pytest.mark.slow
 def test_vmap_over_fast_prng_keys_equals_the_loop():
     keys = jax.random.split(jax.random.key(0, impl=jaxdrop.fast_prng_impl), 5)
     for sample in (jax.random.normal, jax.random.bits):
@@ -150,6 +151,7 @@ def test_a_sample_keeps_its_mask_wherever_it_lands():
     assert len(masks) > 1
 
 
+@pytest.mark.slow
 def test_sample_id_recipe_costs_no_gather_and_no_buffer():
     key, x, ids = jax.random.key(0), inputs(64, 128), jnp.arange(64)
     compiled = jax.jit(by_sample).lower(key, ids, x).compile()

@@ -129,6 +129,7 @@ def test_only_integers_are_offsets(offset):
             call()
 
 
+@pytest.mark.slow
 def test_examples_beyond_2_to_the_32_have_masks_of_their_own():
     """In drop_connect_dense the masked kernels of all examples are one array."""
     x, kernel = jnp.eye(3)[None], jnp.ones((3, 4))
@@ -169,6 +170,7 @@ def test_an_array_beyond_2_to_the_32_does_not_repeat():
         assert int((first == later).sum()) < 2
 
 
+@pytest.mark.slow
 def test_dropout_of_a_block_is_the_block_of_dropout():
     x = jnp.arange(1.0, 8 * 6 + 1).reshape(8, 6)
     whole = jaxdrop.dropout(KEY, x, 0.4)
@@ -179,6 +181,7 @@ def test_dropout_of_a_block_is_the_block_of_dropout():
     np.testing.assert_array_equal(jaxdrop.dropout(KEY, x[3:5], 0.4, index_offset=(3,)), whole[3:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [(0,), (1,), (0, 1)])
 def test_a_block_of_a_shared_mask(dims):
     whole = jaxdrop.keep_mask(KEY, (8, 6), 0.4, broadcast_dims=dims)

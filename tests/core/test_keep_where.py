@@ -46,6 +46,7 @@ def test_rounding_without_ties_to_even_would_be_seen():
         identical(away, EVERY * factor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [0, 2**17, 2**31, 2**32 - 1])
 @pytest.mark.parametrize(
     "dtype", [jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn, jnp.float8_e5m2, jnp.float8_e4m3b11fnuz]
@@ -62,6 +63,7 @@ def test_the_small_number_is_zero_in_every_half_precision(dtype, word):
     np.testing.assert_array_equal(np.asarray(jnp.isnan(got)), nan)
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_small_enough_would_be_seen():
     small = jax.lax.bitcast_convert_type(jnp.uint32(2**16 - 1), jnp.float32)
     got = _select(jnp.zeros(1, bool), jnp.ones(1, jnp.bfloat16), jnp.float32(1), small)
@@ -103,6 +105,7 @@ SCALAR: Any = np.float32(3)  # no np.ndarray, and taken as an array all the same
 TOKEN: Any = np.int32(7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [

@@ -100,6 +100,7 @@ def test_dtypes_that_cannot_hold_a_dropped_array(name: str):
             member(jax.random.key(0), x, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz"])
 def test_eight_bits(name: str):
     x = jnp.ones(64, jnp.dtype(getattr(ml_dtypes, name)))
@@ -109,6 +110,7 @@ def test_eight_bits(name: str):
     np.testing.assert_array_equal(y.astype(jnp.float32), jnp.where(mask, 2.0, 0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impl", ["philox2x32", "philox4x32", "threefry4x32", "rbg"])
 def test_keys_of_any_number_of_words(impl: str):
     try:

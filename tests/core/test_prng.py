@@ -60,6 +60,7 @@ def test_narrow_bits_are_the_top_of_the_word(width: int) -> None:
     np.testing.assert_array_equal(narrow, word >> np.uint32(32 - width))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_64_bits_are_two_words() -> None:
     wide = jax.random.bits(fast(3), (5, 4), "uint64")

@@ -143,6 +143,7 @@ def test_scan_over_steps_draws_what_a_loop_draws():
         np.testing.assert_array_equal(steps[i], drop(jax.random.fold_in(key(), i), x))
 
 
+@pytest.mark.slow
 def test_scan_over_split_keys_and_traced_rates():
     x, rates = inputs(), jnp.linspace(0.0, 1.0, 4)
     keys = jax.random.split(key(), 4)
@@ -151,6 +152,7 @@ def test_scan_over_split_keys_and_traced_rates():
         np.testing.assert_array_equal(ys[i], jax.jit(jaxdrop.dropout)(keys[i], x, rates[i]))
 
 
+@pytest.mark.slow
 def test_while_loop_and_fori_loop():
     x = inputs()
 
@@ -239,6 +241,7 @@ def test_export_round_trip(impl: str):
     np.testing.assert_array_equal(gradient, multiplier(k()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_export_with_a_symbolic_batch(deterministic: bool):
     (rows,) = export.symbolic_shape("rows")

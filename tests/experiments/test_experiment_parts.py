@@ -19,6 +19,7 @@ from experiments._harness.experiment import (  # noqa: E402
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", find_experiments())
 def test_an_experiment_says_its_parts_and_leaves_the_rest_to_the_harness(name: str) -> None:
     experiment = load_experiment(name)

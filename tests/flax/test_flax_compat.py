@@ -73,6 +73,7 @@ def assert_one_rounding(actual, expected, roundings=1):
     )
 
 
+@pytest.mark.slow
 @LINEN
 @pytest.mark.parametrize("model", [linen_compact, linen_setup])
 def test_linen_model_trains_and_evaluates(model, dropout_class):
@@ -199,6 +200,7 @@ def test_nnx_state_moves_between_flax_and_ours(source):
     assert_one_rounding(new(X), old(X), roundings=2)
 
 
+@pytest.mark.slow
 def test_orbax_checkpoint_of_a_flax_model_restores_into_ours(tmp_path):
     ocp = pytest.importorskip("orbax.checkpoint")  # an optional extra
     flax, ours = nnx_model(nnx.Dropout), nnx_model(jaxdrop.nnx.Dropout, bits="key")

@@ -129,6 +129,7 @@ def test_rate_zero_needs_no_key():
     np.testing.assert_array_equal(layer.apply(params, X), nn.Dense(3).apply(params, X))
 
 
+@pytest.mark.slow
 def test_variational_helpers_read_the_parameters_of_a_model():
     model = nnx.Sequential(
         jaxdrop.nnx.VariationalLinear(4, 3, rngs=nnx.Rngs(0)),
@@ -172,6 +173,7 @@ def test_variational_dropout_learns_its_noise_while_it_is_projected():
     assert (slope() != 0).all()
 
 
+@pytest.mark.slow
 def test_a_window_of_one_dimension_and_strides_of_numpy():
     x = jnp.ones((2, 9, 3))
     two: Any = np.int64(2)

@@ -117,6 +117,7 @@ def run(module):
     return variables, module.apply(variables, X, None, rngs={"dropout": key()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", ["fast", "key"])
 def test_remat_changes_nothing(bits):
     plain, lifted = Block(bits), nn.remat(Block)(bits)
@@ -133,6 +134,7 @@ def test_remat_changes_nothing(bits):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), grads, regrads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lift", [lambda c: c, nn.jit, nn.remat])
 def test_a_lifted_layer_draws_flax_s_mask_from_the_same_rngs(lift):
     def mask(c, **options):

@@ -76,6 +76,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 )
 
 
+@pytest.mark.slow
 @either
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ", ".join(options) or "plain")
 def test_both_are_the_function(chain: Chain, options: dict[str, Any]) -> None:
@@ -120,6 +121,7 @@ def test_a_checkpoint_of_plain_layers_fits(chain: Chain) -> None:
         np.testing.assert_allclose(model(chain.x), h, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @either
 def test_dtype_and_bias_are_those_of_plain_layers(chain: Chain) -> None:
     more: dict[str, Any] = {"use_bias": False, "dtype": jnp.bfloat16}

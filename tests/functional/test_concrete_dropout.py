@@ -27,6 +27,7 @@ def test_the_output_follows_the_formula(p):
     np.testing.assert_allclose(y, (1 - formula(p)) / (1 - p), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_rate_is_that_of_the_formula():
     x = jnp.linspace(-1, 2, ONES.size).reshape(ONES.shape)
     for p in (0.1, 0.5):
@@ -51,6 +52,7 @@ def _slope(p):
     return z * (1 - z) / 0.1 / (p * (1 - p))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.5, 0.3, 0.05, 1.0, 3.0])
 def test_any_temperature_follows_the_formula(temperature):
     """Those with an integer inverse, and those without."""

@@ -27,6 +27,7 @@ def oracle(x, kernel):
     return jnp.einsum("bi,bio->bo", x, jnp.where(mask, 2 * kernel[None], 0))
 
 
+@pytest.mark.slow
 def test_one_mask_for_the_batch_is_dropout_of_the_kernel():
     y = jaxdrop.drop_connect_dense(KEY, X, 0.5, kernel=KERNEL)
     np.testing.assert_array_equal(y, X @ jaxdrop.dropout(KEY, KERNEL, 0.5))
@@ -35,6 +36,7 @@ def test_one_mask_for_the_batch_is_dropout_of_the_kernel():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 2, 7, 100])
 def test_one_mask_per_example_follows_the_formula_for_any_chunk(chunk):
     np.testing.assert_array_equal(per_example(X, KERNEL, chunk=chunk), oracle(X, KERNEL))
@@ -49,6 +51,7 @@ def test_gradients_use_the_masks_of_the_forward_pass():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_rows_do_not_move_with_the_batch_and_microbatches_join():
     whole = per_example(X, KERNEL)
     np.testing.assert_array_equal(per_example(X[:3], KERNEL), whole[:3])
@@ -57,6 +60,7 @@ def test_rows_do_not_move_with_the_batch_and_microbatches_join():
     np.testing.assert_array_equal(shaped.reshape(6, 3), whole[:6])
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_over_keys_agree_with_a_loop():
     keys = jax.random.split(KEY, 3)
 
@@ -93,6 +97,7 @@ def test_gradients_on_an_explicit_mesh_are_those_of_one_device(chunk):
                 np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_second_eager_call_compiles_nothing(caplog):
     def compiled(seed):
         caplog.clear()
@@ -138,6 +143,7 @@ def test_decisions_have_the_rate_and_examples_are_independent():
         assert_mask_rate(mask, 0.35)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", [False, True])
 def test_the_moments_are_the_stated_ones(each):
     keys, rate = jax.random.split(jax.random.key(1), 4000), 0.3

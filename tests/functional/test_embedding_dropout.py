@@ -31,6 +31,7 @@ def test_looking_up_drops_the_words_that_the_table_drops() -> None:
     np.testing.assert_array_equal(jax.grad(loss)(TABLE, True), jax.grad(loss)(TABLE, False))
 
 
+@pytest.mark.slow
 def test_a_rate_per_word() -> None:
     rate = np.linspace(0, 1, 10)[:, None]
     y = jaxdrop.embedding_dropout(jax.random.key(0), TABLE, rate, jnp.arange(10))
@@ -38,6 +39,7 @@ def test_a_rate_per_word() -> None:
     np.testing.assert_array_equal(y[9], 0 * TABLE[9])
 
 
+@pytest.mark.slow
 def test_protected_tokens_stay_and_the_others_go_at_the_rate() -> None:
     tokens = jnp.tile(jnp.array([1, 2, 3, 4]), 5000)
     y = jaxdrop.word_dropout(jax.random.key(0), tokens, 0.3, unknown=7, protected=(1, 3))
@@ -125,6 +127,7 @@ def test_bad_tokens(options: dict[str, Any], error: type, match: str) -> None:
         jaxdrop.word_dropout(jax.random.key(0), tokens, 0.5, **{"unknown": 0, **options})
 
 
+@pytest.mark.slow
 def test_tokens_may_be_arrays_and_traced() -> None:
     key, tokens = jax.random.key(0), jnp.arange(9, dtype=jnp.uint8)
     want = jaxdrop.word_dropout(key, tokens, 0.9, unknown=7, protected=(1, 2))

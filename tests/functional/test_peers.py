@@ -98,6 +98,7 @@ def test_keras_spatial_dropout_shares_and_scales_alike(keras: Any, dims: int) ->
     assert groups(want, x, -1) and groups(got, x, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", RATES)
 def test_keras_alpha_dropout_has_the_same_constants(keras: Any, rate: float) -> None:
     x = np.full((4000,), 0.7, np.float32)
@@ -106,6 +107,7 @@ def test_keras_alpha_dropout_has_the_same_constants(keras: Any, rate: float) -> 
     np.testing.assert_allclose(values(got), values(want), atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", RATES)
 def test_keras_gaussian_dropout_has_the_same_moments(keras: Any, rate: float) -> None:
     """Both means within 6 standard errors of 1, both variances of rate / (1 - rate)."""
@@ -135,6 +137,7 @@ def test_timms_formulas() -> None:
     assert set(mask.ravel()) == {0, 1}
 
 
+@pytest.mark.slow
 def test_timms_drop_block_drops_less_than_asked_and_ours_does_not() -> None:
     """The deviation that drop_block's docstring states, computed from timm's gamma."""
     rate, block, n = 0.25, 5, 12

@@ -135,6 +135,7 @@ def test_a_state_that_is_passed_on_is_not_scaled_at_every_step():
     np.testing.assert_allclose(y[:, -1], start, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gru_matrices_read_the_dropped_state():
     """With reset and update gates open, h' = tanh(W h) of the dropped h."""
     cell = nn.SimpleCell(4)
@@ -175,6 +176,7 @@ def test_the_candidate_and_nothing_else_is_dropped(name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [(0.5, 0.5), (0.0, 0.0)])
 def test_evaluation_moves_no_mask_of_training(rates):
     """As with flax.nnx.Dropout, the stream advances only where a mask is drawn."""

@@ -74,6 +74,7 @@ def zeroed(key: Any, x: Any, kernel: Any) -> Any:
     return jnp.where(y == x, 0, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", [lambda f: f, in_vmap, TWO_LAYERS], ids=["jit", "vmap", "scan"])
 def test_causal_attention_over_the_kept_is_full_attention_with_a_mask(
     around: Callable[[Function], Function],
@@ -121,6 +122,7 @@ def test_positions_are_those_of_patch_indices() -> None:
     assert seen[0].dtype == jnp.int32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("varies", [(True, True, False), (False, False, True)])
 def test_each_shard_has_its_own_subset(varies: tuple[bool, ...]) -> None:
     """A loop over the shards; gradients of the kernel that they share are summed."""

@@ -64,6 +64,7 @@ def assert_same(found: Any, expected: Any, dtype: Any = jnp.float32) -> None:
     assert_same_sums(found, expected, dtype, terms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_it_is_the_masked_network(choice: dict[str, Any]) -> None:
     removed, expected = both(activation=jnp.tanh, **choice)

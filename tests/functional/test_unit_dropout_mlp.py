@@ -83,6 +83,7 @@ def assert_same(
 KEY = jax.random.key(7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_it_is_the_masked_network(choice: dict[str, Any]) -> None:
     removed, expected = both(**choice)
@@ -114,6 +115,7 @@ def assert_absent_are_zero(grads: Any, layers: Any, choice: dict[str, Any]) -> N
             np.testing.assert_array_equal(np.asarray(grad) != 0, there)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES[:3], ids=str)
 def test_what_is_left_out_has_a_gradient_of_exactly_zero(choice: dict[str, Any]) -> None:
     layers = params()
@@ -122,6 +124,7 @@ def test_what_is_left_out_has_a_gradient_of_exactly_zero(choice: dict[str, Any])
     assert_absent_are_zero(grads, layers, choice)
 
 
+@pytest.mark.slow
 def test_remat_and_bfloat16() -> None:
     x, layers = batch(jnp.bfloat16), params(jnp.bfloat16)
     removed, expected = both()
@@ -130,6 +133,7 @@ def test_remat_and_bfloat16() -> None:
     assert_same(found, gradients(expected)(KEY, x, layers), jnp.bfloat16)
 
 
+@pytest.mark.slow
 def test_a_map_over_keys_or_models_is_a_loop_over_them() -> None:
     keys = jax.random.split(jax.random.key(8), 2)
     stacked = jax.tree.map(lambda w: jnp.stack([w, 0.5 * w]), params())
@@ -146,6 +150,7 @@ def test_a_map_over_keys_or_models_is_a_loop_over_them() -> None:
             assert_same(jax.tree.map(lambda a, i=i: a[i], found), step(*one))
 
 
+@pytest.mark.slow
 def test_a_scan_over_steps_is_a_loop_over_them() -> None:
     (removed, _), x = both(), batch()
 
@@ -193,11 +198,13 @@ def check_shards(removed: Any, x: Any, layers: Any, same: Callable[[Any, Any], N
     same(found[1][1], jax.tree.map(jnp.add, grads[0][1], grads[1][1]))
 
 
+@pytest.mark.slow
 def test_each_shard_has_its_own_units_and_the_gradient_is_the_sum() -> None:
     (removed, _), x, layers = both(), batch(), params()
     check_shards(removed, x, layers, assert_same)
 
 
+@pytest.mark.slow
 def test_forward_mode_and_second_derivatives() -> None:
     (removed, expected), x, layers = both(activation=jnp.tanh), batch(), params()
 
@@ -227,6 +234,7 @@ def test_test_time_is_the_full_network() -> None:
         assert_same(full(x, layers), h)
 
 
+@pytest.mark.slow
 def test_other_dimensions_of_the_batch() -> None:
     x, layers = batch().reshape(4, 3, -1), params()
     removed = jax.jit(next(both(groups=4)))
@@ -246,6 +254,7 @@ def forgotten_rows(array: jax.Array, units: Any, axis: int) -> jax.Array:
     return take_module.take(array, jnp.arange(units.shape[0]) if axis == 0 else units, axis)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, fault", [("scaled", asked_share), ("_take", forgotten_rows)])
 def test_a_planted_fault_is_caught(name: str, fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     removed, expected = both(rate=0.45)

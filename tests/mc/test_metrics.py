@@ -18,6 +18,7 @@ LABELS = RANDOM.randint(0, 4, 50)
 CLOSE: dict[str, Any] = dict(rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_entropies_are_scipy_s() -> None:
     total = stats.entropy(SAMPLES.mean(0).astype(float), axis=-1)
     noise = stats.entropy(SAMPLES.astype(float), axis=-1).mean(0)
@@ -39,6 +40,7 @@ def test_votes_are_scipy_s_mode() -> None:
     np.testing.assert_allclose(mc.max_probability(SAMPLES), MEAN.max(-1), **CLOSE)
 
 
+@pytest.mark.slow
 def test_scores_are_scikit_learn_s() -> None:
     exact = MEAN.astype(float) / MEAN.astype(float).sum(-1, keepdims=True)
     nll = metrics.log_loss(LABELS, exact, labels=range(4))
@@ -139,6 +141,7 @@ def test_far_observations_do_not_underflow() -> None:
     np.testing.assert_allclose(ll, -0.5e8, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_metrics_can_be_jitted() -> None:
     for measure in (mc.mutual_information, mc.variation_ratio):
         np.testing.assert_allclose(jax.jit(measure)(SAMPLES), measure(SAMPLES), **CLOSE)

@@ -48,6 +48,7 @@ def mask(key: Any, x: Any) -> jax.Array:
     return jaxdrop.keep_mask(key, x.shape, 0.4).astype(jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [None, 3])
 def test_the_function_is_traced_once_and_compiled_once(chunk_size: int | None) -> None:
     traces = []
@@ -61,6 +62,7 @@ def test_the_function_is_traced_once_and_compiled_once(chunk_size: int | None) -
     assert traces == [X.shape]
 
 
+@pytest.mark.slow
 def test_a_sampler_with_other_parameters_costs_no_compilation() -> None:
     jitted: Any = _predict
     model = nn.Sequential([nn.Dense(4), nn.Dropout(0.5, deterministic=True)])
@@ -127,6 +129,7 @@ def summary(key: Any, x: Any) -> jax.Array:
     return network(key, x).mean()
 
 
+@pytest.mark.slow
 def test_memory_is_flat_in_the_number_of_samples() -> None:
     few, many = temporary_bytes(100, 10), temporary_bytes(10_000, 10)
     kept = 4 * (10_000 - 100)  # the results themselves, while they are put in order

@@ -90,6 +90,7 @@ def test_bound_and_unbound_linen_models_are_the_same(variables: Any) -> None:
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_every_nnx_dropout_is_on_and_batch_norm_frozen() -> None:
     model = NNXNet(nnx.Rngs(0))
     model.train()
@@ -104,6 +105,7 @@ def test_every_nnx_dropout_is_on_and_batch_norm_frozen() -> None:
     assert model.drop.deterministic is False and model.norm.use_running_average is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only", ["drop", "attention", "ours"])
 def test_each_nnx_dropout_counts(only: str) -> None:
     model = NNXNet(nnx.Rngs(0))
@@ -129,6 +131,7 @@ class Words(nnx.Module):
         return self.net.ours(self.net.attention(x))
 
 
+@pytest.mark.slow
 def test_samples_do_not_depend_on_what_the_model_drew_before() -> None:
     model = NNXNet(nnx.Rngs(0))
     a = mc.mc_predict(model, key(), X, 3)
@@ -220,6 +223,7 @@ class NNXPair(nnx.Module):
         return self.drop(a + 2 * b, deterministic=not train)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share_masks", [True, False])
 @pytest.mark.parametrize("names", [(), ("a", "b"), ("b", "a")])
 @pytest.mark.parametrize("library", ["linen", "nnx"])

@@ -62,6 +62,7 @@ def test_low_takes_the_low_bytes() -> None:
     assert data == bytes(int(w) & 255 for w in words("flat", 0, 200))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [0, 5, orders.BLOCK // orders.LANES + 3])
 def test_interleaved_takes_turns(row: int) -> None:
     lanes = jax.random.split(jax.random.key(SEED), 64)

@@ -84,6 +84,7 @@ def test_variables_are_where_they_were(variables: Any) -> None:
         jax.tree.map(np.testing.assert_array_equal, other, variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [nn.Dropout, jaxdrop.linen.Dropout, jaxdrop.linen.SpatialDropout])
 def test_a_rate_for_all_or_by_path(layer: Any) -> None:
     class Two(nn.Module):
@@ -129,6 +130,7 @@ def test_attention_draws_by_our_generator(variables: Any) -> None:
         assert (ours != call()).any()
 
 
+@pytest.mark.slow
 def test_inserted_drops_the_input_of_chosen_layers() -> None:
     layer = nn.Dense(60, use_bias=False)
     variables = {"params": {"kernel": jnp.eye(60)}}

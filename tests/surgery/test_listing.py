@@ -48,6 +48,7 @@ def test_nnx_shares_follow_the_data_and_not_the_order_of_attributes() -> None:
     assert rows["outer",].kind == "jaxdrop GaussianDropout"
 
 
+@pytest.mark.slow
 def test_linen_shares_are_the_same() -> None:
     class Net(nn.Module):
         @nn.compact
@@ -81,6 +82,7 @@ def test_a_parallel_branch_is_not_downstream() -> None:
     assert surgery.listing(Towers(), X)[0].share_downstream == 0.5
 
 
+@pytest.mark.slow
 def test_layers_in_a_scan_are_reached_from_before_and_within() -> None:
     class Scanned(nn.Module):
         @nn.compact
@@ -160,6 +162,7 @@ class FlaggedNNX(nnx.Module):
         return self.b(x) if mode == "full" else x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "args, options, share",
     [

@@ -59,6 +59,7 @@ def test_replace_draws_from_the_same_stream_and_knows_flax_s_masks() -> None:
         np.testing.assert_array_equal(np.asarray(same(ones)) != 0, np.asarray(flax(ones)) != 0)
 
 
+@pytest.mark.slow
 def test_attention_drops_at_its_rate_by_our_generator() -> None:
     n = 64
     layer = nnx.MultiHeadAttention(

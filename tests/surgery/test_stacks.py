@@ -226,6 +226,7 @@ def test_a_stack_may_be_made_with_a_rate_for_each_layer(name: str) -> None:
     np.testing.assert_array_equal(nnx.vmap(lambda layer: layer.rate[...] + 1)(layers), rates + 1)
 
 
+@pytest.mark.slow
 def test_every_entry_of_a_carry_may_have_a_rate_for_each_layer() -> None:
     cell = nnx.vmap(
         lambda rate: jaxdrop.nnx.Zoneout(nnx.LSTMCell(2, 2, rngs=nnx.Rngs(0)), (rate, 0.125))
@@ -289,6 +290,7 @@ class SplitInTheCall(Unsplit):
             return super().__call__(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: Tower(nnx.Rngs(0)), SplitInTheCall], ids=["self", "call"])
 def test_other_ways_to_run_a_stack(make: Any) -> None:
     model = make()

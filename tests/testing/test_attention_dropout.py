@@ -243,6 +243,7 @@ def test_a_rate_of_eight_bits_is_found(threshold: int) -> None:
         assert_attention_dropout(fn, shape=(2, 2, 8192, 64), skip=all_but("rate"))
 
 
+@pytest.mark.slow
 def test_what_it_cannot_test_is_told() -> None:
     with pytest.raises(ValueError, match="rate=0.0, expected one above 0 and below 1"):
         assert_attention_dropout(planted(), rate=0.0)

@@ -186,6 +186,7 @@ def noisy(key: Any, x: Any) -> jax.Array:
     return x if key is None else x.at[3].add(1e-6 * jax.random.normal(key))
 
 
+@pytest.mark.slow
 def test_mean_preserved() -> None:
     compiled(lambda key, x: assert_mean_preserved(dropped, key, x))(new_key(), X)
     with pytest.raises(AssertionError, match=r"mean of y / x is 0\.\d+ at .*expected 1.*less than"):

@@ -71,6 +71,7 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_told_is_refused(name: str) -> None:
     draw, sentence = REFUSED[name]

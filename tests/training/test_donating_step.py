@@ -168,6 +168,7 @@ def test_what_is_passed_in_as_an_extra_field_stays_usable() -> None:
     assert average["w"].tolist() == [[0.5]] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_two_names_of_one_buffer_are_found(devices: int) -> None:
     mesh = jax.make_mesh((devices,), ("data",))
@@ -179,6 +180,7 @@ def test_two_names_of_one_buffer_are_found(devices: int) -> None:
     assert int(state.step) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 def test_a_state_that_was_given_away_is_an_error(kind: str) -> None:
     state, loss = state_of(kind, optax.sgd(0.1))

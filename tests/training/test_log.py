@@ -100,6 +100,7 @@ def test_a_file_that_is_gone_is_missed(written: Any, capsys: pytest.CaptureFixtu
     assert "(4 of its 4 lines are missing)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_goes_unnoticed(written: Any) -> None:
     path, record = written
     content = path.read_bytes()
@@ -120,6 +121,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         Log(tmp_path, 0, write=True, tensorboard=False)
 
 
+@pytest.mark.slow
 def test_fit_goes_on_beside_a_damaged_history(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -148,6 +148,7 @@ def test_the_eval_step_has_no_randomness_and_one_trace() -> None:
         assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
 
 
+@pytest.mark.slow
 def test_linen_batch_statistics_are_carried() -> None:
     model = LinenMLP(norm=True)
     variables = model.init(jax.random.key(0), X, train=False)
@@ -191,6 +192,7 @@ def nnx_scheduled(model: NNXMLP, batch: Any, key: jax.Array, step: jax.Array) ->
     return loss, {"rate": RATE(step), "zeros": jnp.mean(model.drop(jnp.ones(1000)) == 0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make_state, loss_fn", [(linen_state, linen_scheduled), (nnx_state, nnx_scheduled)]
 )
@@ -229,6 +231,7 @@ def test_only_a_parameter_of_that_name_gets_the_step() -> None:
     assert seen[-1].dtype == jnp.int32 and seen[-1].shape == ()
 
 
+@pytest.mark.slow
 def test_nnx_batch_statistics_are_carried_and_the_model_comes_back() -> None:
     state = nnx_state(norm=True)
     before = state.to_model()

@@ -129,6 +129,7 @@ def test_masks_are_found_wherever_jax_hides_them() -> None:
     step_of(deep)(state_of(), None)
 
 
+@pytest.mark.slow
 def test_rates_of_an_nnx_model_that_follow_a_schedule() -> None:
     def loss_fn(model: Any, batch: Any, key: jax.Array, step: jax.Array) -> Any:
         jaxdrop.surgery.set_rates(model, optax.linear_schedule(0.0, 0.5, 5)(step))
@@ -255,6 +256,7 @@ def judge(share: Any, shape: tuple[int, ...]) -> Callable[[int], bool]:
     return passes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
 def test_the_bounds_of_a_count_keep_their_promise(share: float, traced: bool) -> None:

@@ -86,6 +86,7 @@ def test_statistics_that_stay_need_not_be_returned() -> None:
     trace(norm_loss(lambda loss, changed: (loss, {}, {})), norm_state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "returned, sentence",
     [

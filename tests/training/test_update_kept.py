@@ -100,6 +100,7 @@ def test_plain_adam_moves_them_and_is_caught() -> None:
     assert changed_outside(Plain) == {"params", "mu", "nu"}
 
 
+@pytest.mark.slow
 def test_kept_units_are_updated_as_in_the_small_network() -> None:
     """Adam on the gathered arrays alone, with the same units in each step."""
     key, layers = jax.random.key(2), start()
