@@ -53,6 +53,7 @@ class _Known(NamedTuple):
     kind: str
     rate: Any
     is_pattern: bool
+    is_even: bool  # whether all decisions have one probability, by which orders are equally likely
     is_counted: bool
     drops_branch: bool
 
@@ -77,7 +78,7 @@ def rows_of(
     """
     sites = {layer(at.number): _of_layer(at) for at in watch.layers.values()}
     for site in sorted((training.called.met | test.called.met) - set(sites)):
-        sites[site] = _Known((site.place,), site.kind, None, True, False, False)
+        sites[site] = _Known((site.place,), site.kind, None, True, True, False, False)
     keys = {site: _keys(found[keys_of(site)]) for site in sites if keys_of(site) in found}
     partners, flow = _partners(keys), training.flow
     limit = FALSE_ALARM / max(1, len(sites))
@@ -118,6 +119,7 @@ def _of_layer(at: Layer) -> _Known:
         at.path,
         at.kind,
         at.rate,
+        is_even=one_rate,
         is_pattern=at.is_attention or issubclass(at.type, _PATTERNS),
         is_counted=one_rate and (at.is_attention or issubclass(at.type, _MASKS)),
         drops_branch=issubclass(at.type, _BRANCHES),
@@ -136,6 +138,8 @@ def _look(steps: Masks, keys: Keys | None, known: _Known, limit: float) -> _Seen
     twice = keys is not None and one_key_twice(keys)
     by_calls = True if twice else shared_by_calls(own, limit)
     seen = _Seen(shared_by_rows(rows, limit), by_calls)
+    if not known.is_even:  # equal masks prove nothing then, different ones do
+        seen = _Seen(seen.by_examples and None, by_calls if twice else by_calls and None)
     if not keys or not known.is_counted:  # nothing is drawn, or it has no law
         return seen
     if same_in_steps(keys):  # what repeats counts once

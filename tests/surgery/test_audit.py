@@ -14,6 +14,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
+import jaxdrop.nnx
 from jaxdrop import surgery
 from jaxdrop.surgery._audit_laws import decisions, shared_by_calls, shared_by_rows
 from tests.flax.layers import LAYERS
@@ -167,6 +168,15 @@ def test_one_decision_says_nothing_of_a_mask_that_is_shared() -> None:
     masks = np.array([[1.0, 0.0, 1.0]] * 2)[:, :, None].repeat(5, 2)  # [calls, 3, 5 times the same]
     assert [m.shape for m in decisions([masks, masks], 1)] == [(2, 3, 1)] * 2
     assert [m.shape for m in decisions([masks, masks], 2)] == [(2, 3, 1)] * 2
+
+
+def test_rates_that_leave_no_choice_are_no_shared_mask() -> None:
+    """With a rate for each channel, orders are not equally likely: here there is one."""
+    rates = np.array([0.0, 1.0] * 8, np.float32)
+    model = jaxdrop.nnx.Dropout(rates, rngs=nnx.Rngs(0))
+    (row,) = surgery.audit(model, X, num_steps=2).rows
+    assert row.drops_in_training and row.shared_by_examples is None
+    assert surgery.audit(model, X, num_steps=2).findings == []
 
 
 @pytest.mark.parametrize(
