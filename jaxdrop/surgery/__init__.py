@@ -1,8 +1,9 @@
 """Dropout surgery: list, replace, add and schedule the dropouts of an existing Flax model.
 
 For an NNX model each change is made in place and returns a function that takes it back:
-``replace``, ``set_rates``, ``rates_as_variables``, ``insert``. For a Linen model a change holds
-within a context: ``replaced``, ``inserted``. ``listing``, ``table`` and ``audit`` take either.
+``replace``, ``set_rates``, ``rates_as_variables``, ``insert``, ``lora_dropout``. For a Linen model
+a change holds within a context: ``replaced``, ``inserted``. ``listing``, ``table`` and ``audit``
+take either.
 """
 
 from jaxdrop.nnx._rate import DropRate as DropRate

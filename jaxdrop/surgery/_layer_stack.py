@@ -15,6 +15,7 @@ _AXES: list[tuple[Any, str, Any]] = [
     (nnx.LinearGeneral, "kernel", lambda m: len((*m.batch_axis, *m.in_features, *m.out_features))),
     ((nnx.Conv, nnx.ConvTranspose), "kernel", lambda layer: len(layer.kernel_size) + 2),
     (nnx.Embed, "embedding", lambda layer: 2),
+    (nnx.LoRA, "lora_a", lambda layer: 2),
     ((nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm), "scale", lambda layer: 1),
     (nnx.BatchNorm, "mean", lambda layer: 1),
 ]

@@ -107,6 +107,26 @@ def test_a_predicate_chooses_and_each_adapter_draws_on_its_own() -> None:
     assert (jax.random.key_data(first()) != jax.random.key_data(second())).any()
 
 
+def test_in_a_stack_every_layer_has_its_own_stream() -> None:
+    @nnx.split_rngs(splits=3)
+    @nnx.vmap
+    def stack(rngs: nnx.Rngs) -> Any:
+        return nnx.LoRA(4, 2, 4, b_initializer=nnx.initializers.ones, rngs=rngs)
+
+    layers = stack(nnx.Rngs(6))
+    model: Any = nnx.Dict(layers=layers)
+    surgery.lora_dropout(model, RATE, rngs=nnx.Rngs(7))
+    assert layers.rngs.key[...].shape == (3,)
+
+    @nnx.scan(in_axes=(0, None), out_axes=0)
+    def each(layer: Any, x: Any) -> Any:
+        layer.lora_a[...], layer.lora_b[...] = A, jnp.ones((2, 4))
+        return layer(x)
+
+    ys = np.asarray(each(layers, X))
+    assert (ys[0] != ys[1]).any() and (ys[1] != ys[2]).any()
+
+
 def test_wrong_use_is_told_in_a_sentence() -> None:
     key, model = jax.random.key(0), nnx.Sequential(nnx.Linear(4, 3, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match="chose no nnx.LoRA; the model has modules of type flax"):

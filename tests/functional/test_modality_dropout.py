@@ -130,6 +130,36 @@ def test_layers_give_the_functions_bits_and_are_off_in_eval() -> None:
         jax.tree.map(np.testing.assert_array_equal, layer(x), x)
 
 
+def test_shards_of_the_examples_draw_their_part_with_one_key() -> None:
+    x, gates = jnp.arange(1.0, 9.0), jnp.full((8, 4), 0.25)
+    mesh = jax.make_mesh(
+        (2,), ("a",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2]
+    )
+    spec = jax.sharding.PartitionSpec("a")
+
+    def draw(x: Any, gates: Any) -> Any:
+        rates: dict[Any, Any] = {"a": 0.3, ("a", "b"): 0.3}
+        nulls, keys = {"a": 0.0, "b": 0.0}, jax.random.split(jax.random.key(9), 4)
+        return (
+            jaxdrop.modality_dropout(keys[0], [x, x], 0.5, mesh_axes=("a",)),
+            jaxdrop.expert_dropout(keys[1], gates, 0.5, per_example=True, mesh_axes=("a",)),
+            jaxdrop.expert_dropout(keys[2], gates, 0.5, mesh_axes=("a",)),
+            jaxdrop.joint_condition_dropout(
+                keys[3], {"a": x, "b": x}, rates, nulls=nulls, mesh_axes=("a",)
+            ),
+        )
+
+    def by_experts(gates: Any) -> Any:
+        return jaxdrop.expert_dropout(jax.random.key(9), gates, 0.5, mesh_axes=(None, "a"))
+
+    with jax.set_mesh(mesh):
+        got = jax.jit(jax.shard_map(draw, in_specs=spec, out_specs=spec))(x, gates)
+        split = jax.sharding.PartitionSpec(None, "a")
+        with pytest.raises(ValueError, match=r"by which \('a',\) splits the experts"):
+            jax.shard_map(by_experts, in_specs=split, out_specs=split)(gates)
+    jax.tree.map(np.testing.assert_array_equal, got, draw(x, gates))
+
+
 def test_wrong_use_is_told_in_a_sentence() -> None:
     key = jax.random.key(0)
     x: Any = jnp.ones((4, 3))
