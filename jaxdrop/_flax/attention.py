@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._attention.dot_product_attention import dot_product_attention
+from jaxdrop._core.annotations import MeshAxes
+from jaxdrop._core.mesh import check_mesh_axes
 
 
 def attend(
@@ -24,6 +26,7 @@ def attend(
     deterministic: Any,
     precision: Any,
     sow: Callable[[], Any] | None,
+    mesh_axes: MeshAxes,
     **options: Any,
 ) -> jax.Array:
     """Attend with any number of batch dimensions, [..., length, heads, size], as Flax does.
@@ -32,6 +35,7 @@ def attend(
       query, key, value, bias, mask, broadcast_dropout, dropout_rng, dropout_rate, deterministic,
         precision: what a module passes; a mask of any dtype.
       sow: stores the weights in the module; None for a module that does not ask for them.
+      mesh_axes: of query.
       options: of ``dot_product_attention``.
     """
     if sow is not None:
@@ -59,9 +63,21 @@ def attend(
             dropout_key=dropout_rng,
             deterministic=deterministic,
             broadcast_dropout_dims=(0, 1) if broadcast_dropout else (),
+            mesh_axes=_with_one_batch(mesh_axes, len(batch)),
             **options,
         )
     return y.reshape(*batch, length, heads, value.shape[-1])
+
+
+def _with_one_batch(mesh_axes: MeshAxes, batch: int) -> MeshAxes:
+    """Return what splits query where its batch dimensions, ``batch`` of them, are one."""
+    names = check_mesh_axes(mesh_axes, batch + 3)
+    if any(names[1:batch]):
+        raise ValueError(
+            f"got {mesh_axes=!r:.60}, which splits another batch dimension than the first: "
+            "expected None for it, or one batch dimension"
+        )
+    return (names[0] if batch else None, *names[batch:]) if names else ()
 
 
 def _precision(precision: Any) -> contextlib.AbstractContextManager[Any]:

@@ -8,6 +8,7 @@ from flax.linen.attention import dot_product_attention_weights
 from flax.linen.dtypes import promote_dtype
 
 from jaxdrop._attention.problem import DropoutOn
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._flax.attention import attend
 
 
@@ -33,6 +34,7 @@ def dot_product_attention(
     implementation: Any = None,
     block_q: int | None = None,
     block_kv: int | None = None,
+    mesh_axes: MeshAxes = (),
 ) -> jax.Array:
     """``jaxdrop.dot_product_attention`` with the arguments of Linen's own.
 
@@ -55,6 +57,8 @@ def dot_product_attention(
       qk_attn_weights_einsum, attn_weights_value_einsum: refused, as the weights are in no memory.
       is_causal, dropout_on, implementation, block_q, block_kv: as in
         ``jaxdrop.dot_product_attention``.
+      mesh_axes: inside ``shard_map``, for each dimension of query the mesh axis that splits it; of
+        several batch dimensions only the first one may be split.
 
     Returns:
       Array of the shape of query.
@@ -89,5 +93,5 @@ def dot_product_attention(
         broadcast_dropout=broadcast_dropout, dropout_rng=dropout_rng, dropout_rate=dropout_rate,
         deterministic=deterministic, precision=precision, sow=None if module is None else sow,
         is_causal=is_causal, dropout_on=dropout_on, implementation=implementation,
-        block_q=block_q, block_kv=block_kv,
+        block_q=block_q, block_kv=block_kv, mesh_axes=mesh_axes,
     )  # fmt: skip

@@ -149,3 +149,33 @@ def test_decoding_is_unchanged() -> None:
             steps.append(y)
         outputs.append(jnp.concatenate(steps, axis=1))
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_inside_shard_map_mesh_axes_make_the_mask_a_part_of_the_whole_one() -> None:
+    """With two batch dimensions, of which the first is split, and heads that are split too."""
+    q = jax.random.normal(jax.random.key(4), (2, 3, 6, 4, 8))
+    spec = jax.P("data", None, None, "heads")
+
+    def attend(q: Any, library: Any, axes: Any) -> jax.Array:
+        return library.dot_product_attention(
+            q, q, q, broadcast_dropout=False, dropout_rng=jax.random.clone(KEY), dropout_rate=0.5,
+            mesh_axes=axes,
+        )  # fmt: skip
+
+    libraries = jaxdrop.linen, jaxdrop.nnx
+    mesh = jax.make_mesh((2, 2), ("data", "heads"), (jax.sharding.AxisType.Auto,) * 2)
+
+    @jax.jit
+    @jax.shard_map(mesh=mesh, in_specs=spec, out_specs=spec)
+    def split(q: Any) -> Any:
+        attend(q, jaxdrop.nnx, ())  # nothing is said, and nothing checked
+        return [attend(q, library, spec) for library in libraries]
+
+    flat = q.reshape(6, 6, 4, 8)
+    expected = truth(flat, flat, flat, rate=0.5, key=KEY).reshape(q.shape)
+    for found in split(q):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
+    for library in libraries:
+        with pytest.raises(ValueError, match="another batch dimension than the first"):
+            attend(q, library, ("data", "rows"))
