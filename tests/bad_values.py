@@ -235,6 +235,9 @@ BAD: dict[str, Callable[[], list[Any]]] = {
         *("text", None, {"a": 1.0}, Thing(), [], [NAN], np.array(["a"]), np.ones(2, bool), KEY),
         *(np.ones(2, complex), [[1.0], [1.0, 2.0]], [None], 0),
     ],
+    "losses": lambda: [
+        v for v in BAD["scores"]() if not (isinstance(v, np.ndarray) and v.dtype.kind == "b")
+    ],
     "observations": lambda: [
         *("text", None, {"a": 1.0}, Thing(), [], np.array(["a"] * 4), np.ones(4, bool), KEY, 0),
         *(np.ones(3), np.ones((1, 4)), jnp.ones(4, jnp.complex64), Traced("bool", (4,))),

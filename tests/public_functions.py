@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from matplotlib.figure import Figure
 
 import jaxdrop
 import jaxdrop.linen
@@ -271,9 +272,20 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
     jaxdrop.mc: {
         **_scores("reliability", "expected_calibration_error", "debiased_calibration_error"),
         **_scores("negative_log_likelihood", "brier_score"),
+        **_scores("adaptive_calibration_error", "classwise_calibration_error"),
         **_samples("predictive_entropy", "expected_entropy", "mutual_information"),
         **_samples("variation_ratio", "max_probability"),
         "auroc": ({"inside": [0.1, 0.2], "outside": [0.2, 0.9]}, {}),
+        "risk_coverage": ({"uncertainty": [0.1, 0.2], "loss": [0.0, 1.0]}, {}),
+        "aurc": ({"uncertainty": [0.1, 0.2], "loss": [0.0, 1.0]}, {}),
+        "fit_temperature": ({"logits": X, "labels": np.array([0, 3, 3])}, {}),
+        "draw_reliability": (
+            {
+                "axes": Figure().subplots(),
+                "diagram": jaxdrop.mc.Reliability(*jnp.ones((3, 2))),
+            },
+            {"axes": "model", "diagram": "model"},
+        ),
         "mc_predict": (MC_CALL, {"x": None}),
         "mc_moments": (MC_CALL, {"x": None}),
         "regression_moments": ({"samples": X, "tau": 4.0}, {}),
@@ -370,7 +382,7 @@ NO_CALLS: dict[Any, set[str]] = {
     jaxdrop: set(),
     jaxdrop.recurrent: {"RECURRENT_LAYERS"},
     jaxdrop.variational: set(),
-    jaxdrop.mc: {"Moments", "Reliability"},
+    jaxdrop.mc: {"Moments", "Reliability", "RiskCoverage"},
     jaxdrop.testing: set(),
     jaxdrop.surgery: {"Audit", "AuditRow", "Finding", "Row", "Undo", "DropRate", "force_dropout"},
     jaxdrop.training: {"CheckpointError", "Stopped", "TrainState", "NNXTrainState"},

@@ -63,11 +63,16 @@ def _bars(probabilities: Any, labels: Any, bins: int) -> Reliability:
     bins = check_count(bins, "bins", "how many bins of equal width")
     confidence = p.max(-1).ravel()
     right = (p.argmax(-1) == labels).astype(p.dtype).ravel()
-    bin_of = jnp.ceil(confidence * jnp.asarray(bins, p.dtype)).astype(jnp.int32) - 1
-    member = jax.nn.one_hot(jnp.clip(bin_of, 0, bins - 1), bins, dtype=p.dtype)
+    member = jax.nn.one_hot(bin_numbers(confidence, bins), bins, dtype=p.dtype)
     count = member.astype(jnp.int32).sum(0)
     sums = jnp.matmul(jnp.stack([confidence, right]), member, precision="highest")
     return Reliability(count, *(sums / jnp.maximum(count, 1).astype(p.dtype)[None]))
+
+
+def bin_numbers(probabilities: jax.Array, bins: int) -> jax.Array:
+    """Return for each the i with ``i / bins < p <= (i + 1) / bins``; 0 is in the first bin."""
+    upper = jnp.ceil(probabilities * jnp.asarray(bins, probabilities.dtype)).astype(jnp.int32)
+    return jnp.clip(upper - 1, 0, bins - 1)
 
 
 def expected_calibration_error(

@@ -38,14 +38,15 @@ def auroc(inside: ArrayLike | Sequence[float], outside: ArrayLike | Sequence[flo
         from sklearn.metrics import roc_auc_score
     except ImportError as error:
         raise ImportError("auroc is scikit-learn's; type: pip install scikit-learn") from error
-    scores = [_scores(inside, "inside"), _scores(outside, "outside")]
+    scores = [check_scores(inside, "inside"), check_scores(outside, "outside")]
     labels = np.repeat([0, 1], [len(s) for s in scores])
     # Ranks are enough; scikit-learn refuses infinite scores, whose ranks are finite.
     _, ranks = np.unique(np.concatenate(scores), return_inverse=True)
     return float(roc_auc_score(labels, ranks))
 
 
-def _scores(scores: Any, name: str) -> np.ndarray:
+def check_scores(scores: Any, name: str) -> np.ndarray:
+    """Return the scores in float64, in one dimension, or raise an error."""
     expected = "expected real numbers, one at least and none of them NaN"
     dtype = array_of(scores, name, expected).dtype
     if not is_real(dtype):

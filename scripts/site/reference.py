@@ -54,6 +54,8 @@ OTHERS: dict[str, Groups] = {
         "Scores and calibration": (
             *("negative_log_likelihood", "brier_score", "auroc", "reliability", "Reliability"),
             *("expected_calibration_error", "debiased_calibration_error"),
+            *("adaptive_calibration_error", "classwise_calibration_error", "draw_reliability"),
+            *("fit_temperature", "risk_coverage", "RiskCoverage", "aurc"),
         ),
     },
     "jaxdrop.surgery": {
