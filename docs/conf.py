@@ -25,6 +25,8 @@ templates_path = ["_templates"]
 
 html_theme = "sphinx_book_theme"
 html_title = "jaxdrop"
+html_favicon = "_static/favicon.svg"
+html_use_index = False  # the reference and the search take its place
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
@@ -32,6 +34,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "show_toc_level": 2,
+    "navbar_persistent": [],  # the search is in the side bar
     "use_download_button": False,
     "use_fullscreen_button": False,
     "home_page_in_toc": False,
