@@ -59,7 +59,8 @@ def pages(site: Path) -> list[str]:
     """Every page but those of single names, of which one stands for all; they are made alike."""
     found = (path.relative_to(site).as_posix() for path in site.rglob("*.html"))
     one_name = "api/names/jaxdrop.nnx.Dropout.html"
-    return sorted(p for p in found if "api/names/" not in p or p == one_name)
+    own = (page for page in found if page[0] != "_")  # _static has templates of the theme
+    return sorted(p for p in own if "api/names/" not in p or p == one_name)
 
 
 def hear(page: Page) -> list[str]:
