@@ -14,6 +14,7 @@ KINDS: dict[str, str] = {
     "support": "support",
     "sharding": "sharding",
     "model": "model",
+    "models": "models",
     "rngs": "streams",
     "init_log_sigma2": "finite",
     "kernel_size": "window",

@@ -268,6 +268,7 @@ BAD: dict[str, Callable[[], list[Any]]] = {
     "folder": lambda: [3, 1.5, [], {}, Thing()],
     "folder!": lambda: [None, *BAD["folder"]()],
     "model": lambda: [None, "model", 3, jnp.ones(3), {}, Thing()],
+    "models": lambda: [*BAD["model"](), [], [3], ["f"], (None,), [Thing()]],
     "streams": lambda: [0, "dropout", KEY, {"dropout": KEY}, Thing()],
     "finite": lambda: [NAN, INF, *NO_NUMBERS, [1.0], np.ones(2), Traced("float32")],
     "window": lambda: [

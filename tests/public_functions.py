@@ -290,6 +290,7 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "mc_moments": (MC_CALL, {"x": None}),
         "regression_moments": ({"samples": X, "tau": 4.0}, {}),
         "regression_log_likelihood": ({"samples": X, "y": X[0], "tau": 4.0}, {}),
+        "ensemble": ({"models": [nnx.Linear(2, 2, rngs=nnx.Rngs(i)) for i in (0, 1)]}, {}),
         "sampler": ({"model": nnx.Dropout(0.5, rngs=nnx.Rngs(0))}, {}),
     },
     jaxdrop.testing: {

@@ -11,6 +11,7 @@ from jaxdrop.mc._calibration import debiased_calibration_error as debiased_calib
 from jaxdrop.mc._calibration import expected_calibration_error as expected_calibration_error
 from jaxdrop.mc._calibration import reliability as reliability
 from jaxdrop.mc._draw_reliability import draw_reliability as draw_reliability
+from jaxdrop.mc._ensemble import ensemble as ensemble
 from jaxdrop.mc._entropy import expected_entropy as expected_entropy
 from jaxdrop.mc._entropy import max_probability as max_probability
 from jaxdrop.mc._entropy import mutual_information as mutual_information

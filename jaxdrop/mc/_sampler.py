@@ -1,5 +1,6 @@
 """sampler: a trained Flax model as a pure function (key, x) -> y whose dropouts stay on."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -58,10 +59,15 @@ def sampler(
     >>> f(jax.random.key(0), jnp.ones((2, 3))).shape
     (2, 8)
     """
+    return model_function(model, variables, options, drops=True)
+
+
+def model_function(model: Any, variables: Any, options: dict[str, Any], *, drops: bool) -> Any:
+    """Return ``f(key, x)`` of ``sampler``, or without ``drops`` the model as at test time."""
     if isinstance(model, nnx.Module):
         if variables is not None:
             raise TypeError("got variables with an NNX model, which holds its own: leave them out")
-        return _nnx_sampler(model, options)
+        return _nnx_function(model, options, drops)
     if isinstance(model, nn.Module):
         if variables is None:
             if model.scope is None:
@@ -72,7 +78,7 @@ def sampler(
             model, variables = model.unbind()
         if "rngs" in options:
             raise TypeError("got rngs for a Linen model; they are made of the key: leave rngs out")
-        call = _LinenCall(model, tuple(sorted(options.items())))
+        call = _LinenCall(model, tuple(sorted(options.items())), drops)
         return jax.tree_util.Partial(call, variables)
     raise TypeError(
         f"got {type(model).__name__}, expected a flax.nnx or flax.linen model; any function "
@@ -86,23 +92,24 @@ class _LinenCall:
 
     model: nn.Module
     options: tuple[tuple[str, Any], ...]
+    drops: bool
 
     def __call__(self, variables: Any, key: Any, x: Any) -> Any:
         # Flax falls back on "params" for a dropout whose rng_collection has another name ...
         rngs = {"dropout": key, "params": jax.random.fold_in(key, 0)}
         rngs["zoneout"] = jax.random.fold_in(key, 1)  # ... but linen.Zoneout does not
         args, kwargs = call_arguments(self.model, x, dict(self.options))
-        with nn.intercept_methods(force_dropout):
+        with _forced(self.drops):
             return self.model.apply(variables, *args, rngs=rngs, **kwargs)
 
 
-def _nnx_sampler(model: nnx.Module, options: dict[str, Any]) -> Callable[[Any, Any], Any]:
+def _nnx_function(model: nnx.Module, options: dict[str, Any], drops: bool) -> Any:
     copy = nnx.merge(*nnx.split(model))
     copy.eval()
     graphdef, state = nnx.split(copy)
     wants_rngs = "rngs" in options or "rngs" in argument_names(model) or _lacks_rngs(model)
     rest = {name: value for name, value in options.items() if name != "rngs"}
-    call = _NNXCall(graphdef, tuple(sorted(rest.items())), wants_rngs)
+    call = _NNXCall(graphdef, tuple(sorted(rest.items())), wants_rngs, drops)
     # Plain arrays: a Variable remembers the trace it was made in and refuses others.
     return jax.tree_util.Partial(call, nnx.as_pure(state))
 
@@ -120,10 +127,12 @@ class _NNXCall:
     graphdef: Any
     options: tuple[tuple[str, Any], ...]
     wants_rngs: bool
+    drops: bool
 
     def __call__(self, state: Any, key: Any, x: Any) -> Any:
         model = nnx.merge(self.graphdef, state)
-        force_nnx(model)
+        if self.drops:
+            force_nnx(model)
         tags = {n.tag for _, n in nnx.iter_graph(model) if isinstance(n, nnx.RngStream)}
         keys: Any = {tag: jax.random.fold_in(key, i) for i, tag in enumerate(sorted(tags))}
         nnx.reseed(model, policy="match_shape", **keys)
@@ -131,5 +140,9 @@ class _NNXCall:
         if self.wants_rngs:
             options["rngs"] = nnx.Rngs(jax.random.fold_in(key, len(tags)))
         args, kwargs = call_arguments(model, x, options)
-        with nn.intercept_methods(force_dropout):  # of a Linen module in a bridge
+        with _forced(self.drops):  # of a Linen module in a bridge
             return model(*args, **kwargs)
+
+
+def _forced(drops: bool) -> Any:
+    return nn.intercept_methods(force_dropout) if drops else contextlib.nullcontext()

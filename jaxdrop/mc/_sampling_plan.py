@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxdrop._core.checks import check_count, check_switch
 from jaxdrop._core.key import check_key, typed
+from jaxdrop.mc._ensemble import member_count, member_of
 from jaxdrop.mc._sampler import sampler
 from jaxdrop.surgery._interceptors import interceptors_cache_key
 
@@ -60,6 +61,12 @@ def make_plan(
         )
     if not isinstance(apply_fn, jax.tree_util.Partial):
         apply_fn = jax.tree_util.Partial(apply_fn)
+    members = member_count(apply_fn)
+    if total % members:
+        raise ValueError(
+            f"got {num_samples=}, which the {members} members of an ensemble do not share evenly; "
+            f"draw {total // members * members + members}"
+        )
     share = check_switch(share_masks, "share_masks")
     return apply_fn, key, Plan(total, chunk, share, sharding, interceptors_cache_key())
 
@@ -111,7 +118,7 @@ def _trace_sample(apply_fn: Any, key: jax.Array, x: Any, share_masks: bool) -> C
     """Trace the function once; return ``sample(t)``."""
 
     def sample(apply_fn: Any, key: jax.Array, x: Any, t: jax.Array) -> Any:
-        key = jax.random.fold_in(key, t)
+        apply_fn, key = member_of(apply_fn, t), jax.random.fold_in(key, t)
         if not share_masks:
             return apply_fn(key, x)
         rows = jax.tree.map(lambda a: jnp.expand_dims(a, 1), x)

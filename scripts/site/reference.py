@@ -45,7 +45,7 @@ OTHERS: dict[str, Groups] = {
         "Sweeps and meshes": ("sweep", "shard_state"),
     },
     "jaxdrop.mc": {
-        "Samples": ("sampler", "mc_predict", "mc_moments", "Moments"),
+        "Samples": ("sampler", "ensemble", "mc_predict", "mc_moments", "Moments"),
         "Uncertainty of a classifier": (
             *("predictive_entropy", "expected_entropy", "mutual_information"),
             *("variation_ratio", "max_probability"),
