@@ -11,6 +11,7 @@ from jaxdrop._attention.dot_product_attention import dot_product_attention as do
 from jaxdrop._attention.ring_attention import ring_attention as ring_attention
 from jaxdrop._core.bits import random_bits as random_bits
 from jaxdrop._core.mask import keep_mask as keep_mask
+from jaxdrop._core.mesh import default_mesh_axes as default_mesh_axes
 from jaxdrop._core.prng import fast_prng_impl as fast_prng_impl
 from jaxdrop._functional.alpha_dropout import alpha_dropout as alpha_dropout
 from jaxdrop._functional.concrete_dropout import concrete_dropout as concrete_dropout

@@ -151,6 +151,10 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
     jaxdrop: {
         "random_bits": ({"key": KEY, "shape": (2, 3)}, {}),
         "keep_mask": ({"key": KEY, "shape": (2, 3), "rate": RATE}, {}),
+        "default_mesh_axes": (
+            {"mesh_axes": ("data", ..., "model")},
+            {"mesh_axes": "mesh axes of what is not there"},
+        ),
         "attention_keep_mask": (
             {"dropout_key": KEY, "shape": (2, 2, 3, 3), "rate": RATE},
             {"broadcast_dropout_dims": "dims"},

@@ -6,7 +6,15 @@ import jax
 
 from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_integer
-from jaxdrop._core.mesh import Names, axes_or_position, check_mesh_axes, part_of, placed
+from jaxdrop._core.index import check_offsets
+from jaxdrop._core.mesh import (
+    Names,
+    axes_or_position,
+    check_mesh_axes,
+    or_default,
+    part_of,
+    placed,
+)
 from jaxdrop._core.varying import varies_over
 
 
@@ -28,6 +36,8 @@ def place(
       index_offset, global_shape: as in ``random_bits``.
     """
     ndim = arrays[0].ndim
+    if global_shape is None and not check_offsets(index_offset):
+        mesh_axes = or_default(mesh_axes, *arrays, whole=1)
     _check_size_is_whole(mesh_axes, ndim)
     names = axes_or_position(mesh_axes, ndim, index_offset, global_shape)
     placed(mesh_axes, dropout_key, *arrays)
@@ -73,6 +83,7 @@ def part_of_sequence(
             "expected one of them"
         )
     query, key, _ = arrays
+    mesh_axes = or_default(mesh_axes, *arrays, whole=1)
     ndim, given = query.ndim, check_mesh_axes(mesh_axes, query.ndim)
     full: list[Any] = [*(names or None for names in given), *(None,) * (ndim - len(given))]
     if full[ndim - 3] not in (None, (axis_name,)):

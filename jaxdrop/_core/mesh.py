@@ -6,6 +6,8 @@ the block's position and the global shape, and from these the part of the global
 
 import math
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from types import EllipsisType
 from typing import Any
 
 import jax
@@ -23,6 +25,92 @@ Names = tuple[tuple[str, ...], ...]
 _EXPECTED = (
     "for each leading dimension a mesh axis, a tuple of them, or None, such as ('data', None)"
 )
+
+
+_DEFAULT = jax.make_user_context(None)  # a jitted function is traced again where it is another one
+
+
+def default_mesh_axes(
+    mesh_axes: Sequence[str | Sequence[str] | EllipsisType | None],
+) -> AbstractContextManager[Any]:
+    """``with default_mesh_axes(("data", ..., "model")):`` say it once for a whole model.
+
+    Inside ``shard_map``, what is called in this context without ``mesh_axes`` or ``index_offset``
+    of its own takes these: the entries before ``...`` for its first dimensions, those after it for
+    its last ones. Of the axes count only those over which the array varies, as ``check_vma`` knows,
+    so that an array which all devices of an axis hold alike gets one mask there, and the split
+    ones get their parts of the mask that the model has on one device. Each dropout of activations
+    follows, layers and attention included, where heads are the last dimension. Weights do not,
+    since an axis may split any dimension of them: where they vary over an axis, members that drop
+    weights (``drop_connect``, ``embedding_dropout``, ``weight_drop``) ask for ``mesh_axes`` of
+    their own.
+    Outside of ``shard_map`` it does nothing. ``random_bits``, ``keep_mask`` and what takes no
+    ``mesh_axes`` do not look at it.
+
+    Args:
+      mesh_axes: for each of the first and the last dimensions, a mesh axis, a tuple of them, or
+        None. Without ``...`` all entries are for first dimensions.
+
+    Raises:
+      TypeError: for an entry of another type.
+      ValueError: if an axis or ``...`` is there twice; where it is used, if the mesh does not have
+        an axis, if x varies over an axis that is named for none of its dimensions, and inside
+        ``shard_map(..., check_vma=False)``.
+
+    >>> import functools, jax, jax.numpy as jnp, jaxdrop
+    >>> from jax.sharding import PartitionSpec as P
+    >>> mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    >>> split = functools.partial(jax.shard_map, mesh=mesh, out_specs=P("data"))
+    >>> key, x = jax.random.key(0), jnp.ones((8, 4))
+    >>> drop = split(lambda x: jaxdrop.dropout(key, x, 0.5), in_specs=P("data"))
+    >>> with jaxdrop.default_mesh_axes(("data", ...)):
+    ...     y = drop(x)
+    >>> bool((y == jaxdrop.dropout(key, x, 0.5)).all())
+    True
+    """
+    expected = _EXPECTED[:-1] + ", ...)"
+    entries = tuple(check_sequence(mesh_axes, "mesh_axes", expected))
+    if entries.count(...) > 1:
+        raise ValueError(f"got ... twice in mesh_axes={mesh_axes!r:.60}, expected it once at most")
+    at = entries.index(...) if ... in entries else len(entries)
+    names = check_mesh_axes([entry for entry in entries if entry is not ...], None)
+    context: AbstractContextManager[Any] = _DEFAULT((names[:at], names[at:]))
+    return context
+
+
+def or_default(
+    mesh_axes: MeshAxes, *arrays: jax.Array, weights: bool = False, whole: int = 0
+) -> MeshAxes:
+    """Return ``mesh_axes``, or, where none are given, the default for arrays that share a mask.
+
+    Args:
+      mesh_axes: what the call was given.
+      arrays: of one rank.
+      weights: whether they are weights, for which there is no default.
+      whole: how many of the last dimensions nothing splits.
+    """
+    mesh, default = jax.sharding.get_abstract_mesh(), _DEFAULT.value
+    given = not isinstance(mesh_axes, tuple) or bool(mesh_axes)
+    if given or default is None or not mesh.manual_axes:
+        return mesh_axes
+    if not any(varies_over(jax.lax.axis_index(axis)) for axis in mesh.manual_axes):
+        raise ValueError(
+            f"got {default=} of default_mesh_axes inside shard_map(..., check_vma=False), where it "
+            "is not known which arrays are split: use check_vma=True, or give mesh_axes to each "
+            "call"
+        )
+    first, last = ((), ()) if weights else default
+    for name in (name for of_one in (*first, *last) for name in of_one):
+        if name not in mesh.axis_names:
+            raise ValueError(
+                f"got {name!r} in default_mesh_axes inside shard_map over a mesh with the axes "
+                f"{mesh.axis_names}; expected one of them, or None"
+            )
+    ndim, split = arrays[0].ndim - whole, frozenset[Any]().union(*map(varies_over, arrays))
+    first = first[:ndim]
+    last = last[max(len(first) + len(last) - ndim, 0) :]
+    middle = ((),) * (ndim - len(first) - len(last))
+    return tuple(tuple(n for n in of_one if n in split) for of_one in (*first, *middle, *last))
 
 
 def check_mesh_axes(mesh_axes: MeshAxes, ndim: int | None) -> Names:
@@ -85,6 +173,7 @@ def placed(mesh_axes: MeshAxes, key: Any, *arrays: jax.Array) -> Names:
     without a key, and not if ``mesh_axes`` says nothing. An array that differs over no axis may be
     a constant, or be without marks, as in flax's scan over layers or time.
     """
+    mesh_axes = or_default(mesh_axes, *arrays)
     names = bound_axes(mesh_axes, arrays[0].ndim)
     if key is None or (isinstance(mesh_axes, tuple) and not mesh_axes):
         return names

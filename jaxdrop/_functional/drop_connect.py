@@ -17,7 +17,7 @@ from jaxdrop._core.index import Limbs, add, block_layout, check_offsets, times, 
 from jaxdrop._core.key import AnyKey, key_words
 from jaxdrop._core.mask import mask_params
 from jaxdrop._core.masked_scale import masked_scale
-from jaxdrop._core.mesh import Names, axes_or_position, part_of, placed, shard_layout
+from jaxdrop._core.mesh import Names, axes_or_position, or_default, part_of, placed, shard_layout
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape
 from jaxdrop._functional.dropout import dropout
@@ -66,6 +66,7 @@ def drop_connect(
     """
     x = check_input(x, "drop_connect")
     key, test_mode = resolve(key, check_rate(rate), deterministic, "drop_connect")
+    mesh_axes = or_default(mesh_axes, x, weights=True)
     return dropout(key, x, rate, deterministic=test_mode, mesh_axes=mesh_axes)
 
 
@@ -139,6 +140,8 @@ def drop_connect_dense(
             f"got index_offset={offsets!r} with {per_example=}; only per_example=True "
             "has masks to place, and it takes (first_example,)"
         )
+    if per_example and not offsets:
+        mesh_axes = or_default(mesh_axes, x)
     names = axes_or_position(mesh_axes, x.ndim, offsets, None)
     if any(names[x.ndim - 1 :]):
         raise ValueError(
@@ -155,7 +158,10 @@ def drop_connect_dense(
     if test_mode is True or rows == 0:
         return jnp.matmul(x, kernel)
     if not per_example or key is None:  # without a key, every example's weights are 0
-        return jnp.matmul(x, dropout(key, kernel, rate, deterministic=test_mode))
+        of_kernel = or_default((), kernel, weights=True)
+        return jnp.matmul(
+            x, dropout(key, kernel, rate, deterministic=test_mode, mesh_axes=of_kernel)
+        )
     rows_of_all = rows * math.prod(part_of(names, d)[1] for d in range(x.ndim))
     block, base = block_layout((rows_of_all, *kernel.shape), offsets, None)
     params = mask_params(checked, kernel.dtype)

@@ -14,7 +14,7 @@ from jaxdrop._core.checks import array_of, check_input, known_values
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import mask_in_jit, mask_params
-from jaxdrop._core.mesh import Names, apart_from, placed
+from jaxdrop._core.mesh import Names, apart_from, or_default, placed
 from jaxdrop._core.mode import choose, resolve
 from jaxdrop._core.rate import check_rate, check_rate_shape, scale
 from jaxdrop._core.scale import product_dtype
@@ -74,6 +74,7 @@ def embedding_dropout(
             f"got a table of shape {table.shape}; embedding_dropout takes (words, features), one "
             "row per word"
         )
+    mesh_axes = or_default(mesh_axes, table, weights=True)
     names = placed(mesh_axes, key, table)
     checked = check_rate(rate)
     key, test_mode = resolve(key, checked, deterministic, "embedding_dropout")

@@ -9,6 +9,7 @@ import jax
 from jaxdrop._core.annotations import Flag, RateLike
 from jaxdrop._core.checks import check_function, check_input, check_sequence
 from jaxdrop._core.key import AnyKey, typed
+from jaxdrop._core.mesh import or_default
 from jaxdrop._core.mode import resolve_key
 from jaxdrop._core.rate import check_rate
 from jaxdrop._core.renamed import renamed_argument
@@ -99,7 +100,8 @@ def weight_drop(
 
     def drop(path: tuple[str, ...], leaf: Any) -> jax.Array:
         weights = check_input(leaf, "weight_drop", "params")
-        return dropout(_path_key(key, path), weights, rate, deterministic=mode)
+        own = or_default((), weights, weights=True)
+        return dropout(_path_key(key, path), weights, rate, deterministic=mode, mesh_axes=own)
 
     dropped = [
         drop(path, leaf) if is_chosen else leaf

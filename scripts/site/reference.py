@@ -30,6 +30,7 @@ FUNCTIONS: Groups = {
         *("max_norm", "r_drop_loss", "symmetric_kl", "concrete_regularizer"),
     ),
     "Bits": ("keep_mask", "random_bits", "fast_prng_impl"),
+    "Inside shard_map": ("default_mesh_axes",),
 }
 
 LAYERS: Groups = {

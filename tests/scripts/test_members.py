@@ -28,6 +28,7 @@ NO_MEMBERS = {"keep_mask", "random_bits", "concrete_regularizer"}
 NO_MEMBERS |= {"max_norm", "r_drop_loss", "symmetric_kl"}
 # Drop inside of a computation.
 NO_MEMBERS |= {"dot_product_attention", "ring_attention", "attention_keep_mask"}
+NO_MEMBERS |= {"default_mesh_axes"}  # drops nothing itself
 NO_MEMBERS |= {"kept_units"}  # chooses what others leave out
 NO_MEMBERS |= {"take_units", "unit_dropout_mlp", "unit_dropout_mlp_kept"}  # drop between products
 NO_MEMBERS |= {"unit_dropout_conv"}
