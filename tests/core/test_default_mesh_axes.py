@@ -40,7 +40,7 @@ class Model(nn.Module):
 def loss_and_gradient(x: Any, params: Any, reduce: Any, everywhere: Any) -> Any:
     def loss(params: Any) -> Any:
         rngs = {"dropout": jax.random.clone(KEY)}
-        y = Model().apply({}, x, params, reduce, rngs=rngs)
+        y: Any = Model().apply({}, x, params, reduce, rngs=rngs)
         return everywhere((y**2).sum()), y
 
     (_, y), gradient = jax.value_and_grad(loss, has_aux=True)(params)
