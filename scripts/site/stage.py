@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from scripts.site import experiments_page, reference
@@ -73,6 +74,16 @@ def with_links(text: str, page: str, file: Path, sources: dict[str, Path], root:
     return LINK.sub(moved, text)
 
 
+def copy_linked(root: Path, folder: Path, texts: dict[str, str]) -> None:
+    """Put the files that pages link to beside the pages, where the links lead."""
+    for page, text in texts.items():
+        for link in LINK.findall(text):
+            target = os.path.normpath(Path("docs", page).parent / link)
+            if not target.startswith("docs/") and (root / target).is_file():
+                (folder / target).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(root / target, folder / target)
+
+
 def write(root: Path, folder: Path) -> Path:
     """Write the sources into a folder, where Sphinx finds them; return that of the pages.
 
@@ -80,10 +91,9 @@ def write(root: Path, folder: Path) -> Path:
     """
     site = folder / "docs"
     site.mkdir(parents=True, exist_ok=True)
-    for name in ("results", "experiments", "jaxdrop", "scripts", "tests", "CITATION.cff"):
-        if not (folder / name).exists():
-            (folder / name).symlink_to(root / name)
-    wanted = {f"{page}.md": text.encode() for page, text in pages(root).items()}
+    texts = pages(root)
+    copy_linked(root, folder, texts)
+    wanted = {f"{page}.md": text.encode() for page, text in texts.items()}
     for path in (root / "docs").rglob("*"):
         if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts:
             wanted[path.relative_to(root / "docs").as_posix()] = path.read_bytes()
