@@ -79,7 +79,7 @@ def ensemble(
     if not several:
         raise ValueError(f"got {models!r:.60} with {variables=!r:.60}: no member; {_EXPECTED}")
     _check_alike(several)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack([*map(jnp.asarray, leaves)]), *several)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack([*map(_copied, leaves)]), *several)
     return jax.tree_util.Partial(_Ensemble(len(several)), stacked)
 
 
@@ -110,6 +110,13 @@ def member_of(apply_fn: Any, t: jax.Array) -> Any:
 
 def _at(stacked: Any, index: jax.Array) -> Any:
     return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
+
+
+def _copied(leaf: Any) -> jax.Array:
+    """Return an array; to stack a model's key itself would be a use of it."""
+    array = jnp.asarray(leaf)
+    is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return jax.random.clone(array) if is_key else array
 
 
 def _function(model: Any, options: dict[str, Any]) -> Any:

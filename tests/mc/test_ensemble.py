@@ -45,7 +45,8 @@ class RngsInCall(NNXNet):
 def test_nnx_members_in_turn_and_their_moments() -> None:
     models = [NNXNet(seed) for seed in range(3)]
     f = mc.ensemble(models)
-    assert not models[0].drop.deterministic  # they are as they were
+    assert not models[0].drop.deterministic  # they are as they were,
+    models[0](X), mc.ensemble(models)  # and so are their keys
     for model in models:
         model.eval()
     each = np.stack([np.asarray(model(X)) for model in models])
