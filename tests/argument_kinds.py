@@ -63,6 +63,7 @@ KINDS: dict[str, str] = {
     "tx": "transformation",
     "axes": "axes of a sweep",
     **dict.fromkeys(["donate", "check"], "static switch"),
+    "kept_fn": "function",
     **dict.fromkeys(["loss_fn", "metric_fn", "train", "trial", "on_chunk"], "function!"),
     "vectorize": "choice",
     "folder": "folder",

@@ -47,6 +47,7 @@ def fit(
     batch_size: int,
     accumulate: int = 1,
     steps_per_call: int = 1,
+    kept_fn: Callable[[Any, Any], Any] | None = None,
     folder: str | PathLike[str] | None = None,
     metric_fn: Callable[..., Any] | None = None,
     test: PyTree | None = None,
@@ -86,6 +87,7 @@ def fit(
         stopped or ticked: a checkpoint that is due is saved when the call ends, and so is a run
         that is asked to stop. Calls are shorter at the end of an epoch, if there is a metric_fn,
         and of the run; each length is compiled. Not with a mesh or a source.
+      kept_fn: which units a step uses, for an optimizer ``update_kept``; see ``make_train_step``.
       folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. One call at a time
         can use it. With several processes, all of them must see the same folder.
       metric_fn: as for ``make_eval_step``; returns a dict of arrays with one element per row. At
@@ -158,7 +160,7 @@ def fit(
     if not steps:
         raise ValueError(f"got batch_size={batch_size}, and there are {rows.count} rows")
     state = on_mesh(state, mesh)
-    step = step_function(loss_fn, accumulate=accumulate, mesh=mesh)
+    step = step_function(loss_fn, accumulate=accumulate, mesh=mesh, kept_fn=kept_fn)
     call = make_call(step, state, rows, mesh, batch_size, most)
     evaluate = None
     if metric_fn is not None:

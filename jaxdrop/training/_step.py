@@ -13,12 +13,18 @@ from jaxdrop.training._accumulate import accumulated
 from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._loss import call_loss, takes_step
 from jaxdrop.training._state import TrainState, check_state
+from jaxdrop.training._update_kept import apply_kept
 
 S = TypeVar("S", bound=TrainState)
 
 
 def make_train_step(
-    loss_fn: Callable[..., Any], *, donate: bool = True, check: bool = False, accumulate: int = 1
+    loss_fn: Callable[..., Any],
+    *,
+    donate: bool = True,
+    check: bool = False,
+    accumulate: int = 1,
+    kept_fn: Callable[[Any, Any], Any] | None = None,
 ) -> Callable[[S, PyTree], tuple[S, dict[str, jax.Array]]]:
     """Build ``step(state, batch) -> (state, metrics)``: one gradient step under jit.
 
@@ -38,6 +44,9 @@ def make_train_step(
         is not donated, so that the one before the fault is there to be looked at.
       accumulate: in how many microbatches the batch is computed, one after another, in the memory
         of one: parts of equal size along the first dimension of its arrays. A divisor of the rows.
+      kept_fn: ``kept_fn(params, key)`` returns which units the step uses, with the key that loss_fn
+        gets, as ``unit_dropout_mlp_kept`` does; the optimizer, an ``update_kept``, leaves the
+        others as they are.
 
     Returns:
       The step. It is traced once per shape of batch; metrics holds "loss" and the metrics of
@@ -126,7 +135,7 @@ def make_train_step(
     1
     """
     donate, check = check_switch(donate, "donate"), check_switch(check, "check")
-    train_step = step_function(loss_fn, check=check, accumulate=accumulate)
+    train_step = step_function(loss_fn, check=check, accumulate=accumulate, kept_fn=kept_fn)
     if check:
         from jaxdrop.training._mask_checks import with_mask_checks  # imports scipy.stats, slowly
 
@@ -140,15 +149,18 @@ def step_function(
     check: bool = False,
     accumulate: int = 1,
     mesh: Mesh | None = None,
+    kept_fn: Callable[[Any, Any], Any] | None = None,
 ) -> Callable[..., Any]:
     """Return ``make_train_step``'s step before it is compiled.
 
     Args:
-      loss_fn, check, accumulate: as there.
+      loss_fn, check, accumulate, kept_fn: as there.
       mesh: over whose axis "data" the rows of every microbatch are spread.
     """
     check_function(loss_fn, "loss_fn", "expected a function (variables or model, batch, key)")
     parts = check_count(accumulate, "accumulate", "microbatches in a step")
+    if kept_fn is not None:
+        check_function(kept_fn, "kept_fn", "expected a function (params, key)")
     with_step = takes_step(loss_fn)
 
     def objective(params: Any, state: Any, batch: Any) -> tuple[jax.Array, Any]:
@@ -169,7 +181,11 @@ def step_function(
                 custom_message="the gradient of loss_fn in step {}",
                 custom_message_format_vars=(state.step,),
             )
-        state = state.apply_gradients(grads=grads, collections=collections)
+        tx = state.tx
+        if kept_fn is not None:
+            units = kept_fn(state.params, jax.random.clone(state.step_key()))
+            state = state.replace(tx=apply_kept(tx, units))
+        state = state.apply_gradients(grads=grads, collections=collections).replace(tx=tx)
         return state, {"loss": loss, **metrics}
 
     return train_step

@@ -62,7 +62,10 @@ def update_kept(inner: optax.GradientTransformation) -> optax.GradientTransforma
     def update(grads: Any, state: Any, params: Any = None, **more: Any) -> Any:
         if "kept" not in more:
             raise TypeError(f"got no kept; {_TAKES}")
-        kept = _masks(grads, more.pop("kept"))
+        given = more.pop("kept")
+        if isinstance(given, Kept):
+            given.taken, given = True, given.tree
+        kept = _masks(grads, given)
         updates, after = wide.update(grads, state, params, **more)
         before: list[Any] = []
         optax.tree.map_params(wide, before.append, state)
@@ -72,6 +75,33 @@ def update_kept(inner: optax.GradientTransformation) -> optax.GradientTransforma
         return updates, after
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+class Kept:
+    """What a train step gives to its optimizer, which says whether it took it."""
+
+    def __init__(self, tree: Any):
+        self.tree, self.taken = tree, False
+
+
+def apply_kept(tx: optax.GradientTransformation, tree: Any) -> optax.GradientTransformation:
+    """Return the optimizer of one step, in which the units of ``tree`` are kept.
+
+    Raises:
+      ValueError: in ``update``, if no part of the optimizer is an ``update_kept``.
+    """
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        kept = Kept(tree)
+        result = optax.with_extra_args_support(tx).update(grads, state, params, kept=kept)
+        if not kept.taken:
+            raise ValueError(
+                "got kept_fn, and an optimizer that updates all units: wrap it in "
+                "jaxdrop.training.update_kept, or leave kept_fn out"
+            )
+        return result
+
+    return optax.GradientTransformation(tx.init, update)
 
 
 class _Mask:

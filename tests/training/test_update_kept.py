@@ -165,3 +165,58 @@ def test_wrong_use_is_told_in_a_sentence() -> None:
     )
     with pytest.raises(ValueError, match="^got a state with an array of shape .* for a parameter"):
         factored.update(params, factored.init(params), params, kept=None)
+
+
+def fitted(tx: Any, **options: Any) -> Any:
+    state = jaxdrop.training.TrainState.create(
+        apply_fn=None, params=start(), tx=tx, dropout_key=jax.random.key(4)
+    )
+
+    def loss_fn(variables: Any, batch: Any, key: Any) -> Any:
+        return jnp.sin(jaxdrop.unit_dropout_mlp(key, batch, RATE, variables["params"])).mean()
+
+    return jaxdrop.training.fit(
+        state, loss_fn, X[:4], seed=0, epochs=2, batch_size=4, tick=lambda n: None, **options
+    )[0]
+
+
+@pytest.mark.slow
+def test_fit_tells_the_optimizer_what_a_step_uses() -> None:
+    """By hand, and in microbatches, whose units are those of the batch."""
+
+    def kept_fn(params: Any, key: Any) -> Any:
+        return units_of(key, params)
+
+    tx = jaxdrop.training.update_kept(ADAM)
+    layers, moments = start(), tx.init(start())
+    for n in range(2):
+        key = jax.random.fold_in(jax.random.key(4), n)
+        order = jaxdrop.training.epoch_order(0, n, 4)
+
+        def loss(w: Any, key: Any = key, x: Any = X[order]) -> Any:
+            return jnp.sin(jaxdrop.unit_dropout_mlp(key, x, RATE, w)).mean()
+
+        kept = units_of(jax.random.clone(key), layers)
+        updates, moments = tx.update(jax.grad(loss)(layers), moments, layers, kept=kept)
+        layers = optax.apply_updates(layers, updates)
+    for options in ({}, {"accumulate": 2}):
+        state = fitted(tx, kept_fn=kept_fn, **options)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+            (state.params, state.opt_state), (layers, moments),
+        )  # fmt: skip
+    absent = np.ones(SIZES[1], bool)
+    absent[np.asarray(kept[0]["bias"][0])] = False
+    # Of the last step's update: Adam's weight decay would have moved them.
+    np.testing.assert_array_equal(
+        np.asarray(fitted(tx, kept_fn=kept_fn).params[0]["bias"])[absent],
+        np.asarray(layers[0]["bias"])[absent],
+    )
+
+
+def test_an_optimizer_that_updates_all_is_told() -> None:
+    for tx in (ADAM, optax.chain(optax.clip(1.0), ADAM)):
+        with pytest.raises(ValueError, match="got kept_fn, and an optimizer that updates all"):
+            fitted(tx, kept_fn=lambda params, key: None)
+    with pytest.raises(TypeError, match="kept_fn"):
+        fitted(ADAM, kept_fn=3)
