@@ -15,6 +15,7 @@ from experiments._harness.environment import environment
 from experiments._harness.experiment import Experiment, load_experiment
 from experiments._harness.figure import save_figure
 from experiments._harness.job_array import JobArray, parts_folder, read_part, refuse_other_run
+from experiments._harness.open_file import Open, open_file
 from experiments._harness.processes import Processes, agree, connect, is_first
 from experiments._harness.result import CannotRun, prepare_folder, whole_file, write_result
 from experiments._harness.unfinished import (
@@ -58,7 +59,7 @@ class _Command:
         self.experiment, self.left = experiment, lambda: LOST
 
     def start(self, argv: list[str]) -> int:
-        config, out, processes, text = _options(self.experiment, argv)
+        config, out, processes, text, shown = _options(self.experiment, argv)
         self.experiment.check(config)
         part = None if text is None else read_part(text)
         if processes is not None:
@@ -72,6 +73,8 @@ class _Command:
             return 0
         with held(folder, f"scripts/run {self.experiment.name}"):
             self.work(config, folder)
+        if shown and is_first():
+            open_file(folder / "figure.png")
         return 0
 
     def work_on_part(self, config: Any, folder: Path, part: tuple[int, int]) -> None:
@@ -165,19 +168,21 @@ class _Command:
         self.experiment.show(result, console)
         if readme_line and (match := readme_line(result).match) != "-":
             console.print(match)
-        console.print(f"Stored: {folder}/result.json, {folder}/figure.png", soft_wrap=True)
+        console.print(f"Stored: {folder}/result.json", markup=False, soft_wrap=True)
+        console.print(f"Figure: {folder}/figure.png", markup=False, soft_wrap=True)
 
 
 def _options(
     experiment: Experiment, argv: list[str]
-) -> tuple[Any, Path, Processes | None, str | None]:
-    """Read what was typed: config, folder, and the other processes and the part if any can be."""
+) -> tuple[Any, Path, Processes | None, str | None, bool]:
+    """Read what was typed: config, folder, other processes, part, whether to show the figure."""
     out_type = Annotated[Path, tyro.conf.arg(help="Folder for result.json and figure.png.")]
     default = Path("out") / experiment.name
     fields: list[Any] = [
         ("config", experiment.Config),
         ("out", out_type, default),
         ("fast_kernels", FastKernels, False),  # for --help: choose_kernels has read it
+        ("open", Open, False),
     ]
     if experiment.PROCESSES:
         fields.append(("processes", Processes, Processes()))
@@ -191,4 +196,5 @@ def _options(
         config=(tyro.conf.OmitArgPrefixes,),
     )
     jobs = getattr(chosen, "jobs", JobArray())
-    return chosen.config, chosen.out, getattr(chosen, "processes", None), jobs.part
+    processes = getattr(chosen, "processes", None)
+    return chosen.config, chosen.out, processes, jobs.part, chosen.open
