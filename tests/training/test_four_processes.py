@@ -7,7 +7,6 @@ the processes: PORT NUMBER FOLDER.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -108,25 +107,22 @@ def shares(state: jt.TrainState) -> set[int]:
 
 def run_four(folder: Path) -> list[str]:
     """Return what each of four processes said."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    from tests.processes import ended, free_port  # not there where this file is a program
+
+    port = free_port()
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=1"
     running = [
         subprocess.Popen(
             [sys.executable, __file__, str(port), str(number), str(folder)],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags},
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", "XLA_FLAGS": flags},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         for number in range(4)
     ]  # fmt: skip
-    try:
-        said = [process.communicate(timeout=300)[0] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert [process.returncode for process in running] == [0] * 4, said
-    return said
+    said = ended(running)
+    assert [code for code, _ in said] == [0] * 4, said
+    return [text for _, text in said]
 
 
 def test_four_processes_share_a_state_that_another_mesh_restores_and_a_sweep(
