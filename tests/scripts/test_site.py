@@ -74,5 +74,7 @@ def test_the_page_of_the_experiments_has_all_that_have_a_figure() -> None:
     text = experiments_page.page(ROOT)
     shown = {*re.findall(r"\]\(\.\./results/(\w+)/figure\.png\)", text)}
     figures = {path.parent.name for path in (ROOT / "results").glob("*/figure.png")}
+    if not figures:
+        pytest.skip("an sdist leaves the figures out")
     assert shown == figures - {"kill_and_resume"}  # which has a report of its own
     assert all(f"`scripts/run {name}" in text for name in shown)
