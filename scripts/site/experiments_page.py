@@ -13,6 +13,7 @@ FURTHER = {
     "schedules": "What do rates that change while training do?",
     "concrete": "Which rate does Concrete dropout learn?",
     "uci": "Is the uncertainty that of Gal & Ghahramani's table?",
+    "guidance": "How often should a generator be trained without its condition?",
     "uncertainty": "Where does a model say that it does not know?",
     "char_lm": "Does a transformer on characters train alike on any mesh?",
     "char_lm_attention": "What does dropout of attention weights do to it?",
