@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import main as sphinx
 
+from experiments._commands import report
 from scripts.site import stage
 
 ROOT = Path(__file__).parents[2]
@@ -15,11 +16,12 @@ SITE, WORK, PICTURES = (ROOT / "out" / name for name in ("site", "docs", "pictur
 
 
 def build() -> int:
-    """Return Sphinx's exit status: not 0 if there was a warning."""
+    """Build the site and the report of the stored results; not 0 if there was a warning."""
     source = stage.write(ROOT, WORK)
     shutil.rmtree(SITE, ignore_errors=True)
     options = ["-b", "html", "-E", "-W", "--keep-going", "-q", "-d", str(WORK / "read")]
-    return int(sphinx([*options, str(source), str(SITE)]))
+    status = int(sphinx([*options, str(source), str(SITE)]))
+    return status or report.main(["results", "--out", str(SITE / "report.html")])
 
 
 def main(argv: list[str]) -> int:

@@ -32,6 +32,13 @@ WIDER = """() => {
   return found;
 }"""
 
+UNSORTED = """() => [...document.querySelectorAll("thead button")].filter((button) => {
+  button.click();
+  const i = button.closest("th").cellIndex, rows = [...button.closest("table").tBodies[0].rows];
+  const values = rows.map((row) => row.cells[i].dataset.v).filter(Boolean).map(Number);
+  return values.some((v, n) => v < values.slice(0, n).findLast((u) => !isNaN(u)));
+}).map((button) => button.textContent)"""
+
 
 def browser() -> str | None:
     """Return the path of a browser: JAXDROP_BROWSER, or one of Chromium's names."""
@@ -89,6 +96,8 @@ def look(site: Path, folder: Path, names: list[str]) -> list[str]:
                 page.screenshot(path=folder / f"{picture}-{label}.png", full_page=True)
             page.emulate_media(color_scheme="dark")
             page.screenshot(path=folder / f"{picture}-dark.png", full_page=True)
+            columns = page.evaluate(UNSORTED)
+            found += [f"{name}: a click does not sort by {column}" for column in columns]
             found += [f"{name}: {fault}" for fault in said]
             page.close()
         opened.close()
