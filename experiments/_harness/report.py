@@ -147,7 +147,8 @@ def _section(name: str, stored: list[Stored], about: str) -> str:
     for label, (_, result) in zip(labels, stored, strict=True):
         for title, columns in tables(result["numbers"]):
             for column, values in columns.items():
-                head = f"{column} ({label})" if several else column
+                head = label if column == "value" else column
+                head += f" ({label})" if several and head == column else ""
                 merged.setdefault(title, {})[head] = values
     parts += [_side_by_side(title or "numbers", columns) for title, columns in merged.items()]
     return "\n".join([*parts, "</section>"])

@@ -79,7 +79,7 @@ def test_the_page_is_well_formed_and_holds_every_number(made: str) -> None:
     page = Page(made)
     assert page.open == [] and missing(made) == set()
     assert "77" in page.values and made.count("<h2>") == 1  # two results beside each other
-    assert "(one)" in made and "(deeper/two)" in made
+    assert ">one<" in made and "none (deeper/two)" in made
 
 
 def test_a_number_that_is_left_out_is_found(made: str) -> None:
