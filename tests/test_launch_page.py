@@ -30,7 +30,7 @@ def parsed(name: str, argv: list[str]) -> str:
         assert not argv
         return ""
     experiment = load_experiment(name)
-    config, out, _, part = _options(experiment, argv)
+    config, out, _, part, _ = _options(experiment, argv)
     assert part is None or read_part(part)
     assert str(out).startswith(("out/", "/shared/"))
     return part or ""

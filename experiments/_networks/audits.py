@@ -1,6 +1,6 @@
-"""The networks of two experiments, as ``scripts/audit`` takes them; docs/audit.md shows the result.
+"""The character model, as ``scripts/audit`` takes it; docs/audit.md shows the result.
 
-scripts/audit experiments._networks.audits:quickstart
+scripts/audit experiments._networks.audits:char_lm
 """
 
 from typing import Any
@@ -9,17 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from experiments import quickstart as quickstart_experiment
 from experiments._networks.char_model import CharModel
 from experiments._networks.char_training import CharConfig
-from experiments._networks.feedforward import Net
-
-
-def quickstart() -> Any:
-    """Return the quickstart's network, with dropout, and 32 rows in place of digits."""
-    config, arm = quickstart_experiment.Config(), quickstart_experiment.ARMS["dropout"]
-    net = Net(config.hidden, input_rate=arm.input_rate, hidden_rate=arm.hidden_rate)
-    return net, (jax.random.uniform(jax.random.key(0), (32, 784)),)
 
 
 def char_lm() -> Any:

@@ -93,9 +93,13 @@ def look(site: Path, folder: Path, names: list[str]) -> list[str]:
                 page.set_viewport_size({"width": width, "height": 900})
                 wider = page.evaluate(WIDER)
                 found += [f"{name}, wider than its {width} pixels: {element}" for element in wider]
-                page.screenshot(path=folder / f"{picture}-{label}.png", full_page=True)
+                page.screenshot(
+                    path=folder / f"{picture}-{label}.png", full_page=True, animations="disabled"
+                )
             page.emulate_media(color_scheme="dark")
-            page.screenshot(path=folder / f"{picture}-dark.png", full_page=True)
+            page.screenshot(
+                path=folder / f"{picture}-dark.png", full_page=True, animations="disabled"
+            )
             columns = page.evaluate(UNSORTED)
             found += [f"{name}: a click does not sort by {column}" for column in columns]
             found += [f"{name}: {fault}" for fault in said]

@@ -52,7 +52,9 @@ def test_nothing_imports_an_experiment_but_its_own_folder(path: Path) -> None:
 
 
 def test_commands_are_no_experiments() -> None:
-    assert set(find_experiments(COMMANDS)) == {"devices", "fetch", "reproduce", "tables"}
+    assert set(find_experiments(COMMANDS)) == {
+        *("devices", "fetch", "report", "reproduce", "tables")
+    }
     assert not set(find_experiments(COMMANDS)) & set(find_experiments())
 
 

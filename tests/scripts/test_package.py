@@ -1,4 +1,4 @@
-"""What is released: one version, and what a wheel and an sdist hold. scripts/package builds them."""
+"""What is released: one version, what wheel and sdist hold; scripts/package builds them."""
 
 import re
 import tomllib
