@@ -1,6 +1,7 @@
 """Steps that leave out what is dropped: what the page says, and what the proof counts."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -16,6 +17,12 @@ PAGE = (ROOT / "docs/removal.md").read_text()
 def test_the_page_has_what_the_benchmark_printed():
     stored = json.loads((ROOT / "results/bench/removal.json").read_text())
     assert bench.markdown(stored["cases"]) in PAGE
+
+
+def test_the_page_has_what_was_compiled():
+    report_of_all = (ROOT / "results/prove/gpu.md").read_text()
+    (table,) = re.findall(r"(\| network \| dropped \| GFLOP.*?)\n\n", report_of_all, re.DOTALL)
+    assert table in PAGE
 
 
 @pytest.mark.slow
