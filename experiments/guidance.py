@@ -18,6 +18,7 @@ two measures on digits that are so easy: guidance by an untrained null label is 
 
 import dataclasses
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
@@ -30,7 +31,7 @@ from rich.table import Table
 
 import jaxdrop
 from experiments._data.images import data_digest, load
-from experiments._harness.settings import check_counts, check_rates, check_seeds
+from experiments._harness.settings import check_counts, check_rates, check_seeds, refuse
 from experiments._harness.tick import Tick, silent
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def check(config: Config) -> None:
     check_counts(config, "seeds", "units", "steps", "drawn")
     check_seeds(config)
     check_rates(config, "rates")
+    right = all(type(s) in (int, float) and 0 <= s < math.inf for s in config.scales)
+    if not config.scales or not right:
+        refuse("scales", config.scales, "numbers of 0 or more")
 
 
 def ticks(config: Config) -> int:

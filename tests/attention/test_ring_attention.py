@@ -83,20 +83,22 @@ def test_the_mask_is_attention_keep_mask_s_in_every_bit() -> None:
     values = jnp.broadcast_to(names, (B, length, N, length))
 
     @jax.jit
-    @jax.shard_map(mesh=MESH, in_specs=SPLIT, out_specs=SPLIT)
-    def shares(q: Any, v: Any) -> Any:
+    @jax.shard_map(mesh=MESH, in_specs=(P(), SPLIT, SPLIT), out_specs=SPLIT)
+    def shares(key: Any, q: Any, v: Any) -> Any:
         def attend(method: Any, key: Any) -> jax.Array:
             return ring_attention(
                 q, q, v, axis_name="sequence", mesh_axes=SPLIT, method=method, dropout_rate=0.5,
                 dropout_key=key,
             )  # fmt: skip
 
-        own = jax.random.fold_in(KEY, jax.lax.axis_index("sequence"))
-        same = [attend(method, jax.random.clone(KEY)) for method in ("ring", "all_to_all")]
+        own = jax.random.fold_in(jax.random.clone(key), jax.lax.axis_index("sequence"))
+        same = [attend(method, jax.random.clone(key)) for method in ("ring", "all_to_all")]
         return *same, attend("ring", own)
 
     expected = attention_keep_mask(KEY, (B, N, length, length), 0.5)
-    of_ring, of_all_to_all, planted = (jnp.swapaxes(y, 1, 2) for y in shares(q, values))
+    of_ring, of_all_to_all, planted = (
+        jnp.swapaxes(y, 1, 2) for y in shares(jax.random.clone(KEY), q, values)
+    )
     np.testing.assert_array_equal(of_ring, jnp.where(expected, jnp.float32(2 / length), 0))
     np.testing.assert_array_equal(of_all_to_all, of_ring)
     assert ((planted != 0) != expected).mean() > 0.3

@@ -24,6 +24,9 @@ OTHERS = (
     *("linen.", "nnx.", "jaxdrop.testing.", "jaxdrop.training.", "jaxdrop.surgery."),
     *("jaxdrop.drop_path_rates", "jaxdrop.max_norm", "jaxdrop.recurrent", "jaxdrop.mc.auroc"),
     *("jaxdrop.mc.sampler", "jaxdrop.variational.sparsity", "jaxdrop.layer_skip_rates"),
+    *("jaxdrop.default_mesh_axes", "jaxdrop.mc.fit_temperature", "jaxdrop.mc.ensemble"),
+    *("jaxdrop.mc.risk_coverage", "jaxdrop.mc.aurc", "jaxdrop.mc.draw_reliability"),
+    "jaxdrop.ring_attention",  # takes the name of an axis, and pmap has another
 )
 CALLS = {name: call for name, call in calls() if not name.startswith(OTHERS)}
 EXACT = {m.id for m in members if isinstance(m.law, TwoPoint) and "alpha" not in m.name}
