@@ -82,6 +82,7 @@ def run_tests(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *arguments)
 
 
+@pytest.mark.slow
 def test_the_list_names_the_files_of_the_example() -> None:
     """At most nine; ``NAME`` and ``Name`` stand for the member."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -56,6 +56,7 @@ def test_rate_one_is_zero_without_a_key(way: str, on: Any) -> None:
     assert loss(Q) == 0 and not jax.grad(loss)(Q).any()
 
 
+@pytest.mark.slow
 def test_the_reference_s_gradient_is_the_change_of_its_value() -> None:
     """In float64, against a difference of two values."""
     with jax.enable_x64(True):

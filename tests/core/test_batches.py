@@ -31,6 +31,7 @@ def test_leading_rows_stay_when_the_batch_grows(dims: tuple[int, ...]):
         np.testing.assert_array_equal(part, whole[:rows])
 
 
+@pytest.mark.slow
 def test_leading_rows_stay_in_the_modules():
     key, x = jax.random.key(0), inputs(12, 5)
     linen = jaxdrop.linen.Dropout(RATE, deterministic=False)
@@ -39,6 +40,7 @@ def test_leading_rows_stay_in_the_modules():
         np.testing.assert_array_equal(layer(x[:4]), layer(x)[:4])
 
 
+@pytest.mark.slow
 def test_padding_moves_nothing():
     key, x = jax.random.key(0), inputs(5, 7)
     padded = jnp.concatenate([x, jnp.zeros((3, 7))])

@@ -80,6 +80,7 @@ def test_no_offset_of_numpy_wraps(offset):
     np.testing.assert_array_equal(jaxdrop.random_bits(KEY, (4,), index_offset=(offset,)), expected)
 
 
+@pytest.mark.slow
 def test_no_offset_of_64_bits_wraps(x64):
     expected = jaxdrop.random_bits(KEY, (4,), index_offset=(FAR,))
     traced = jax.jit(lambda o: jaxdrop.random_bits(KEY, (4,), index_offset=(o,)))

@@ -121,6 +121,7 @@ def test_keys_may_be_mapped_over_for_one_number(draw):
     assert len(set(got.tolist())) == 2
 
 
+@pytest.mark.slow
 def test_rates_may_be_mapped_over_for_one_number():
     key, rates = jax.random.key(0), jnp.array([0.0, 0.3, 0.6, 1.0])
     loop = [jaxdrop.dropout(key, SCALAR, rate) for rate in rates]
@@ -128,6 +129,7 @@ def test_rates_may_be_mapped_over_for_one_number():
     np.testing.assert_allclose(got, jnp.stack(loop), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_no_gradient_flows_to_the_factor():
     mask, x = jnp.array([True, False]), jnp.array([2.0, 3.0])
     grads = jax.grad(lambda x, f: keep_where(mask, x, f).sum(), (0, 1))(x, jnp.float32(5))

@@ -66,6 +66,7 @@ def test_legacy_key():
     assert [is_words(leaf) for leaf in leaves] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_shape", [(), (32,)], ids=str)
 def test_a_rate_on_the_device_is_kept_as_it_is(rate_shape: tuple[int, ...]):
     leaves = kept(
@@ -131,6 +132,7 @@ def test_stack_compiled_for_the_cpu(variant: str, scanned: bool):
     assert hlo.mask_buffers(compiled.as_text(), 256 * 256) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scanned", [False, True], ids=["unrolled", "scanned"])
 def test_temp_memory_of_the_stack_on_the_cpu(scanned: bool):
     def temp(variant: str) -> int:
@@ -140,6 +142,7 @@ def test_temp_memory_of_the_stack_on_the_cpu(scanned: bool):
     assert temp("jaxdrop") <= 1.02 * temp("none")
 
 
+@pytest.mark.slow
 def test_the_check_sees_flax_masks():
     compiled = stack.compile_stack("flax", True, rows=256, width=256, dtype=jnp.float32)
     assert hlo.mask_buffers(compiled.as_text(), 256 * 256)

@@ -31,6 +31,7 @@ def test_without_jit_nothing_changes(member: Case):
     np.testing.assert_allclose(eager, compiled, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_gradient_without_jit():
     key, x = jax.random.key(0), jnp.ones(5)
     with jax.disable_jit():

@@ -159,6 +159,7 @@ def check_near(z, other):
     assert gap.max() < BETWEEN_IN_THE_TAIL
 
 
+@pytest.mark.slow
 def test_programs_differ_by_the_roundings_that_fusing_leaves_out():
     powers = np.sqrt(1 - 2.0 ** -np.arange(1, 23))[:, None] * 2**31  # t passes a power of two
     edges = (powers.astype(np.int64) + np.arange(-3000, 3000)).ravel()

@@ -52,6 +52,7 @@ def test_words_are_random_bits(shape: tuple[int, ...]) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [8, 16])
 def test_narrow_bits_are_the_top_of_the_word(width: int) -> None:
     narrow = jax.random.bits(fast(3), (40,), f"uint{width}")
@@ -69,6 +70,7 @@ def test_64_bits_are_two_words() -> None:
     np.testing.assert_array_equal(wide, words[..., 0] << np.uint64(32) | words[..., 1])
 
 
+@pytest.mark.slow
 def test_dropout_with_such_a_key() -> None:
     x = jnp.ones((64, 33))
     plain = jax.random.key(3, impl="threefry2x32")

@@ -75,6 +75,7 @@ def test_hessian():
     np.testing.assert_array_equal(found.reshape(x.size, x.size), expected)
 
 
+@pytest.mark.slow
 def test_third_derivative():
     """The third derivative of dropout(x)**3 / 6 is m**3, through jvp of grad of grad."""
 
@@ -167,6 +168,7 @@ def test_while_loop_and_fori_loop():
     np.testing.assert_array_equal(gradient == 0, expected == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [True, False])
 def test_cond(train: bool):
     x = inputs()

@@ -99,6 +99,7 @@ def config_of(kind: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "more", whole | {"more": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_a_config_that_is_not_one_is_told_so(name: str) -> None:
     kind, told = MODULES[name].Config, 0

@@ -18,6 +18,7 @@ def small(**settings: Any) -> removal.Config:
     return removal.Config(**given | {"rates": (0.5,), "turns": 1} | settings)
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_run():
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"rates": (0.0, 0.5)}, "above 0"),

@@ -26,6 +26,7 @@ def test_one_trace_serves_every_schedule_and_seed():
     assert np.isfinite(list(ends.values())).all()
 
 
+@pytest.mark.slow
 def test_schedules_are_on_when_they_say_so():
     rates = {
         name: np.asarray(jax.vmap(rate)(jnp.arange(100)))

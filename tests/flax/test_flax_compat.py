@@ -87,6 +87,7 @@ def test_linen_model_trains_and_evaluates(model, dropout_class):
     np.testing.assert_array_equal(evaluated, model.apply(variables, X, train=False, rngs=rngs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [linen_compact, linen_setup])
 def test_linen_bits_key_gives_flax_output_from_the_same_rngs(model):
     ours, flax = model(jaxdrop.linen.Dropout, bits="key"), model(nn.Dropout)
@@ -102,6 +103,7 @@ def test_linen_bits_key_gives_flax_output_from_the_same_rngs(model):
     )
 
 
+@pytest.mark.slow
 def test_nnx_bits_key_gives_flax_output_from_the_same_rngs():
     ours, flax = nnx_model(jaxdrop.nnx.Dropout, bits="key"), nnx_model(nnx.Dropout)
     for _ in range(3):

@@ -165,6 +165,7 @@ def stacked_blocks(n):
     return create(nnx.Rngs(0, dropout=1))
 
 
+@pytest.mark.slow
 def test_scan_over_layers_has_a_mask_and_a_gradient_per_layer():
     blocks = stacked_blocks(4)
 

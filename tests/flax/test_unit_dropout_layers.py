@@ -94,6 +94,7 @@ def test_both_are_the_function(chain: Chain, options: dict[str, Any]) -> None:
     ))  # fmt: skip
 
 
+@pytest.mark.slow
 @either
 def test_a_checkpoint_of_plain_layers_fits(chain: Chain) -> None:
     plain_linen, linen = Plain(chain.plain), chain.linen()

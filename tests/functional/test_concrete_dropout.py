@@ -137,6 +137,7 @@ def test_a_low_temperature_is_dropout_of_the_same_rate():
     assert_mask_rate(jnp.asarray(y > 0.5), 0.3)
 
 
+@pytest.mark.slow
 def test_rates_zero_and_one_and_test_time():
     assert jaxdrop.concrete_dropout(None, ONES, 0.0) is ONES
     assert jaxdrop.concrete_dropout(None, ONES, 0.3, deterministic=True) is ONES
@@ -151,6 +152,7 @@ def test_rates_zero_and_one_and_test_time():
         assert np.isfinite(gradient(jnp.array(p)))
 
 
+@pytest.mark.slow
 def test_broadcast_dims_and_arrays_of_rates():
     y = jaxdrop.concrete_dropout(KEY, ONES, 0.5, broadcast_dims=(0,))
     assert (y == y[:1]).all()
@@ -179,6 +181,7 @@ def test_a_temperature_that_is_no_number_is_told_in_a_sentence():
         jax.jit(lambda t: jaxdrop.concrete_dropout(KEY, ONES, 0.5, temperature=t))(0.1)
 
 
+@pytest.mark.slow
 def test_the_regularizer_is_its_closed_form():
     kernel = jnp.arange(12.0).reshape(4, 3)
 

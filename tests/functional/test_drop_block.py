@@ -82,6 +82,7 @@ def test_neighbours_drop_together_as_often_as_overlap_says() -> None:
     assert not low <= KEYS * (1 - rate) ** 2 <= high  # independent neighbours would be noticed
 
 
+@pytest.mark.slow
 def test_channels_are_independent_or_shared() -> None:
     one = dropped((1, 8, 3), 0.3, block_size=3, share_channels=True)
     assert (one == one[..., :1]).all()
@@ -91,6 +92,7 @@ def test_channels_are_independent_or_shared() -> None:
     assert low <= both <= high
 
 
+@pytest.mark.slow
 def test_side_one_is_dropout() -> None:
     x = jnp.arange(1.0, 25.0).reshape(2, 4, 3)
     key = jax.random.key(5)

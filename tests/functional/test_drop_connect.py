@@ -111,6 +111,7 @@ def test_a_second_eager_call_compiles_nothing(caplog):
     assert not compiled(1)
 
 
+@pytest.mark.slow
 def test_the_masks_never_exist_as_a_whole():
     batch, n = 256, 64
     x, kernel = jnp.ones((batch, n)), jnp.ones((n, n))
@@ -163,6 +164,7 @@ def test_the_moments_are_the_stated_ones(each):
     assert (wrong > 6 * ((fourth - variance**2) / n) ** 0.5).any()
 
 
+@pytest.mark.slow
 def test_no_inputs_and_no_examples():
     for x, kernel in ((jnp.ones((4, 0)), jnp.ones((0, 3))), (jnp.ones((0, 5)), KERNEL)):
         for each in (False, True):
@@ -170,6 +172,7 @@ def test_no_inputs_and_no_examples():
             np.testing.assert_array_equal(y, jnp.zeros((len(x), 3)))
 
 
+@pytest.mark.slow
 def test_rates_zero_and_one_and_test_time_need_no_draw():
     plain = X @ KERNEL
     both: list[dict[str, Any]] = [{}, {"per_example": True}]

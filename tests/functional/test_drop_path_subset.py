@@ -49,6 +49,7 @@ def shifted(key: Any, x: Any, kernel: Any) -> Any:
     return x + jnp.roll(subset(key, x, kernel) - x, 1, axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", [lambda f: f, in_vmap, in_scan], ids=["jit", "vmap", "scan"])
 def test_it_is_the_masked_computation(around: Callable[[Function], Function]) -> None:
     assert_same(around(subset), around(masked), X, KERNEL, ulps=8)

@@ -218,6 +218,7 @@ def test_typed_and_legacy_keys_of_every_implementation(make, impl):
     identical(jaxdrop.random_bits(data, (4096,)), bits)
 
 
+@pytest.mark.slow
 def test_x64_changes_neither_bits_nor_masks(x64):
     golden = np.asarray([4209699884, 3958748286, 217790230], np.uint32)
     identical(jaxdrop.random_bits(jax.random.key(0), (64, 128))[0, :3], jnp.asarray(golden))

@@ -210,6 +210,7 @@ class LinenPlainStart(Probe):
         return jnp.full(of_shape, fill), jnp.full(of_shape, fill)
 
 
+@pytest.mark.slow
 def test_a_cell_starts_as_it_does_by_itself():
     for wrap in (jaxdrop.nnx.RecurrentDropout, jaxdrop.nnx.Zoneout):
         carry = wrap(PlainStart(), 0.5).initialize_carry((4, 3), nnx.Rngs(0))  # as nnx.RNN calls it

@@ -82,16 +82,19 @@ def test_causal_attention_over_the_kept_is_full_attention_with_a_mask(
     assert_same(around(skipped), around(masked), X, KERNEL, ulps=16)
 
 
+@pytest.mark.slow
 def test_it_is_in_bfloat16_too() -> None:
     assert_same(skipped, masked, *HALF, ulps=16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planted", [wrong_positions, zeroed])
 def test_a_broken_one_is_caught(planted: Function) -> None:
     with pytest.raises(AssertionError):
         assert_same(planted, masked, X, KERNEL, ulps=16)
 
 
+@pytest.mark.slow
 def test_every_token_and_every_pair_goes_through_equally_often() -> None:
     """They are read off the output."""
     x = jnp.zeros((GROUPS, N + 1, 1))
@@ -104,6 +107,7 @@ def test_every_token_and_every_pair_goes_through_equally_often() -> None:
         assert_uniform(kept, N)
 
 
+@pytest.mark.slow
 def test_positions_are_those_of_patch_indices() -> None:
     seen: list[Any] = []
 

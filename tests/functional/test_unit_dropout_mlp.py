@@ -266,6 +266,7 @@ def test_a_planted_fault_is_caught(name: str, fault: Any, monkeypatch: pytest.Mo
         assert_same(jax.jit(lambda *a: removed(*a))(KEY, x, layers), truth)
 
 
+@pytest.mark.slow
 def test_bad_arguments_are_told_in_a_sentence() -> None:
     x, layers = batch(), params()
     call = jaxdrop.unit_dropout_mlp

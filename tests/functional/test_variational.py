@@ -88,6 +88,7 @@ def test_half_precision_loses_neither_small_weights_nor_large_sums(dtype):
     assert y.dtype == dtype and np.isfinite(y.astype(jnp.float32)).all()
 
 
+@pytest.mark.slow
 def test_convolution_of_one_pixel_is_the_dense_layer():
     y = jaxdrop.variational_conv(KEY, X[:, None, :], M[None], S[None])
     np.testing.assert_allclose(y[:, 0], jaxdrop.variational_dense(KEY, X, M, S), rtol=1e-5)

@@ -92,6 +92,7 @@ def test_an_equal_context_compiles_nothing_anew() -> None:
     assert compiled[0] == compiled[2]
 
 
+@pytest.mark.slow
 def test_a_traced_rate_and_one_in_an_array() -> None:
     f = mc.sampler(Net(nn.Dropout), {}, train=False)
 
@@ -163,6 +164,7 @@ def test_nnx_dropouts_whose_mode_comes_with_the_call_are_on(only: str) -> None:
     np.testing.assert_array_equal(model(x, only), before)
 
 
+@pytest.mark.slow
 def test_an_nnx_sample_is_one_of_training_mode() -> None:
     model = Modes(nnx.Rngs(0))
     x = jnp.ones((4000, 5, 50))

@@ -149,6 +149,7 @@ def test_metrics_can_be_jitted() -> None:
         np.testing.assert_allclose(jax.jit(score)(MEAN, LABELS), score(MEAN, LABELS), **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "work, sentence",
     [

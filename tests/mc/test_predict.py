@@ -108,6 +108,7 @@ def test_samples_over_two_axes_of_a_mesh(axis_type: AxisType, set_mesh: bool) ->
             np.testing.assert_allclose(np.asarray(result), same, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_device_talks_to_another() -> None:
     mesh = jax.make_mesh((8,), ("samples",), axis_types=(AxisType.Auto,))
     plan = Plan(16, 2, False, NamedSharding(mesh, PartitionSpec("samples")))
@@ -151,6 +152,7 @@ def test_shared_masks_are_the_same_for_every_example_and_batch(chunk_size: int |
     assert (plain != plain[:, :1]).any()  # which the check of equality would notice
 
 
+@pytest.mark.slow
 def test_a_tree_goes_in_and_comes_out() -> None:
     def two(key: Any, x: Any) -> Any:
         return {"a": network(key, x["l"] + x["r"]), "b": (x["l"].sum(-1),)}

@@ -84,6 +84,7 @@ def test_linen_batch_norm_stays_frozen(variables: Any) -> None:
     assert np.ptp(np.asarray(mc.mc_predict(f, key(), X, 3)), axis=0).min() > 0
 
 
+@pytest.mark.slow
 def test_bound_and_unbound_linen_models_are_the_same(variables: Any) -> None:
     a = mc.mc_predict(LinenNet().bind(variables), key(), X, 3)
     b = mc.mc_predict(mc.sampler(LinenNet(), variables), key(), X, 3)

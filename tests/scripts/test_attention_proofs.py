@@ -26,6 +26,7 @@ def broken(checks: report.Checks) -> list[str]:
     return [row["claim"] for row in checks.rows if not row["holds"]]
 
 
+@pytest.mark.slow
 def test_a_mask_in_memory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     flax = attention.flax(0.1)  # on a CPU it stores random words
     planted = {"none": attention.ours(0.0), "jaxdrop": flax, "flax": flax}
@@ -59,6 +60,7 @@ def test_each_claim_can_be_broken(changed: dict[str, Any], found: list[str]) -> 
     assert len(checks.rows) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reads", "holds"), [(False, True), (True, False)])
 def test_a_message_too_many_is_found(
     reads: bool, holds: bool, monkeypatch: pytest.MonkeyPatch

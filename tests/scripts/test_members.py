@@ -110,6 +110,7 @@ def test_a_table_that_was_changed_is_found(
         family_page.with_tables("no markers")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "timed", [timed for record in RECORDS for timed in record.timed], ids=lambda timed: timed.name
 )

@@ -33,6 +33,7 @@ def test_a_planted_generator_is_exposed(name: str) -> None:
     assert verdict.failures(findings), f"{name} passes; smallest p: {min(f.p for f in findings)}"
 
 
+@pytest.mark.slow
 def test_mixed_and_public_are_the_same_generator() -> None:
     from scripts.quality.candidates import chosen
 

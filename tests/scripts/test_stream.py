@@ -31,6 +31,7 @@ def test_flat_is_one_array() -> None:
     np.testing.assert_array_equal(words("flat", start, 100), draw(jax.random.key(SEED), 100, start))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [2**32 - 128, 2**33 - 128])
 def test_flat_goes_on_past_one_word(start: int) -> None:
     across = np.asarray(next(orders.flat(jax.random.key(SEED), start)))
@@ -78,6 +79,7 @@ def test_interleaved_goes_on_past_one_word() -> None:
         np.testing.assert_array_equal(across[:4, k], draw(lanes[k], 4, start))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "number"), [(0, 0), (0, 65535), (1, 2)])
 def test_splits(batch: int, number: int) -> None:
     keys = jax.random.split(jax.random.fold_in(jax.random.key(SEED), batch), 1 << 16)
@@ -97,6 +99,7 @@ def test_the_last_seed_is_followed_by_the_first() -> None:
     np.testing.assert_array_equal(first[1], draw(jax.random.key(0), 16))
 
 
+@pytest.mark.slow
 def test_orders_differ() -> None:
     assert len({tuple(words(order, 0, 64)) for order in orders.ORDERS}) == len(orders.ORDERS)
 

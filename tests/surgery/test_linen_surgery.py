@@ -105,6 +105,7 @@ def test_a_rate_for_all_or_by_path(layer: Any) -> None:
     assert share(a) == 1 and share(b) < 0.6
 
 
+@pytest.mark.slow
 def test_a_traced_rate_compiles_once() -> None:
     layer, traces = nn.Dropout(0.5, deterministic=False), []
 
@@ -158,6 +159,7 @@ def test_force_dropout_overrules_every_mode(variables: Any) -> None:
     np.testing.assert_array_equal(forced, expected)
 
 
+@pytest.mark.slow
 def test_layers_that_are_skipped_and_noise_are_found_too() -> None:
     class Both(nn.Module):
         @nn.compact

@@ -102,6 +102,7 @@ def test_layers_in_a_scan_are_reached_from_before_and_within() -> None:
     assert {row.path[-1]: row.share_downstream for row in rows} == {"before": 1, "Dropout_0": 1}
 
 
+@pytest.mark.slow
 def test_a_jitted_part_is_looked_into() -> None:
     class Jitted(nn.Module):
         @nn.compact

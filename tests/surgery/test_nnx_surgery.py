@@ -47,6 +47,7 @@ def test_replace_finds_flax_s_dropouts_wherever_they_are() -> None:
     assert model.attention.attention_fn is not nnx.dot_product_attention
 
 
+@pytest.mark.slow
 def test_replace_draws_from_the_same_stream_and_knows_flax_s_masks() -> None:
     ones = jnp.ones((50, 40))
     flax, ours, same = (nnx.Sequential(nnx.Dropout(0.3, rngs=nnx.Rngs(7))) for _ in range(3))

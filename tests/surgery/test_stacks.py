@@ -154,6 +154,7 @@ CARRIED = state_axes({nnx.Param: 0, ...: nnx.Carry})
 STREAMS_CARRIED = state_axes({nnx.RngState: nnx.Carry, ...: 0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [CARRIED, STREAMS_CARRIED], ids=["all", "streams"])
 def test_a_stream_for_a_stack_whose_own_are_not_split_is_not_split_either(axes: Any) -> None:
     model = Unsplit(axes)
@@ -162,6 +163,7 @@ def test_a_stream_for_a_stack_whose_own_are_not_split_is_not_split_either(axes: 
     assert abs(kept(model(X)) - 1 / 8) < 0.035  # 6 deviations
 
 
+@pytest.mark.slow
 def test_rates_of_a_stack_are_mapped_over_or_it_is_an_error() -> None:
     model = Unsplit(STREAMS_CARRIED)
     surgery.rates_as_variables(model)
@@ -176,6 +178,7 @@ def test_rates_of_a_stack_are_mapped_over_or_it_is_an_error() -> None:
     assert abs(kept(model(X)) - 1 / 8) < 0.035
 
 
+@pytest.mark.slow
 def test_streams_of_a_stack_are_mapped_over_or_it_is_an_error() -> None:
     blocks = Net(Bare).blocks
     surgery.insert(blocks, is_dense, 0.5, rngs=nnx.Rngs(7))
@@ -235,6 +238,7 @@ def test_every_entry_of_a_carry_may_have_a_rate_for_each_layer() -> None:
     assert cell.rate[1] == 0.125
 
 
+@pytest.mark.slow
 def test_rates_of_a_stack_may_be_set_layer_by_layer() -> None:
     model = Net(Block)
     undo = surgery.set_rates(model, np.array([0.0, 1.0, 0.0]), lambda p, m: "blocks" in p)

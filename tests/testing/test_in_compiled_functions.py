@@ -38,6 +38,7 @@ def compiled(check: Callable[..., Any]) -> Callable[..., Any]:
 # The bounds.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0.0, 1e-9, 0.01, 0.1, 0.5, 0.9, 0.999, 1.0])
 @pytest.mark.parametrize("total", [0, 1, 2, 17, 200])
 def test_the_bounds_decide_as_the_p_value_at_every_count(total: int, keep: float) -> None:
@@ -63,6 +64,7 @@ def test_the_bounds_decide_as_the_p_value_at_the_edges(total: int, keep: float) 
 # assert_mask_rate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape, rate", [((4000,), 0.5), ((64, 256), 0.0), ((64, 256), 0.1), ((4, 16, 256), 1.0)]
 )
@@ -104,6 +106,7 @@ def fails(check: Callable[[], Any]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_both_ways_decide_alike() -> None:
     def check(mask: Any) -> None:
         assert_mask_rate(mask, 0.3, false_alarm=0.05)
@@ -203,12 +206,14 @@ def test_mean_preserved() -> None:
         bounded(new_key(), X)
 
 
+@pytest.mark.slow
 def test_gradient_uses_mask() -> None:
     compiled(lambda key, x: assert_gradient_uses_mask(dropped, key, x))(new_key(), X)
     with pytest.raises(AssertionError, match="the gradient is 0 at 0, but"):
         compiled(lambda key, x: assert_gradient_uses_mask(without_mask, key, x))(new_key(), X)
 
 
+@pytest.mark.slow
 def test_deterministic_eval() -> None:
     compiled(lambda x: assert_deterministic_eval(lambda key, x: {"a": 2 * x}, x))(X / 0)
     found = r"key\(0\) changed 1 of 100 elements of the output, the first at \(3,\).* is 0"
@@ -222,6 +227,7 @@ def test_values_of_x_are_looked_at_by_the_program() -> None:
         step(new_key(), X.at[2].set(0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 200_000])
 def test_large_arrays_reach_the_host(size: int) -> None:
     """A program that calls back with them must not wait for itself."""

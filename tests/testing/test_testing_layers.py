@@ -185,6 +185,7 @@ def test_mean_preserved_tells_what_it_cannot_test():
 # assert_gradient_uses_mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("scale_at", ["train", "test"])
 def test_gradient_accepts_dropout(dtype, scale_at):

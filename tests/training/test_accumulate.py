@@ -55,6 +55,7 @@ def test_every_number_of_parts_gives_one_loss_curve(make_state: Make, loss_fn: L
         assert is_close(whole, curve(make_state, loss_fn, parts)), parts
 
 
+@pytest.mark.slow
 @BOTH
 def test_masks_that_begin_at_row_0_are_another_curve(
     make_state: Make, loss_fn: Loss, monkeypatch: pytest.MonkeyPatch
@@ -222,6 +223,7 @@ def test_checked_steps_count_the_masks_of_the_parts() -> None:
     assert int(state.step) == 1
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_part() -> None:
     def loss_fn(variables: Any, batch: Any, key: jax.Array) -> jax.Array:
         h = batch

@@ -183,6 +183,7 @@ def test_another_learning_rate_is_refused_where_optax_keeps_it(tmp_path: Path) -
         begin(tmp_path / "run", state=with_rate(0.25))
 
 
+@pytest.mark.slow
 def test_a_rate_that_follows_a_schedule_is_not_compared(tmp_path: Path) -> None:
     schedule = optax.linear_schedule(0.5, 0.0, 10)
     state, _ = begin(tmp_path / "run", state=with_rate(schedule))
@@ -197,6 +198,7 @@ def test_numbers_that_json_does_not_have_are_compared_as_text() -> None:
     assert _hyperparams.injected_hyperparams(tx.init(jnp.zeros(1))) == {"learning_rate": "inf"}
 
 
+@pytest.mark.slow
 def test_a_rate_s_schedule_goes_on_where_a_run_was_cut(tmp_path: Path) -> None:
     rate = optax.linear_schedule(0.0, 0.5, 2 * small.STEPS)
 

@@ -66,6 +66,7 @@ def test_every_dtype_and_place_counts(dtype: str) -> None:
     assert np.shape(prints[0]) == (2, 2)
 
 
+@pytest.mark.slow
 def test_the_sharding_does_not_count_and_the_numbers_stay() -> None:
     array = np.arange(64, dtype=np.float32).reshape(8, 8)
     mesh = jax.make_mesh((4, 2), ("i", "j"))

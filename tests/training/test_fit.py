@@ -75,6 +75,7 @@ def test_without_a_folder_nothing_is_written_and_two_calls_make_one_run(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_seed_orders_the_batches_and_the_key_drops() -> None:
     state = small.run()[0]
     assert not small.same(state, small.run(seed=1)[0])
@@ -110,6 +111,7 @@ def test_evaluation_is_the_mean_over_rows_whatever_the_batch() -> None:
     assert {"step", "epoch", "test_loss"} == set(expected[small.STEPS])
 
 
+@pytest.mark.slow
 def test_a_grain_source_trains_as_arrays_do(tmp_path: Path) -> None:
     grain = pytest.importorskip("grain")  # an extra: dev
     rows = [{"x": x, "y": y} for x, y in zip(small.DATA["x"], small.DATA["y"], strict=True)]
@@ -159,6 +161,7 @@ def test_what_is_no_whole_number_is_a_type_error(options: dict[str, Any], tmp_pa
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_whole_numbers_of_numpy_are_stored_as_such(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"seed": np.uint32(3), "batch_size": np.int64(16), "epochs": 1}
     state, _ = small.run(folder=tmp_path, **settings)

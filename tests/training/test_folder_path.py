@@ -53,6 +53,7 @@ def saved_and_restored(folder: Path, state: Any) -> Any:
         checkpoints.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder, sentence",
     [

@@ -221,6 +221,7 @@ def test_all_assertions_are_quiet_in_the_loss_function_of_a_right_step() -> None
     step_of(assert_all)(state_of(), None)
 
 
+@pytest.mark.slow
 def test_a_loss_function_asserts_for_itself() -> None:
     def drop(key: jax.Array, x: jax.Array) -> jax.Array:
         kept = jax.random.bernoulli(key, 0.7, x.shape)  # a dropout of one's own

@@ -139,6 +139,7 @@ def test_an_interrupted_sweep_goes_on_after_its_last_chunk(tmp_path: Path, alone
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change, sentence",
     [
@@ -164,6 +165,7 @@ def tiny(key: Any, rate: Any, learning_rate: Any) -> Any:
     return {"rate": rate.astype(jnp.bfloat16), "draw": jax.random.bits(key)}
 
 
+@pytest.mark.slow
 def test_auto_takes_the_faster_way_and_a_resumed_sweep_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_every_flipped_bit_and_every_cut_of_a_chunk_is_refused(folder: Path) -> 
     np.testing.assert_array_equal(kept.load(1, SHAPE), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "bool", "uint8", "complex64"])
 def test_results_of_every_dtype_come_back(dtype: str, tmp_path: Path) -> None:
     def values(rate: Any) -> Any:
@@ -114,6 +115,7 @@ def other_sum(rate: Any, x: Any) -> Any:
     return jnp.sum(jaxdrop.dropout(jax.random.key(0), x, rate)) + jnp.asarray(CONSTANT).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, sentence",
     [
@@ -161,6 +163,7 @@ def test_the_identity_is_the_same_in_every_process() -> None:
     assert json.loads(there) == here
 
 
+@pytest.mark.slow
 def test_keys_and_callbacks_are_part_of_the_identity() -> None:
     def called(rate: Any) -> Any:
         jax.debug.print("{}", rate)
