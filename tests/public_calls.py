@@ -16,8 +16,8 @@ from scripts.members._rnn import LinenRNN
 from tests.flax.layers import LAYERS as LAYERS
 from tests.functional.over_members import RATE
 from tests.functional.over_members import members as members
+from tests.public_examples import KEY, Kinds, fresh
 from tests.public_functions import FUNCTIONS as FUNCTIONS
-from tests.public_functions import KEY, Kinds, fresh
 from tests.public_functions import NO_CALLS as NO_CALLS
 
 
