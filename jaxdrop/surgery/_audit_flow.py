@@ -16,6 +16,8 @@ _MOVES = {
     *("copy", "reduce_precision", "sharding_constraint", "reshard", "pvary", "pcast", "name"),
 }
 """Operations after which an element is still what it was."""
+_ENTERED = parts.CALLS | parts.CUSTOM | {"scan", "while", "cond", "shard_map"}
+"""Operations whose programs take their last operands; those of a scatter or a kernel do not."""
 
 
 @dataclasses.dataclass
@@ -96,7 +98,7 @@ class _Walk:
             return [self._result(site, after, True, source, around) for _ in eqn.outvars]
         name = eqn.primitive.name
         bodies = parts.parts_of(eqn)
-        if bodies:
+        if bodies and name in _ENTERED:
             return self._inside(eqn, bodies, operands, place, around | {name})
         if name in ("add", "add_any"):
             self._added(*operands)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax import nnx
+from jax.experimental import pallas as pl
 
 import jaxdrop.nnx
 from jaxdrop import surgery
@@ -126,6 +127,26 @@ def test_a_frozen_batch_norm_takes_no_statistics() -> None:
 
     (row,) = surgery.audit(Net(), X).rows
     assert not row.before_batch_norm
+
+
+def test_a_batch_norm_is_seen_behind_a_scatter_and_a_kernel() -> None:
+    """Their programs do not take the operands one for one: an addition, and references."""
+
+    class Net(nnx.Module):
+        def __init__(self) -> None:
+            self.drop = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+            self.norm = nnx.BatchNorm(16, rngs=nnx.Rngs(0))
+
+        def __call__(self, x: Any) -> Any:
+            def double(x_ref: Any, out_ref: Any) -> None:
+                out_ref[...] = x_ref[...] * 2
+
+            dropped = self.drop(x).at[0].add(1)
+            doubled = pl.pallas_call(double, out_shape=jax.typeof(dropped), interpret=True)(dropped)
+            return self.norm(doubled)
+
+    (finding,) = surgery.audit(Net(), X, num_steps=2).findings
+    assert finding.problem == "before a batch norm"
 
 
 def test_a_rate_that_is_off_by_little_is_found_with_enough_elements() -> None:
