@@ -36,11 +36,13 @@ def place(
       index_offset, global_shape: as in ``random_bits``.
     """
     ndim = arrays[0].ndim
-    if global_shape is None and not check_offsets(index_offset):
+    has_position = global_shape is not None or check_offsets(index_offset)
+    if not has_position:
         mesh_axes = or_default(mesh_axes, *arrays, whole=1)
     _check_size_is_whole(mesh_axes, ndim)
     names = axes_or_position(mesh_axes, ndim, index_offset, global_shape)
-    placed(mesh_axes, dropout_key, *arrays)
+    if not has_position:
+        placed(mesh_axes, dropout_key, *arrays)
     if not names:
         return index_offset, global_shape
     of_batch, of_length, of_heads, _ = _of_four(names, ndim)

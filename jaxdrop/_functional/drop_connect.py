@@ -149,7 +149,8 @@ def drop_connect_dense(
             "drop_connect_dense takes all of them: leave the axis out there, or multiply by a part "
             "of the kernel that went through drop_connect with mesh_axes"
         )
-    placed(mesh_axes, key, x)
+    if not offsets:
+        placed(mesh_axes, key, x)
     chunk = check_count(chunk, "chunk", "the number of examples computed at a time")
     checked = check_rate(rate)
     check_rate_shape(checked, kernel.shape)

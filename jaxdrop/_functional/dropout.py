@@ -99,7 +99,7 @@ def dropout(
     x = check_input(x, "dropout")
     if global_shape is None and not check_offsets(index_offset):
         mesh_axes = or_default(mesh_axes, x)
-    placed(mesh_axes, key, x)
+        placed(mesh_axes, key, x)
     check_choice(scale_at, "scale_at", ("train", "test"))
     block, base = mask_layout(x.shape, broadcast_dims, bits, index_offset, global_shape, mesh_axes)
     checked = check_rate(rate)

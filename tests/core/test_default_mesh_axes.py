@@ -140,3 +140,21 @@ def test_what_a_call_says_itself_counts() -> None:
     split = jax.shard_map(here, mesh=mesh(), in_specs=P("data"), out_specs=P("data"))
     with jaxdrop.default_mesh_axes((..., "data")):
         assert not jax.jit(split)(jnp.ones((8, 8))).any()
+
+
+def test_a_call_with_a_position_does_not_look_at_the_default() -> None:
+    def here(x: jax.Array) -> jax.Array:
+        at: Any = jax.lax.axis_index("data") * 2, jax.lax.axis_index("model") * 4
+        y = jaxdrop.dropout(jax.random.clone(KEY), x, 0.5, index_offset=at, global_shape=(8, 8))
+        y += jaxdrop.drop_connect_dense(
+            jax.random.clone(KEY), y, 0.5, jnp.eye(4), per_example=True, index_offset=at[:1]
+        )
+        head: Any = {"index_offset": (0, at[1]), "global_shape": (1, 8, 2, 2)}
+        q = y[..., None]
+        return jaxdrop.dot_product_attention(
+            q, q, q, dropout_rate=0.5, dropout_key=jax.random.clone(KEY), **head
+        )[..., 0]
+
+    both = P("data", "model")
+    trace(here, both, ("data", ...))  # which would have to name "model", too
+    trace(here, both, ("data", ...), check_vma=False)
