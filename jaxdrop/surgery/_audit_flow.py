@@ -16,7 +16,7 @@ _MOVES = {
     *("copy", "reduce_precision", "sharding_constraint", "reshard", "pvary", "pcast", "name"),
 }
 """Operations after which an element is still what it was."""
-_ENTERED = parts.CALLS | parts.CUSTOM | {"scan", "while", "cond", "shard_map"}
+_ENTERED = {"scan", "while", "cond", "shard_map", "custom_vmap_call", *parts.CALLS, *parts.CUSTOM}
 """Operations whose programs take their last operands; those of a scatter or a kernel do not."""
 
 
@@ -89,7 +89,7 @@ class _Walk:
         self, eqn: Any, operands: list[_Value], place: Place, around: set[str]
     ) -> list[_Value]:
         after = frozenset[Site]().union(*(v.after for v in operands))
-        drawn = any(v.drawn for v in operands) or is_draw(eqn)
+        drawn = any(v.drawn for v in operands) or is_draw(eqn) or parts.draws_in_kernel(eqn)
         site = site_of(eqn, place)
         if eqn.primitive is mark_p:
             return [self._mark(eqn, operands, around)]

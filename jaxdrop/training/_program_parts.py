@@ -44,11 +44,16 @@ def draws_inside(program: Any) -> list[Any]:
     for eqn in opened(program).eqns:
         if (draw := draw_of(eqn)) is not None:
             found.append(draw)
-        elif eqn.primitive.name in KERNELS and any(_is_words(v.aval) for v in eqn.invars):
+        elif draws_in_kernel(eqn):
             found.append((eqn.primitive.name, eqn.outvars[0].aval.shape))
         for part in parts_of(eqn):
             found += draws_inside(part)
     return found
+
+
+def draws_in_kernel(eqn: Any) -> bool:
+    """Return whether an equation is a kernel that is given the words of a key."""
+    return eqn.primitive.name in KERNELS and any(_is_words(v.aval) for v in eqn.invars)
 
 
 def parts_of(eqn: Any) -> list[Any]:

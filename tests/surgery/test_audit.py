@@ -149,6 +149,25 @@ def test_a_batch_norm_is_seen_behind_a_scatter_and_a_kernel() -> None:
     assert finding.problem == "before a batch norm"
 
 
+def test_attention_that_drops_inside_of_a_kernel_is_on_in_training() -> None:
+    """A kernel that is given the words of a key draws, as jaxdrop's for attention does."""
+
+    def attend(q: Any, k: Any, v: Any, *, dropout_rng: Any, deterministic: Any, **_: Any) -> Any:
+        def kernel(words: Any, v_ref: Any, out: Any) -> None:
+            out[...] = v_ref[...] * (words[0] & 1).astype(jnp.float32)
+
+        if deterministic:
+            return v
+        words = jnp.resize(jax.random.key_data(dropout_rng), (4,))
+        return pl.pallas_call(kernel, out_shape=jax.typeof(v), interpret=True)(words, v)
+
+    model = nnx.MultiHeadAttention(
+        1, 16, dropout_rate=0.5, decode=False, rngs=nnx.Rngs(0), attention_fn=attend
+    )
+    (row,) = surgery.audit(model, X, num_steps=2).rows
+    assert row.drops_in_training and not row.drops_in_test
+
+
 def test_a_rate_that_is_off_by_little_is_found_with_enough_elements() -> None:
     """Thresholds of 8 bits drop 26 of 256 where a tenth is asked for."""
 
