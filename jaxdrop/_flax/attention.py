@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxdrop._attention.dot_product_attention import dot_product_attention
 from jaxdrop._core.annotations import MeshAxes
-from jaxdrop._core.mesh import check_mesh_axes
+from jaxdrop._core.mesh import check_mesh_axes, or_default
 
 
 def attend(
@@ -41,6 +41,7 @@ def attend(
     if sow is not None:
         sow()
     *batch, length, heads, _ = query.shape
+    mesh_axes = or_default(mesh_axes, query, key, value, whole=1)  # of the shape before flat
 
     def flat(array: jax.Array) -> jax.Array:
         return array.reshape(math.prod(batch), *array.shape[-3:])

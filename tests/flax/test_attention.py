@@ -179,3 +179,30 @@ def test_inside_shard_map_mesh_axes_make_the_mask_a_part_of_the_whole_one() -> N
     for library in libraries:
         with pytest.raises(ValueError, match="another batch dimension than the first"):
             attend(q, library, ("data", "rows"))
+
+
+@pytest.mark.slow
+def test_the_default_of_a_model_is_for_the_dimensions_that_a_query_has() -> None:
+    """Without a batch the first one is the length, and a second batch dimension is refused."""
+    mesh = jax.make_mesh((2, 2), ("data", "rows"), (jax.sharding.AxisType.Auto,) * 2)
+    q = jax.random.normal(jax.random.key(4), (8, 2, 3))
+
+    def attend(q: Any, keys: Any) -> jax.Array:
+        return jaxdrop.linen.dot_product_attention(
+            q, keys, keys, broadcast_dropout=False, dropout_rng=jax.random.clone(KEY),
+            dropout_rate=0.5, is_causal=True, deterministic=False,
+        )  # fmt: skip
+
+    split = jax.shard_map(
+        attend, mesh=mesh, in_specs=(jax.P("data"), jax.P()), out_specs=jax.P("data")
+    )
+    with jaxdrop.default_mesh_axes(("data", ...)):
+        np.testing.assert_allclose(split(q, q), attend(q, q), rtol=0, atol=5e-6)
+
+    both, x = jax.P("data", "rows"), jnp.ones((2, 2, 8, 2, 3))
+    split = jax.shard_map(attend, mesh=mesh, in_specs=both, out_specs=both)
+    with (
+        jaxdrop.default_mesh_axes(("data", "rows", ...)),
+        pytest.raises(ValueError, match="another batch dimension than the first"),
+    ):
+        jax.eval_shape(split, x, x)
