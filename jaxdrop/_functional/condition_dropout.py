@@ -12,7 +12,13 @@ from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.axes import check_axis
 from jaxdrop._core.bits import random_bits
 from jaxdrop._core.broadcast import broadcast_like, shared_shape
-from jaxdrop._core.checks import check_broadcast, check_input, check_mapping, check_sequence
+from jaxdrop._core.checks import (
+    check_broadcast,
+    check_input,
+    check_mapping,
+    check_sequence,
+    known_values,
+)
 from jaxdrop._core.key import AnyKey
 from jaxdrop._core.mask import is_kept, keep_mask, mask_params
 from jaxdrop._core.mesh import apart_from, placed
@@ -176,6 +182,9 @@ def _check_null(null: Any, x: jax.Array, batch: int | None, name: str) -> jax.Ar
             f"got {name} of dtype {value.dtype} for conditions of dtype {x.dtype}; convert it "
             f"first, for example {name}.astype({x.dtype.name!r})"
         )
+    if whole and (known := known_values(null)) is not None and known.size:
+        for end in (known.min(), known.max()):
+            check_token(end.item(), name, x.dtype)
     example = tuple(n for d, n in enumerate(x.shape) if d != batch)
     check_broadcast(value.shape, example, name, f"one example, of shape {example}")
     value = value.reshape((1,) * (len(example) - value.ndim) + value.shape).astype(x.dtype)

@@ -131,3 +131,12 @@ def test_wrong_use_is_told_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="^got conditions of shapes .* the same number"):
         call(key, {"a": labels, "b": x[:2]}, {}, nulls=nulls)
     assert call(None, both, {}, nulls=nulls)["a"] is labels
+
+
+def test_a_null_that_the_dtype_cannot_hold_is_told() -> None:
+    labels = jnp.zeros((3, 2), jnp.int8)
+    for null in (np.array([300, 1], np.int32), jnp.array([-200, 1]), 300):
+        with pytest.raises(ValueError, match="for tokens of dtype int8, expected -128 to 127"):
+            jaxdrop.condition_dropout(jax.random.key(0), labels, 0.5, null=null)
+    y = jaxdrop.condition_dropout(jax.random.key(0), labels, 1.0, null=np.array([5, 6], np.int32))
+    assert y.dtype == jnp.int8 and y.tolist() == [[5, 6]] * 3
