@@ -6,11 +6,11 @@ import jax
 
 from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_integer
-from jaxdrop._core.index import check_offsets
 from jaxdrop._core.mesh import (
     Names,
     axes_or_position,
     check_mesh_axes,
+    no_position,
     or_default,
     part_of,
     placed,
@@ -36,12 +36,12 @@ def place(
       index_offset, global_shape: as in ``random_bits``.
     """
     ndim = arrays[0].ndim
-    has_position = global_shape is not None or check_offsets(index_offset)
-    if not has_position:
+    split_by_axes = no_position(index_offset, global_shape)
+    if split_by_axes:
         mesh_axes = or_default(mesh_axes, *arrays, whole=1)
     _check_size_is_whole(mesh_axes, ndim)
     names = axes_or_position(mesh_axes, ndim, index_offset, global_shape)
-    if not has_position:
+    if split_by_axes:
         placed(mesh_axes, dropout_key, *arrays)
     if not names:
         return index_offset, global_shape

@@ -199,12 +199,17 @@ def placed(mesh_axes: MeshAxes, key: Any, *arrays: jax.Array) -> Names:
     return names
 
 
+def no_position(index_offset: Any, global_shape: Sequence[int] | None = None) -> bool:
+    """Say whether a call leaves it to the mesh axes in which part of the whole its array lies."""
+    return global_shape is None and not check_offsets(index_offset)
+
+
 def axes_or_position(
     mesh_axes: MeshAxes, ndim: int, index_offset: Any, global_shape: Sequence[int] | None
 ) -> Names:
     """``bound_axes`` for a caller that takes a position as well, of which one may be given."""
     names = bound_axes(mesh_axes, ndim)
-    if names and (check_offsets(index_offset) or global_shape is not None):
+    if names and not no_position(index_offset, global_shape):
         raise ValueError(
             f"got {mesh_axes=} with {index_offset=} and {global_shape=}, where each says in which "
             "part of the global array x lies: give mesh_axes alone, or leave it out"

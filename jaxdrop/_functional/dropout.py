@@ -11,7 +11,7 @@ from jaxtyping import Array, Inexact
 from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.broadcast import with_rank
 from jaxdrop._core.checks import check_choice, check_deterministic, check_input
-from jaxdrop._core.index import Block, Limbs, check_offsets
+from jaxdrop._core.index import Block, Limbs
 from jaxdrop._core.key import AnyKey, check_key
 from jaxdrop._core.mask import (
     Bits,
@@ -22,7 +22,7 @@ from jaxdrop._core.mask import (
     mask_words,
 )
 from jaxdrop._core.masked_scale import masked_scale
-from jaxdrop._core.mesh import or_default, placed
+from jaxdrop._core.mesh import no_position, or_default, placed
 from jaxdrop._core.rate import Rate, check_rate, check_rate_shape, keep_probability
 from jaxdrop._core.scale import product_dtype, scaled
 
@@ -97,7 +97,7 @@ def dropout(
     [0.0, 2.0]
     """
     x = check_input(x, "dropout")
-    if global_shape is None and not check_offsets(index_offset):
+    if no_position(index_offset, global_shape):
         mesh_axes = or_default(mesh_axes, x)
         placed(mesh_axes, key, x)
     check_choice(scale_at, "scale_at", ("train", "test"))
