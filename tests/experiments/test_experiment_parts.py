@@ -40,7 +40,7 @@ FILES = [path.relative_to(FOLDER) for path in sorted(FOLDER.rglob("*.py"))]
     "path", [p for p in FILES if len(p.parts) > 1 or p.stem[0] != "_"], ids=str
 )
 def test_nothing_imports_an_experiment_but_its_own_folder(path: Path) -> None:
-    own = path.parts[0].removesuffix(".py")
+    others = set(find_experiments()) - {path.parts[0].removesuffix(".py")}
     for node in ast.walk(ast.parse((FOLDER / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "experiments":
             names = {alias.name for alias in node.names}
@@ -48,7 +48,7 @@ def test_nothing_imports_an_experiment_but_its_own_folder(path: Path) -> None:
             names = {(node.module or "").removeprefix("experiments.").partition(".")[0]}
         else:
             continue
-        assert not names & (set(find_experiments()) - {own})
+        assert not names & others
 
 
 def test_commands_are_no_experiments() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from experiments import removal
 from experiments._harness.result import CannotRun
-from experiments.removal import report
+from experiments._networks.char_training import CharConfig
+from experiments.removal import networks, report
 
 
 def small(**settings: Any) -> removal.Config:
@@ -79,6 +80,8 @@ def test_the_page_says_what_the_study_found(name):
 @pytest.mark.parametrize("network", ["mlp", "characters"])
 def test_a_small_run_resumes_and_is_the_same(network, tmp_path, monkeypatch):
     monkeypatch.setattr(removal, "WAYS", {n: removal.WAYS[n] for n in ("masks", "blocks of 64")})
+    tiny = CharConfig(layers=1, width=32, context=16, batch=16, train_bytes=3400, test_bytes=800)
+    monkeypatch.setitem(networks.CHARACTERS, "cpu", tiny)
     settings = {} if network == "mlp" else {"rows": None, "units": None}
     config = small(network=network, **settings)
     removal.check(config)
