@@ -70,6 +70,8 @@ def check(config: Config) -> None:
     check_counts(config, "seeds", "members", "samples", "rows", "units", "epochs", "test_rows")
     check_seeds(config)
     check_rates(config, "rate")
+    if config.test_rows > 10_000:
+        refuse("test_rows", config.test_rows, "at most 10000, which is all that there are")
     if config.rows + HELD_OUT > 60_000:
         refuse("rows", config.rows, f"at most {60_000 - HELD_OUT}; {HELD_OUT} are held out")
 

@@ -38,5 +38,6 @@ def call_chain(
         block_size=layer.block_size,
         contiguous=layer.contiguous,
         groups=layer.groups,
+        mesh_axes=layer.mesh_axes,
         **options,
     )

@@ -36,6 +36,9 @@ def kept_units(
       groups: number of independent choices, such as one for each part of a batch; None for one,
         without a dimension of its own.
 
+    Inside ``shard_map`` all devices with one key choose alike; with
+    ``jax.random.fold_in(key, jax.lax.axis_index(axis))`` each chooses among its own units.
+
     Returns:
       int32 array (k,) or (groups, k) of increasing units. Without contiguous, every set of k /
       block_size blocks is equally likely, so each unit is kept with probability k / n, which is

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import (
     check_count,
     check_function,
@@ -16,6 +17,7 @@ from jaxdrop._core.checks import (
 )
 from jaxdrop._core.choice import static_rate
 from jaxdrop._core.key import check_key, typed
+from jaxdrop._core.mesh import part_of, placed
 from jaxdrop._core.rate import check_rate
 from jaxdrop._core.scale import scaled
 from jaxdrop._core.take import take
@@ -46,6 +48,7 @@ def unit_chain(
     contiguous: bool,
     groups: int,
     deterministic: bool,
+    mesh_axes: MeshAxes,
 ) -> jax.Array:
     """Apply the layers with ``product(x, kernel)``; the units are the last dimension of a result.
 
@@ -54,17 +57,33 @@ def unit_chain(
     check_function(
         activation, "activation", "expected a function of one array, such as jax.nn.relu"
     )
-    parts = check_count(groups, "groups", "parts of the batch")
-    if x.shape[0] % parts:
-        raise ValueError(f"got {groups=} for a batch of {x.shape[0]}, expected a divisor of it")
-    if check_switch(deterministic, "deterministic"):
+    whole = check_count(groups, "groups", "parts of the batch")
+    test_mode = check_switch(deterministic, "deterministic")
+    dense = layers[0].kernel.ndim == 2
+    names = placed(mesh_axes, None if test_mode else key, x)
+    if any(names[x.ndim - 1 if dense else 1 :]):
+        raise ValueError(
+            f"got {mesh_axes=}, which splits what each unit looks at; {caller} takes an x that is "
+            f"split over {'any dimension but the last' if dense else 'the batch'}"
+        )
+    at, shards = part_of(names, 0)
+    if whole == 1:
+        at, shards = 0, 1
+    if whole % shards or x.shape[0] % (whole // shards):
+        batch = f"a batch of {x.shape[0]}" + (f" on each of {shards} shards" if shards > 1 else "")
+        raise ValueError(f"got {groups=} for {batch}, expected a divisor of it")
+    if test_mode:
         return _run(x, layers, [None] * (len(layers) - 1), product, activation)
-    chosen = choose(key, layers, rate, block_size, contiguous, parts, caller)
+    own = whole // shards
+    chosen = [
+        c if c is None or shards == 1 else jax.lax.dynamic_slice_in_dim(c, at * own, own)
+        for c in choose(key, layers, rate, block_size, contiguous, whole, caller)
+    ]
     ys = [
         _run(part, layers, [None if c is None else c[g] for c in chosen], product, activation)
-        for g, part in enumerate(jnp.split(x, parts))
+        for g, part in enumerate(jnp.split(x, own))
     ]
-    return ys[0] if parts == 1 else jnp.concatenate(ys)
+    return ys[0] if own == 1 else jnp.concatenate(ys)
 
 
 def _run(

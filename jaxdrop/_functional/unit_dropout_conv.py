@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray
+from jaxdrop._core.annotations import AnyArray, MeshAxes
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
 from jaxdrop._functional.convolution import convolution
@@ -28,6 +28,7 @@ def unit_dropout_conv(
     contiguous: bool = False,
     groups: int = 1,
     deterministic: bool = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "batch *spatial_out outputs"]:
     """Apply convolutions with dropout of hidden channels, without computing those that are dropped.
 
@@ -48,6 +49,7 @@ def unit_dropout_conv(
       padding: of every layer alike, as ``jax.lax`` takes it.
       activation: applied to the kept channels of each hidden layer, one by one.
       block_size, contiguous, groups, deterministic: as in ``unit_dropout_mlp``.
+      mesh_axes: as in ``unit_dropout_mlp``; only the batch can be split.
 
     Returns:
       Array ``(batch, *spatial, outputs)``. A kept channel is multiplied by n / k, for k of n that
@@ -91,4 +93,5 @@ def unit_dropout_conv(
         contiguous=contiguous,
         groups=groups,
         deterministic=deterministic,
+        mesh_axes=mesh_axes,
     )

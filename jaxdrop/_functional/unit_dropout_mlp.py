@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from jaxdrop._core.annotations import AnyArray
+from jaxdrop._core.annotations import AnyArray, MeshAxes
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
 from jaxdrop._functional.unit_chain import check_inputs, check_layers, choose, unit_chain
@@ -26,6 +26,7 @@ def unit_dropout_mlp(
     contiguous: bool = False,
     groups: int = 1,
     deterministic: bool = False,
+    mesh_axes: MeshAxes = (),
 ) -> Inexact[Array, "batch *more outputs"]:
     """Apply dense layers with dropout of hidden units, without computing those that are dropped.
 
@@ -49,6 +50,11 @@ def unit_dropout_mlp(
       block_size, contiguous: as in ``kept_units``.
       groups: number of parts of the batch, one after the other, with choices of their own.
       deterministic: True for test time: the full layers.
+      mesh_axes: inside ``shard_map``, the mesh axes that split x, as in ``jaxdrop.dropout``, but
+        for its last dimension, which each unit looks at. ``groups`` are then those of the whole
+        batch, of which each shard takes its own. Hidden units that are split over an axis are
+        another matter, since all shards keep as many: leave ``mesh_axes`` out and give each the
+        key ``fold_in(key, axis_index(axis))``, so that it chooses among its own.
 
     Returns:
       Array (batch, ..., outputs). A kept unit is multiplied by n / k, for k of n that are kept, so
@@ -60,7 +66,8 @@ def unit_dropout_mlp(
 
     Raises:
       TypeError: if a rate or deterministic is traced, or a layer is no dict.
-      ValueError: as ``kept_units``, and if the shapes of layers or groups do not fit.
+      ValueError: as ``kept_units``, and if the shapes of layers or groups do not fit, or
+        ``mesh_axes`` splits the last dimension.
 
     Reference:
       Srivastava et al., Dropout, 2014; Notin et al., SliceOut, 2020.
@@ -93,6 +100,7 @@ def unit_dropout_mlp(
         contiguous=contiguous,
         groups=groups,
         deterministic=deterministic,
+        mesh_axes=mesh_axes,
     )
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_switch
 from jaxdrop._flax.call import check_features
 from jaxdrop._flax.unit_chain import call_chain, check_sizes
@@ -29,6 +30,7 @@ class UnitChain(DropoutLayer, nn.Module, kw_only=True):
     param_dtype: Any = jnp.float32
     kernel_init: Any = nn.initializers.lecun_normal()
     bias_init: Any = nn.initializers.zeros_init()
+    mesh_axes: MeshAxes = ()
 
     @nn.nowrap
     def _apply(

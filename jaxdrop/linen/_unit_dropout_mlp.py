@@ -21,7 +21,7 @@ class UnitDropoutMLP(UnitChain):
       features: numbers of outputs of the layers, two or more; the last layer's are all there.
       rate: share of the hidden units to drop; a Python number, or one for each hidden layer.
       activation: of the hidden layers.
-      block_size, contiguous, groups: as in ``jaxdrop.unit_dropout_mlp``.
+      block_size, contiguous, groups, mesh_axes: as in ``jaxdrop.unit_dropout_mlp``.
       deterministic: True for test time; give it here or in the call.
       rng_collection: name of the collection that the key is taken from.
       use_bias, dtype, param_dtype, kernel_init, bias_init: as in ``flax.linen.Dense``.

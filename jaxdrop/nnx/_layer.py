@@ -26,12 +26,17 @@ class DropoutLayer(StochasticLayer):
     mesh_axes: Any = ()
 
     def _keep_stream(
-        self, deterministic: Any, rng_collection: str, rngs: Streams, mesh_axes: MeshAxes = ()
+        self,
+        deterministic: Any,
+        rng_collection: str,
+        rngs: Streams,
+        mesh_axes: MeshAxes | None = None,  # None for a layer that takes none
     ) -> None:
         self.deterministic = deterministic
         self.rng_collection = rng_collection
         self.rngs = fork(rngs, rng_collection)
-        self.mesh_axes = mesh_axes
+        if mesh_axes is not None:
+            self.mesh_axes = mesh_axes
 
     # Lets nnx.view(model, deterministic=...) set the mode.
     def set_view(self, deterministic: bool | None = None) -> None:

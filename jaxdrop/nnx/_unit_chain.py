@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
+from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_count, check_switch
 from jaxdrop._flax.call import check_features
 from jaxdrop._flax.unit_chain import call_chain, check_sizes
@@ -43,6 +44,7 @@ class UnitChain(DropoutLayer, nnx.Module):
         kernel_init: Any = KERNEL_INIT,
         bias_init: Any = BIAS_INIT,
         rngs: nnx.Rngs,
+        mesh_axes: MeshAxes = (),
     ):
         inputs = check_count(in_features, "in_features", "the number of inputs")
         sizes = [inputs, *check_sizes(features)]
@@ -61,7 +63,7 @@ class UnitChain(DropoutLayer, nnx.Module):
         self.contiguous = contiguous
         self.groups = groups
         self.dtype = dtype
-        self._keep_stream(deterministic, rng_collection, rngs)
+        self._keep_stream(deterministic, rng_collection, rngs, mesh_axes)
 
     def __call__(self, inputs: Any, *, deterministic: Any = None, rngs: Any = None) -> jax.Array:
         """Apply the layers; ``rngs``, a key, stream or Rngs, takes the place of its own stream."""

@@ -26,7 +26,13 @@ def fingerprint(tree: Any) -> jax.Array:
     Returns:
       uint32 array of shape (arrays of the tree, 2), in the tree's order.
     """
-    sums = [_sums(leaf) for leaf in jax.tree.leaves(tree)]
+    sums = []
+    for leaf in jax.tree.leaves(tree):
+        sums.append(_sums(leaf))
+        if jax.process_count() > 1:
+            # One at a time: on CPUs, collectives of several programs under way have waited for
+            # each other forever, each process in another one.
+            sums[-1].block_until_ready()
     return jnp.stack(sums) if sums else jnp.zeros((0, 2), jnp.uint32)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxdrop
+from scripts.members._case import INVERTED, Case
 from scripts.members._panel import DRAWN_RATE, N, Panel
 from scripts.members._record import Record
 
@@ -23,10 +24,15 @@ RECORD = Record(
     variance_preserved="no",
     use_for="graph networks",
     not_for="more messages than fit into memory",
-    cases=(),  # it takes features and a graph
+    cases=(
+        Case(
+            "drop_message",
+            INVERTED,
+            options=lambda x: {"senders": jnp.arange(x.shape[0])},  # each node sends once
+        ),
+    ),
     layers=(),
     panels=(Panel("drop_message", "edges from 6 nodes", "features", draw),),
     timed=(),
-    helpers=("drop_message",),
     own_layers=("DropMessage",),
 )

@@ -1,9 +1,12 @@
 """Dropout of a low-rank adapter's input: Hu 2022."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 import jaxdrop
+from scripts.members._case import Case
 from scripts.members._panel import DRAWN_RATE, N, Panel
 from scripts.members._record import Record
 
@@ -12,6 +15,11 @@ def draw(key: jax.Array) -> jax.Array:
     """An adapter that adds its input."""
     one = jnp.eye(N)
     return jaxdrop.lora_dropout(key, jnp.ones((N, N)), DRAWN_RATE, lora_a=one, lora_b=one)
+
+
+def swapped(x: Any) -> jax.Array:
+    """A matrix with which sums of one input and zeros are exact, whatever the compiler does."""
+    return jnp.eye(5, dtype=x.dtype)[::-1]
 
 
 RECORD = Record(
@@ -24,10 +32,20 @@ RECORD = Record(
     variance_preserved="no",
     use_for="low-rank adapters on little data",
     not_for="the layer that is adapted",
-    cases=(),  # a product of dropped inputs
+    cases=(
+        Case(
+            "lora_dropout",
+            None,  # a sum of dropped inputs
+            options=lambda x: {"lora_a": swapped(x), "lora_b": swapped(x)[:, :3]},
+            test_time=lambda x: x @ swapped(x) @ swapped(x)[:, :3],
+            rate_one=lambda x: jnp.zeros_like(x[..., :3]),
+            split=(0, 1),
+            diagonal=False,
+            lean=False,  # the matrices are kept
+        ),
+    ),
     layers=(),
     panels=(Panel("lora_dropout", "examples", "features", draw),),
     timed=(),
-    helpers=("lora_dropout",),
     own_layers=("LoRA",),
 )

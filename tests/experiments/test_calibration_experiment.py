@@ -55,6 +55,7 @@ def test_a_small_run_stores_what_it_shows(
     [
         (["--members", "0"], "--members is 0, expected a whole number of at least 1"),
         (["--rows", "59001"], "--rows is 59001, expected at most 59000; 1000 are held out"),
+        (["--test-rows", "10001"], "--test-rows is 10001, expected at most 10000"),
         (["--rate", "1"], "--rate is 1.0, expected a number from 0 to below 1"),
     ],
 )
