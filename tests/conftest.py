@@ -67,7 +67,7 @@ MOST_PROGRAMS = 200  # of one worker at a time
 compiled = 0
 
 
-def count_programs(event: str, _: float, **__: Any) -> None:
+def count_programs(event: str, duration_secs: float, **kwargs: Any) -> None:
     global compiled
     compiled += event == "/jax/core/compile/backend_compile_duration"
 

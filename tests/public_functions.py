@@ -91,10 +91,6 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
             {"depth": 3, "max_rate": 0.2},
             {"max_rate": "any rate", "first": "any rate"},
         ),
-        "lora_dropout": (
-            {"key": KEY, "x": X, "rate": RATE, "lora_a": KERNEL, "lora_b": KERNEL.T},
-            {**dict.fromkeys(["lora_a", "lora_b"], "floats"), "scale": "finite or traced"},
-        ),
         "mask_tokens": (
             {"key": KEY, "tokens": EDGES[0][None], "rate": RATE, "mask_token": 9}
             | {"random_share": 0.5, "mask_share": 0.5, "vocab_size": 9},
@@ -121,10 +117,6 @@ FUNCTIONS: dict[Any, dict[str, tuple[dict[str, Any], Kinds]]] = {
         "edge_keep_mask": (
             {"key": KEY, "senders": EDGES[0], "receivers": EDGES[1], "rate": RATE},
             {"undirected": "static switch", **dict.fromkeys(["senders", "receivers"], "ends")},
-        ),
-        "drop_message": (
-            {"key": KEY, "x": X, "rate": RATE, "senders": EDGES[0]},
-            {"senders": "integers"},
         ),
         "layer_skip_rates": (
             {"depth": 3, "max_rate": 0.2},

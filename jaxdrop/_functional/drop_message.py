@@ -5,8 +5,10 @@ from jaxtyping import Array, Inexact, Integer
 from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.checks import check_input
 from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mode import resolve
+from jaxdrop._core.rate import check_rate
 from jaxdrop._functional.dropout import dropout
-from jaxdrop._functional.embedding_dropout import check_ids
+from jaxdrop._functional.embedding_dropout import check_ids, look_up
 
 
 def drop_message(
@@ -52,5 +54,6 @@ def drop_message(
     x = check_input(x, "drop_message")
     if not x.ndim:
         raise ValueError("got x of shape (), one number; drop_message takes (nodes, ...)")
-    messages = x[check_ids(senders, "senders", "drop_message")]
-    return dropout(key, messages, rate, deterministic=deterministic, mesh_axes=mesh_axes)
+    key, test_mode = resolve(key, check_rate(rate), deterministic, "drop_message")
+    messages = look_up(x, check_ids(senders, "senders", "drop_message"))
+    return dropout(key, messages, rate, deterministic=test_mode, mesh_axes=mesh_axes)

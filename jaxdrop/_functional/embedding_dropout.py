@@ -92,13 +92,13 @@ def embedding_dropout(
         )
     check_rate_shape(checked, words)
     if test_mode is True:
-        return _rows(table, ids)
+        return look_up(table, ids)
     if checked.always and test_mode is False:
-        return jnp.zeros_like(_rows(table, ids))
+        return jnp.zeros_like(look_up(table, ids))
     # One bool and one factor for each word replace a second table, which is never made.
     factor = jnp.broadcast_to(scale(checked, product_dtype(table.dtype)), words)
     y = _read(key, table, ids, mask_params(checked), factor, apart_from(names, (1,)))
-    return y if test_mode is False else choose(test_mode, _rows(table, ids), y)
+    return y if test_mode is False else choose(test_mode, look_up(table, ids), y)
 
 
 @functools.partial(jax.jit, static_argnames="names", inline=True)
@@ -107,25 +107,31 @@ def _read(
     key: Any, table: jax.Array, ids: jax.Array, params: Any, factor: jax.Array, names: Names
 ) -> jax.Array:
     """Look up rows of words that are kept, each times the factor of its word."""
-    rows = _rows(table, ids)
+    rows = look_up(table, ids)
     mask = mask_in_jit(key, params, factor.shape, names=names)
-    kept, scaled = (_rows(column, ids) for column in (mask, factor))
+    kept, scaled = (look_up(column, ids) for column in (mask, factor))
     return keep_where(broadcast_like(kept, rows), rows, broadcast_like(scaled, rows))
 
 
-def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
+def look_up(table: jax.Array, ids: jax.Array) -> jax.Array:
     """Look up rows; with explicit mesh axes, sharded as the ids are, and as the features are."""
     where, features = jax.typeof(ids).sharding, jax.typeof(table).sharding
     if where.mesh.empty and features.mesh.empty:
         return table[ids]
-    last = features.spec[1] if not features.mesh.empty else None
+    trailing = () if features.mesh.empty else features.spec[1:]
     leading = where.spec if not where.mesh.empty else (None,) * ids.ndim
-    taken = {a for axes in leading if axes for a in (axes if isinstance(axes, tuple) else (axes,))}
-    if last is not None and taken & set(last if isinstance(last, tuple) else (last,)):
-        last = None  # an axis can shard one dimension only
-    spec = jax.sharding.PartitionSpec(*leading, last)
+    taken = {axis for axes in leading for axis in _axes(axes)}
+    # An axis can shard one dimension only.
+    spec = jax.sharding.PartitionSpec(
+        *leading, *(None if taken & set(_axes(axes)) else axes for axes in trailing)
+    )
     mesh = features.mesh if where.mesh.empty else where.mesh
     return table.at[ids].get(out_sharding=jax.sharding.NamedSharding(mesh, spec))
+
+
+def _axes(axes: Any) -> tuple[Any, ...]:
+    """The mesh axes in an entry of a PartitionSpec."""
+    return axes if isinstance(axes, tuple) else () if axes is None else (axes,)
 
 
 def check_ids(ids: Any, name: str, caller: str) -> jax.Array:

@@ -9,6 +9,8 @@ from jaxtyping import Array, Inexact
 from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
 from jaxdrop._core.checks import check_input, check_number
 from jaxdrop._core.key import AnyKey
+from jaxdrop._core.mode import resolve
+from jaxdrop._core.rate import check_rate
 from jaxdrop._core.scale import scaled
 from jaxdrop._functional.dropout import dropout
 
@@ -73,7 +75,8 @@ def lora_dropout(
             f"got x, lora_a and lora_b of dtypes {x.dtype}, {a.dtype} and {b.dtype}; lora_dropout "
             "takes one dtype: convert the matrices first, for example lora_a.astype(x.dtype)"
         )
-    y = dropout(key, x, rate, deterministic=deterministic, mesh_axes=mesh_axes)
+    key, test_mode = resolve(key, check_rate(rate), deterministic, "lora_dropout")
+    y = dropout(key, x, rate, deterministic=test_mode, mesh_axes=mesh_axes)
     return _add_on(y, a, b, scale)
 
 

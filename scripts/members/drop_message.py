@@ -29,6 +29,8 @@ RECORD = Record(
             "drop_message",
             INVERTED,
             options=lambda x: {"senders": jnp.arange(x.shape[0])},  # each node sends once
+            lean=False,  # the senders are kept
+            bad_input={"senders": "integers"},
         ),
     ),
     layers=(),

@@ -36,12 +36,11 @@ RECORD = Record(
         Case(
             "lora_dropout",
             None,  # a sum of dropped inputs
-            options=lambda x: {"lora_a": swapped(x), "lora_b": swapped(x)[:, :3]},
-            test_time=lambda x: x @ swapped(x) @ swapped(x)[:, :3],
-            rate_one=lambda x: jnp.zeros_like(x[..., :3]),
+            options=lambda x: {"lora_a": swapped(x), "lora_b": swapped(x)},
             split=(0, 1),
             diagonal=False,
             lean=False,  # the matrices are kept
+            bad_input={"lora_a": "floats", "lora_b": "floats", "scale": "finite or traced"},
         ),
     ),
     layers=(),

@@ -28,7 +28,7 @@ X = jnp.linspace(-1.0, 2.0, 8 * 2 * 4).reshape(8, 2, 4)
 CHAINS = {"mlp": (jaxdrop.unit_dropout_mlp, DENSE), "conv": (jaxdrop.unit_dropout_conv, CONVS)}
 
 
-def in_shards(f: Callable[[jax.Array], jax.Array], spec: Any) -> Callable[[jax.Array], jax.Array]:
+def in_shards(f: Callable[..., Any], spec: Any) -> Callable[..., Any]:
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=spec, out_specs=spec))
 
@@ -38,7 +38,7 @@ def in_shards(f: Callable[[jax.Array], jax.Array], spec: Any) -> Callable[[jax.A
 def test_shards_leave_out_what_the_whole_batch_does(chain: str, groups: int) -> None:
     function, layers = CHAINS[chain]
     options: dict[str, Any] = {"groups": groups, "layers": layers, "block_size": 2}
-    call = functools.partial(function, KEY, rate=0.5, **options)
+    call: Any = functools.partial(function, KEY, rate=0.5, **options)
     want = call(X)
     got = in_shards(lambda x: call(x, mesh_axes=("data",)), P("data"))(X)
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
@@ -53,7 +53,7 @@ def test_shards_leave_out_what_the_whole_batch_does(chain: str, groups: int) -> 
 
 
 def test_a_product_over_positions_may_be_split_over_them_too() -> None:
-    call = functools.partial(jaxdrop.unit_dropout_mlp, KEY, rate=0.5, layers=DENSE, groups=4)
+    call: Any = functools.partial(jaxdrop.unit_dropout_mlp, KEY, rate=0.5, layers=DENSE, groups=4)
     got = in_shards(lambda x: call(x, mesh_axes=("data", "model")), P("data", "model"))(X)
     np.testing.assert_allclose(got, call(X), rtol=1e-6, atol=1e-6)
 
@@ -92,6 +92,6 @@ def test_what_cannot_be_told_is_refused(
         layers = [layers[0] | {"kernel": layers[0]["kernel"][:2]}, layers[1]]
     spec = P(*mesh_axes) if mesh_axes else P("data")
     given = mesh_axes or (None,)
-    call = functools.partial(function, KEY, rate=0.5, layers=layers, groups=groups)
+    call: Any = functools.partial(function, KEY, rate=0.5, layers=layers, groups=groups)
     with pytest.raises(ValueError, match=sentence):
         jax.eval_shape(in_shards(lambda x: call(x, mesh_axes=given), spec), X)
