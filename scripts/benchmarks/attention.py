@@ -3,8 +3,9 @@
 Causal or not (``--causal``), float32 by default, at rate 0.1: jaxdrop's blockwise attention with
 and without dropout, ``jax.nn.dot_product_attention`` (which has none), and flax's
 ``linen.dot_product_attention`` with and without, one mask for each head. Forward, and the gradient
-by query, key and value; calls take turns, so that what disturbs the machine disturbs all of them;
-the ratios are medians over turns. Memory is what XLA's plan of the program says: temporary buffers.
+by query, key and value; calls take turns, so that what disturbs the machine disturbs all of them,
+each right after one that is not timed; the ratios are medians over turns. Memory is what XLA's plan
+of the program says: temporary buffers.
 
 Promised on CPUs: dropout costs at most 1.1 times blockwise without; blockwise at most jax.nn's time
 from 1024 on; at 2048, forward at most a fifth, and gradient at most half, of flax with dropout;
@@ -122,6 +123,9 @@ def measure(config: Config, length: int, name: str, say: Callable[[str], None]) 
     for turn in range(config.turns):
         say(f"{length}, {name}: turn {turn + 1} of {config.turns}")
         for subject, program in compiled.items():
+            # Once more, untimed: flax's takes up to a GiB and gives it back to the system, and the
+            # next call, whosever it is, would pay for getting pages anew.
+            jax.block_until_ready(program(*inputs))
             start = time.perf_counter()
             jax.block_until_ready(program(*inputs))
             taken[subject].append(time.perf_counter() - start)
