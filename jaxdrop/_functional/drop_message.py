@@ -13,13 +13,13 @@ from jaxdrop._functional.embedding_dropout import check_ids, look_up
 
 def drop_message(
     key: AnyKey | None,
-    x: Inexact[AnyArray, "nodes *features"],
+    x: Inexact[AnyArray, "nodes ..."],
     rate: RateLike,
     *,
     senders: Integer[AnyArray, " edges"],
     deterministic: Flag = False,
     mesh_axes: MeshAxes = (),
-) -> Inexact[Array, "edges *features"]:
+) -> Inexact[Array, "edges ..."]:
     """Drop elements of the messages of a graph, so that each edge has its own (DropMessage).
 
     ``y[e, j] = x[senders[e], j] * m[e, j] / (1 - rate)``, ``P(m[e, j] = 0) = rate``
