@@ -12,8 +12,9 @@ differ, in mean distance, beside real ones.
 
 Expected: a larger scale makes digits more recognisable and more alike; without guidance (scale 1) a
 higher rate costs recognition; at a rate of 0 the null label was never seen, and guidance does harm.
-Measured (three seeds, results/guidance/result.json): the first two. The third does not show in these
-two measures on digits that are so easy: guidance by an untrained null label is as recognisable.
+Measured (three seeds, results/guidance/result.json): the first two. The third does not show in
+these two measures on digits that are so easy: guidance by an untrained null label is as
+recognisable.
 """
 
 import dataclasses
