@@ -193,14 +193,14 @@ def readme_line(result: dict[str, Any]) -> Summary:
     """Return the line of experiments/README.md: each rate at the smallest and the largest scale."""
     numbers, config = result["numbers"], result["config"]
     order = np.argsort(config["scales"])
-    ours, lost = [], []
+    ours, found_gains = [], []
     for rate, found in zip(config["rates"], numbers["recognised"], strict=True):
         low, high = (100 * np.asarray(found[i]) for i in (order[0], order[-1]))
         ours.append(f"{low.mean():.1f}% → {high.mean():.1f}% at {rate:g}")
-        lost.append(high - low)
-    gains = np.asarray(lost)
-    errors = gains.std(axis=1, ddof=1) / math.sqrt(config["seeds"]) if config["seeds"] > 1 else None
-    sure = errors is not None and bool((gains.mean(axis=1) > 2 * errors).all())
+        found_gains.append(high - low)
+    gains, seeds = np.asarray(found_gains), config["seeds"]
+    errors = gains.std(axis=1, ddof=1) / math.sqrt(seeds) if seeds > 1 else math.inf
+    sure = (gains.mean(axis=1) > 2 * errors).all()
     return Summary(
         "How often should the label be dropped, for guidance?",
         "Ho & Salimans 2022",

@@ -29,6 +29,11 @@ def named_sharding(x: jax.Array) -> Any:
     return sharding if named else None
 
 
+def entry_axes(axes: Any) -> set[str]:
+    """The mesh axes of one entry of a PartitionSpec."""
+    return set(axes if isinstance(axes, tuple) else () if axes is None else (axes,))
+
+
 def shared_sharding(sharding: Any, drawn: tuple[int, ...], shape: tuple[int, ...]) -> Any:
     """Return the sharding of an array of shape ``drawn``, which is repeated to ``shape``."""
     if sharding is None:

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Inexact
 
 from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
-from jaxdrop._core.broadcast import named_sharding
+from jaxdrop._core.broadcast import entry_axes, named_sharding
 from jaxdrop._core.checks import check_count, check_input, check_switch
 from jaxdrop._core.index import Limbs, add, block_layout, check_offsets, times, weyl_index
 from jaxdrop._core.key import AnyKey, key_words
@@ -194,11 +194,11 @@ def _each(
         return loop(words, x, starts, kernel, params)
     # A loop cannot run over rows that are spread over devices: each device loops over its own.
     spread = PartitionSpec(*sharding.spec[:-1])
-    names = {name for axes in spread for name in _names(axes)}
+    names = {name for axes in spread for name in entry_axes(axes)}
     starts = jax.sharding.reshard(starts, sharding.update(spec=spread))
     split = named_sharding(kernel)
     if split is not None:  # an axis that splits the examples splits no kernel
-        kept = (None if names & _names(axes) else axes for axes in split.spec)
+        kept = (None if names & entry_axes(axes) else axes for axes in split.spec)
         kernel = jax.sharding.reshard(kernel, split.update(spec=PartitionSpec(*kept)))
 
     def local(words: Any, x: jax.Array, starts: Limbs, kernel: jax.Array, params: Any) -> Any:
@@ -222,11 +222,6 @@ def _row_numbers(leading: tuple[int, ...], names: Names) -> tuple[jax.Array, int
         return jnp.arange(count, dtype=jnp.uint32), count
     rows = weyl_index(*shard_layout(leading, names[: len(leading)]), multiplier=1)
     return rows.reshape(-1), count * math.prod(part_of(names, d)[1] for d in range(len(leading)))
-
-
-def _names(axes: Any) -> set[str]:
-    """The mesh axes of one entry of a PartitionSpec."""
-    return set(axes if isinstance(axes, tuple) else () if axes is None else (axes,))
 
 
 def _loop(

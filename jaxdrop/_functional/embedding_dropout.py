@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Inexact, Integer
 
 from jaxdrop._core.annotations import AnyArray, Flag, MeshAxes, RateLike
-from jaxdrop._core.broadcast import broadcast_like
+from jaxdrop._core.broadcast import broadcast_like, entry_axes
 from jaxdrop._core.checks import array_of, check_input, known_values
 from jaxdrop._core.keep_where import keep_where
 from jaxdrop._core.key import AnyKey
@@ -120,18 +120,13 @@ def look_up(table: jax.Array, ids: jax.Array) -> jax.Array:
         return table[ids]
     trailing = () if features.mesh.empty else features.spec[1:]
     leading = where.spec if not where.mesh.empty else (None,) * ids.ndim
-    taken = {axis for axes in leading for axis in _axes(axes)}
+    taken = {axis for axes in leading for axis in entry_axes(axes)}
     # An axis can shard one dimension only.
     spec = jax.sharding.PartitionSpec(
-        *leading, *(None if taken & set(_axes(axes)) else axes for axes in trailing)
+        *leading, *(None if taken & entry_axes(axes) else axes for axes in trailing)
     )
     mesh = features.mesh if where.mesh.empty else where.mesh
     return table.at[ids].get(out_sharding=jax.sharding.NamedSharding(mesh, spec))
-
-
-def _axes(axes: Any) -> tuple[Any, ...]:
-    """The mesh axes in an entry of a PartitionSpec."""
-    return axes if isinstance(axes, tuple) else () if axes is None else (axes,)
 
 
 def check_ids(ids: Any, name: str, caller: str) -> jax.Array:

@@ -66,9 +66,7 @@ def unit_chain(
             f"got {mesh_axes=}, which splits what each unit looks at; {caller} takes an x that is "
             f"split over {'any dimension but the last' if dense else 'the batch'}"
         )
-    at, shards = part_of(names, 0)
-    if whole == 1:
-        at, shards = 0, 1
+    at, shards = part_of(names, 0) if whole > 1 else (0, 1)
     if whole % shards or x.shape[0] % (whole // shards):
         batch = f"a batch of {x.shape[0]}" + (f" on each of {shards} shards" if shards > 1 else "")
         raise ValueError(f"got {groups=} for {batch}, expected a divisor of it")

@@ -1,7 +1,5 @@
 """Dropout of a low-rank adapter's input: Hu 2022."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -9,17 +7,13 @@ import jaxdrop
 from scripts.members._case import Case
 from scripts.members._panel import DRAWN_RATE, N, Panel
 from scripts.members._record import Record
+from scripts.members.drop_connect import permutation
 
 
 def draw(key: jax.Array) -> jax.Array:
     """An adapter that adds its input."""
     one = jnp.eye(N)
     return jaxdrop.lora_dropout(key, jnp.ones((N, N)), DRAWN_RATE, lora_a=one, lora_b=one)
-
-
-def swapped(x: Any) -> jax.Array:
-    """A matrix with which sums of one input and zeros are exact, whatever the compiler does."""
-    return jnp.eye(5, dtype=x.dtype)[::-1]
 
 
 RECORD = Record(
@@ -36,7 +30,7 @@ RECORD = Record(
         Case(
             "lora_dropout",
             None,  # a sum of dropped inputs
-            options=lambda x: {"lora_a": swapped(x), "lora_b": swapped(x)},
+            options=lambda x: {"lora_a": permutation(x), "lora_b": permutation(x)},
             split=(0, 1),
             diagonal=False,
             lean=False,  # the matrices are kept
