@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -120,5 +121,4 @@ def draw(result: dict[str, Any], figure: "Figure") -> None:
 
 def _first(one: dict[str, Any]) -> mc.Reliability:
     fields = ("count", "confidence_in_bin", "accuracy_in_bin")
-    count, confidence, accuracy = (np.asarray(one[field][0]) for field in fields)
-    return mc.Reliability(count, confidence, accuracy)  # type: ignore[arg-type]  # NumPy's will do
+    return mc.Reliability(*(jnp.asarray(one[field][0]) for field in fields))

@@ -135,14 +135,14 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-        except Exception as error:  # as in save: this is where a background write reports
+        except Exception as error:  # many kinds, as in save, from a write in the background
             raise self._failed(error) from error
         self.check()
 
     def close(self) -> None:
         try:
             self._manager.close()
-        except Exception:  # a save that failed has been reported
+        except Exception:  # it repeats the failure of a save, which save or wait has told
             pass
 
     def check(self) -> None:

@@ -45,11 +45,9 @@ def test_shards_leave_out_what_the_whole_batch_does(chain: str, groups: int) -> 
     with jaxdrop.default_mesh_axes(("data", ...)):
         got = in_shards(lambda x: call(x), P("data"))(X)
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
-    if groups > 1:  # with a key for each shard they are others
-        with pytest.raises(AssertionError):
-            np.testing.assert_allclose(
-                in_shards(lambda x: call(x, groups=groups // 4), P("data"))(X), want, rtol=1e-6
-            )
+    if groups > 1:  # without mesh_axes every shard has the first groups
+        others = in_shards(lambda x: call(x, groups=groups // 4), P("data"))(X)
+        assert np.abs(others - want).max() > 0.1  # by far more than rounding
 
 
 def test_a_product_over_positions_may_be_split_over_them_too() -> None:
