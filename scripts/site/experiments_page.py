@@ -32,6 +32,8 @@ Each of these can be run again: `scripts/run NAME` draws it anew, and
 so that an order or a trend can be compared, and not an error. Errors are test errors in %, ± one
 standard error over seeds. No GPU or TPU has run them. What differs from the papers, and why:
 [about the experiments](about_experiments.md).
+
+<a href="report.html">All stored results on one page</a>, their settings and numbers side by side.
 """
 
 

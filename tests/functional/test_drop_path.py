@@ -32,6 +32,22 @@ def test_rates_of_the_paper() -> None:
     np.testing.assert_allclose(sum(1 - r for r in rates), (3 * depth - 1) / 4)
 
 
+def test_rates_of_deepspeeds_progressive_layer_dropping() -> None:
+    """Zhang & He: layer l of L is kept with probability 1 - l / L * (1 - theta(t))."""
+    depth, theta, gamma = 24, 0.5, 0.001
+
+    @jax.jit
+    def rates(step: jax.Array) -> tuple[jax.Array, ...]:
+        most = (1 - theta) * (1 - jnp.exp(-gamma * step))
+        return jaxdrop.drop_path_rates(depth, most, first=most / depth)
+
+    for step in (0, 1, 700, 100_000):
+        theta_then = (1 - theta) * np.exp(-gamma * step) + theta
+        want = 1 - np.arange(1, depth + 1) / depth * (1 - theta_then)
+        np.testing.assert_allclose(1 - jnp.stack(rates(jnp.float32(step))), want, rtol=1e-6)
+    assert rates(jnp.float32(0))[-1] == 0
+
+
 def test_rates_of_a_schedule_are_traced() -> None:
     rates = jax.jit(lambda rate: jaxdrop.drop_path_rates(3, rate))(jnp.float32(0.5))
     np.testing.assert_allclose(jnp.stack(rates), [0, 0.25, 0.5])
