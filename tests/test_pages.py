@@ -8,7 +8,6 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-CONTINUED = {"launch.md", "parallel.md"}  # one program, told in parts
 
 
 def blocks(page: pathlib.Path) -> list[str]:
@@ -18,10 +17,8 @@ def blocks(page: pathlib.Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
 def test_every_block_runs_on_its_own(page: pathlib.Path) -> None:
-    names: dict[str, Any] = {}
     for number, block in enumerate(blocks(page)):
-        if page.name not in CONTINUED:
-            names = {}
+        names: dict[str, Any] = {}
         exec(compile(block, f"{page.name}, block {number}", "exec"), names)
 
 

@@ -12,14 +12,13 @@ import pytest
 import jaxdrop
 
 PAGE = Path(__file__).parents[1] / "docs" / "parallel.md"
-DEFINITIONS = 2  # the snippets before the first that computes something; all are run as a page
 
 
 @pytest.mark.slow
 def test_a_layer_without_its_number_or_its_rows_is_another_model() -> None:
-    names: dict[str, Any] = {"jax": jax, "jnp": jnp, "jaxdrop": jaxdrop}
-    for snippet in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[:DEFINITIONS]:
-        exec(compile(snippet, PAGE.name, "exec"), names)
+    names: dict[str, Any] = {}
+    _, pipeline = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    exec(compile(pipeline, PAGE.name, "exec"), names)
 
     def marks(key: Any, number: Any, power: Any, x: Any, first_row: Any) -> Any:
         layer_key = jax.random.fold_in(key, number)
