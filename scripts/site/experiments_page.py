@@ -16,6 +16,7 @@ FURTHER = {
     "guidance": "How often should a generator be trained without its condition?",
     "uncertainty": "Where does a model say that it does not know?",
     "char_lm": "Does a transformer on characters train alike on any mesh?",
+    "char_lm_ring": "Does it train alike with its sequences split over devices?",
     "char_lm_attention": "What does dropout of attention weights do to it?",
     "removal_characters": "Can dropped units be left out of it?",
 }

@@ -32,7 +32,7 @@ class Checkout:
     def __init__(self, folder: Path, version: str):
         self.root, self.bin, self.log = folder / "a copy", folder / "bin", folder / "log"
         (self.root / "scripts").mkdir(parents=True)
-        for name in ("_env", "prove", "run", "test"):
+        for name in ("_env", "docs", "prove", "run", "test"):
             shutil.copy(ROOT / "scripts" / name, self.root / "scripts")
         shutil.copytree(ROOT / ".ci", self.root / ".ci")
         for name in ("pyproject.toml", "constraints.txt"):
