@@ -4,7 +4,7 @@
 batches in a new order from arrays on the host, logs every 100 steps to a folder, and updates a
 progress bar. "calls" is fit with PER_CALL steps in a call, and "scan" the bare jitted loop over as
 many steps, whose batches lie on the device. "parts" is the bare step in PARTS microbatches. They
-take turns of 300 steps of 1 ms, or 60 of 10; the figures are medians over the turns. A checkpoint
+take turns of 300 steps of 1 ms, or 100 of 10; the figures are medians over the turns. A checkpoint
 is timed on its own: how long one more in the middle of a turn holds up the steps.
 """
 
@@ -27,9 +27,9 @@ import jaxdrop.linen
 import jaxdrop.training as jt
 from scripts.benchmarks import sweep
 
-WARM, BATCH = 10, 128
-PER_CALL, PARTS = 10, 4  # the first call is the warm one
-SIZES = {"about 1 ms": (192, 300), "about 10 ms": (1750, 60)}  # units, steps
+BATCH, PARTS = 128, 4
+PER_CALL = WARM = 50  # steps in a call; the first call is the warm one
+SIZES = {"about 1 ms": (192, 300), "about 10 ms": (1750, 100)}  # units, steps
 
 
 @dataclasses.dataclass(frozen=True)
