@@ -116,12 +116,12 @@ class Checkpoints:
         Raises:
           CheckpointError: if this save, or the one before, failed.
         """
+        self.wait()
         plain: Any = words_of_keys(state)
+        tree = {"state": plain, "lines": _beside(record, plain.step)}
+        tree["fingerprint"] = fingerprint(tree)
+        self._on_its_way = step
         try:
-            self._manager.wait_until_finished()
-            self._on_its_way = step
-            tree = {"state": plain, "lines": _beside(record, plain.step)}
-            tree["fingerprint"] = fingerprint(tree)
             self._manager.save(step, args=self._args.StandardSave(tree), force=True)
         except Exception as error:  # the disk's reasons, as tensorstore wraps them in many kinds
             raise self._failed(error) from error
@@ -142,7 +142,7 @@ class Checkpoints:
     def close(self) -> None:
         try:
             self._manager.close()
-        except Exception:  # it repeats the failure of a save, which save or wait has told
+        except Exception:  # of a save: wait has told of it, or another error ends the run
             pass
 
     def check(self) -> None:
