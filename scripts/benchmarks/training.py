@@ -112,7 +112,7 @@ class Case:
         jax.block_until_ready(state.params)
         return (time.perf_counter() - start) / (self.steps - WARM)
 
-    def fit(self, save_every: int = 0, steps_per_call: int = 1) -> float:
+    def fit(self, save_every: int = 10**6, steps_per_call: int = 1) -> float:
         """Return the seconds from step WARM to the last, per step."""
         moments: list[float] = []
 
@@ -128,7 +128,7 @@ class Case:
                 epochs=1,
                 batch_size=BATCH,
                 folder=Path(folder) / "run",
-                save_every=save_every or 2 * self.steps,
+                save_every=save_every,
                 steps_per_call=steps_per_call,
                 tick=tick,
             )

@@ -21,6 +21,7 @@ case "$*" in
     *-m\\ pytest*-m\\ not\\ slow*) echo "quick pytest" >>"$LOG"; exit ${TESTS_FAIL:-0} ;;
     *-m\\ pytest*test_golden*) echo "newest pytest" >>"$LOG"; exit ${NEWEST_FAILS:-0} ;;
     *-m\\ pytest*) echo "pytest" >>"$LOG"; exit ${TESTS_FAIL:-0} ;;
+    *-m\\ scripts.site*) echo site >>"$LOG"; exit ${SITE_FAILS:-0} ;;
     *-m\\ experiments* | *-m\\ scripts*) echo "run $*" >>"$LOG" ;;
 esac
 """
