@@ -1,4 +1,7 @@
-"""epoch_order: in which order an epoch visits the rows, as a function of (seed, epoch)."""
+"""epoch_order: in which order an epoch visits the rows, as a function of (seed, epoch).
+
+``StepRows`` are the rows of the steps of a run, whose orders are drawn before they are needed.
+"""
 
 import jax
 import numpy as np
@@ -35,8 +38,52 @@ def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
         if check_count(value, name, "below 2**32", at_least=0) >= 2**32:
             raise ValueError(f"got {name}={value}, expected a whole number below 2**32")
     check_count(rows, "rows", "how many there are")
+    return _sorted(_draw(seed, epoch, rows))
+
+
+class StepRows:
+    """Call ``step_rows(number, count)`` for the numbers of the rows of some steps: (count, batch).
+
+    An order is drawn on the device, which first does what it was handed before. So it is asked for
+    early: what is waited for at the beginning of an epoch has long been there.
+
+    Args:
+      seed, rows: as for ``epoch_order``.
+      batch_size: rows in a step; what does not fill one is left out.
+      total: steps of the run.
+      ahead: how many steps early an order is asked for.
+    """
+
+    def __init__(self, seed: int, rows: int, batch_size: int, total: int, ahead: int):
+        self._seed, self._rows, self._batch_size = seed, rows, batch_size
+        self._steps, self._total, self._ahead = rows // batch_size, total, ahead
+        self._drawn: dict[int, jax.Array] = {}
+        self._orders: dict[int, np.ndarray] = {}
+
+    def __call__(self, number: int, count: int) -> np.ndarray:
+        last = min(number + count + self._ahead, self._total) - 1
+        for epoch in range(number // self._steps, last // self._steps + 1):
+            if epoch not in self._drawn and epoch not in self._orders:
+                self._drawn[epoch] = _draw(self._seed, epoch, self._rows)
+        numbers = np.stack([self._of(n) for n in range(number, number + count)])
+        over = [epoch for epoch in self._orders if epoch < (number + count) // self._steps]
+        for epoch in over:
+            del self._orders[epoch]
+        return numbers
+
+    def _of(self, number: int) -> np.ndarray:
+        epoch, batch = divmod(number, self._steps)
+        if epoch not in self._orders:
+            self._orders[epoch] = _sorted(self._drawn.pop(epoch))
+        return self._orders[epoch][batch * self._batch_size :][: self._batch_size]
+
+
+def _draw(seed: int, epoch: int, rows: int) -> jax.Array:
     # On a device of this process, even within the mesh of several.
     with jax.default_device(jax.local_devices()[0]):
         key = jax.random.fold_in(jax.random.key(seed), np.uint32(_TAG))
-        bits = np.asarray(random_bits(jax.random.fold_in(key, np.uint32(epoch)), (rows,)))
-    return np.argsort(bits, kind="stable")
+        return random_bits(jax.random.fold_in(key, np.uint32(epoch)), (rows,))
+
+
+def _sorted(bits: jax.Array) -> np.ndarray:
+    return np.argsort(np.asarray(bits), kind="stable")

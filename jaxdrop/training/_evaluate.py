@@ -11,8 +11,8 @@ from jax.sharding import PartitionSpec as P
 
 from jaxdrop.training._dataset import Dataset
 from jaxdrop.training._deterministic import compiler_options
-from jaxdrop.training._mesh import batch_shapes, place_batch
 from jaxdrop.training._metrics import check_row_metrics
+from jaxdrop.training._place_rows import batch_shapes, place_batch
 from jaxdrop.training._state import TrainState
 from jaxdrop.training._step import make_eval_step
 

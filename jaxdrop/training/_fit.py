@@ -1,6 +1,5 @@
 """fit: a whole training run; killed at any moment, it resumes and ends bit for bit identical."""
 
-import functools
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from jaxdrop.training._checkpoint_error import CheckpointError
 from jaxdrop.training._checkpoints import Checkpoints
 from jaxdrop.training._config import plain_config
 from jaxdrop.training._dataset import Dataset
-from jaxdrop.training._epoch_order import epoch_order
+from jaxdrop.training._epoch_order import StepRows
 from jaxdrop.training._evaluate import make_evaluation
 from jaxdrop.training._folder_lock import held
 from jaxdrop.training._folder_path import run_folder
@@ -82,11 +81,12 @@ def fit(
       accumulate: in how many microbatches a step computes its batch, as in ``make_train_step``: a
         divisor of batch_size. A folder is refused if it was started with another number.
       steps_per_call: how many steps are handed to the device at a time, for small steps on a fast
-        device: the data, arrays that fit there, are copied to it once, and it gathers its batches.
-        The numbers stay what they are. Between the steps of a call nothing is saved, logged,
-        stopped or ticked: a checkpoint that is due is saved when the call ends, and so is a run
-        that is asked to stop. Calls are shorter at the end of an epoch, if there is a metric_fn,
-        and of the run; each length is compiled. Not with a mesh or a source.
+        device: the data, arrays that fit there, are copied to it once (to each of a mesh), and it
+        gathers its batches; of a source, the rows of all these steps are stacked. The numbers stay
+        what they are. Between the steps of a call nothing is saved, logged, stopped or ticked: a
+        checkpoint that is due is saved when the call ends, and so is a run that is asked to stop.
+        Calls are shorter at the end of an epoch, if there is a metric_fn,
+        and of the run; each length is compiled.
       kept_fn: which units a step uses, for an optimizer ``update_kept``; see ``make_train_step``.
       folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. One call at a time
         can use it. With several processes, all of them must see the same folder.
@@ -198,6 +198,7 @@ def fit(
             tick = stack.enter_context(progress_bar("step", total, begin))
         else:
             tick(min(begin, total))
+        step_rows = StepRows(seed, rows.count, batch_size, total, (AHEAD + 1) * most)
         under_way: deque[tuple[int, int, dict[str, jax.Array]]] = deque()
 
         def settle(ahead: int) -> None:
@@ -211,19 +212,10 @@ def fit(
                         )
                 tick(count)
 
-        @functools.lru_cache(maxsize=1)
-        def order(epoch: int) -> np.ndarray:
-            return epoch_order(seed, epoch, rows.count)
-
-        def chosen(number: int) -> np.ndarray:
-            epoch, batch = divmod(number, steps)
-            return order(epoch)[batch * batch_size : (batch + 1) * batch_size]
-
         number = begin
         while number < total:
             count = min(most, total - number, steps - number % steps if evaluate else total)
-            numbers = np.stack([chosen(n) for n in range(number, number + count)])
-            state, metrics = call(state, numbers)
+            state, metrics = call(state, step_rows(number, count))
             under_way.append((number, count, metrics))
             number += count
             settle(AHEAD)

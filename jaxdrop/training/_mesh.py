@@ -1,4 +1,4 @@
-"""Many devices: a state spread over a mesh by rules, and batches spread over its data axis."""
+"""Many devices: a state spread over a mesh by rules, and a step compiled for it."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +10,6 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdrop._core.checks import check_mapping
-from jaxdrop.training._dataset import Dataset
 from jaxdrop.training._deterministic import compiler_options
 from jaxdrop.training._donating_step import DonatingStep
 from jaxdrop.training._state import TrainState, check_state
@@ -80,41 +79,6 @@ def shard_state(state: S, mesh: Mesh, rules: Mapping[str, P] | None = None) -> S
     place_all = jax.jit(lambda numbers: keys_of_words(state, numbers), out_shardings=places)
     spread: S = place_all(numbers)
     return spread
-
-
-def place_batch(rows: Dataset, numbers: np.ndarray, mesh: Mesh | None) -> Any:
-    """Return a batch for a step: on a mesh, each process takes the rows of its own devices."""
-    if mesh is None:
-        return rows.take(numbers)
-    sharding = NamedSharding(mesh, P(DATA))
-    held: dict[tuple[int, int, int], Any] = {}
-
-    def piece(index: Any) -> Any:
-        which = index[0].indices(len(numbers))
-        if which not in held:
-            held[which] = rows.take(numbers[index[0]])
-        return held[which]
-
-    mine = sharding.addressable_devices_indices_map((len(numbers),)) or {}
-    example = piece(next(iter(mine.values())))
-    leaves, structure = jax.tree.flatten(example)
-
-    def assemble(i: int, leaf: np.ndarray) -> jax.Array:
-        shape = (len(numbers), *leaf.shape[1:])
-        return jax.make_array_from_callback(
-            shape, sharding, lambda index: jax.tree.leaves(piece(index))[i]
-        )
-
-    return jax.tree.unflatten(structure, [assemble(i, leaf) for i, leaf in enumerate(leaves)])
-
-
-def batch_shapes(rows: Dataset, batch_size: int, mesh: Mesh | None) -> Any:
-    """Return the shapes, dtypes and places of a batch; one row is read for it."""
-    sharding = None if mesh is None else NamedSharding(mesh, P(DATA))
-    return jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype, sharding=sharding),
-        rows.take(np.zeros(1, np.int64)),
-    )
 
 
 def on_mesh(state: S, mesh: Mesh | None) -> S:

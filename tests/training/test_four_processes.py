@@ -71,7 +71,12 @@ def mesh_of(data: int, model: int) -> Mesh:
 
 
 def train(
-    folder: Path | None, epochs: int, mesh: Mesh | None, rows: Any = None, key: int = 1
+    folder: Path | None,
+    epochs: int,
+    mesh: Mesh | None,
+    rows: Any = None,
+    key: int = 1,
+    steps_per_call: int = 1,
 ) -> tuple[jt.TrainState, list[float]]:
     state = jt.TrainState.create(
         apply_fn=None,  # the loss applies no module
@@ -83,7 +88,7 @@ def train(
         state = jt.shard_state(state, mesh, RULES)
     state, lines = jt.fit(
         state, loss_fn, rows or Rows(), seed=0, epochs=epochs, batch_size=BATCH, folder=folder,
-        mesh=mesh, log_every=1, tick=lambda n: None,
+        mesh=mesh, log_every=1, tick=lambda n: None, steps_per_call=steps_per_call,
     )  # fmt: skip
     return state, [line["loss"] for line in lines]
 
@@ -103,6 +108,15 @@ def shares(state: jt.TrainState) -> set[int]:
     trees = (state.params, moments.mu, moments.nu)
     kernels = [tree[name]["kernel"] for tree in trees for name in ("up", "down")]
     return {kernel.size // kernel.addressable_shards[0].data.size for kernel in kernels}
+
+
+def same_here(a: jt.TrainState, b: jt.TrainState) -> bool:
+    """Say whether this process holds the same bits of two states."""
+    trees = [jax.tree.leaves((state.params, state.opt_state)) for state in (a, b)]
+    return all(
+        np.array_equal(x.addressable_data(0), y.addressable_data(0))
+        for x, y in zip(*trees, strict=True)
+    )
 
 
 def run_four(folder: Path) -> list[str]:
@@ -136,8 +150,9 @@ def test_four_processes_share_a_state_that_another_mesh_restores_and_a_sweep(
 
     for text in said:
         # Each read the half of every batch that its device needs, and a row to know the shapes.
-        expected_of_each = {"processes": 4, "shares": [4], "step": STEPS, "read": ROWS // 2 + 1}
-        assert json.loads(text.splitlines()[-1]) == expected_of_each
+        assert json.loads(text.splitlines()[-1]) == {
+            "processes": 4, "shares": [4], "step": STEPS, "read": ROWS // 2 + 1, "calls": True
+        }  # fmt: skip
 
     with jax.numpy_dtype_promotion("standard"):  # optax.adam
         whole, expected = train(None, 2, None)
@@ -156,11 +171,14 @@ if __name__ == "__main__":
     place = Path(sys.argv[3])
     rows = Rows()
     final, _ = train(place / "fit", 1, mesh_of(2, 2), rows)
+    in_calls, _ = train(None, 1, mesh_of(2, 2), {"x": X, "y": Y}, steps_per_call=3)
+    other, _ = train(None, 1, mesh_of(2, 2), {"x": X, "y": Y}, key=2)
     sweep(place / "sweep", part=(jax.process_index() + 1, jax.process_count()))
     found = {
         "processes": jax.process_count(),
         "shares": sorted(shares(final)),
         "step": int(final.step),
         "read": len(rows.read),
+        "calls": same_here(final, in_calls) and not same_here(final, other),
     }
     print(json.dumps(found))

@@ -201,7 +201,7 @@ def test_meshes_and_batches_that_do_not_fit_are_errors() -> None:
 
 def test_a_batch_lies_on_its_devices() -> None:
     from jaxdrop.training._dataset import Dataset
-    from jaxdrop.training._mesh import place_batch
+    from jaxdrop.training._place_rows import place_batch
 
     numbers, mesh = np.arange(15, -1, -1), mesh_of((4, 2))
     batch = place_batch(Dataset(mlp_data(), "data"), numbers, mesh)
