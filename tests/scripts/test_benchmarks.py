@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from scripts.benchmarks import attention, core, family, model, removal
+from scripts.benchmarks import attention, core, family, model, removal, training
 from scripts.benchmarks import compile as compiling
 
 
@@ -99,3 +99,34 @@ def test_a_step_that_takes_too_long_is_a_broken_promise(ratio, kept):
     assert ("kept" if kept else "BROKEN") in removal.verdict(cases).splitlines()[0]
     with pytest.raises(SystemExit, match="got 'mpl' in only, expected one of: mlp, "):
         removal.run(removal.Config(only=("mpl",)), Console())
+
+
+@pytest.mark.parametrize("calls, parts, kept", [(1.02, 1.03, True), (1.0, 1.04, False)])
+def test_calls_and_parts_are_promised_at_steps_of_a_millisecond(calls, parts, kept):
+    turns = np.array([1.0, 4.0, 2.0])  # the machine is slower at times, for both of a pair
+    seconds = {name: turns for name in ("bare", "scan", "scan of parts")}
+    seconds |= {"fit": 1.5 * turns, "calls": calls * turns, "parts": parts * turns}
+    seconds["saving"] = seconds["fit"] + 0.25
+    for label in training.SIZES:
+        cases = training.record(label, seconds, steps=10)
+        assert [case.get("ratio") for case in cases] == [1.5, calls, parts, None]
+        assert cases[-1]["ms"] == 2500
+        assert training.failed(cases) is (not kept and label == training.PROMISED[0])
+        training.table(cases)
+    rows = training.markdown(cases).splitlines()
+    assert rows[0] == "| fit, over the bare step | about 20 ms | 2000.00 | 1.50 |"
+
+
+@pytest.mark.slow
+def test_a_scan_of_microbatches_by_hand_is_the_same_work():
+    """At rate 0 its step is that of make_train_step; with dropout it draws masks of its own."""
+    ends = {}
+    for rate in (0.0, 0.5):
+        case = training.Case(8, 2, 1, rate)
+        ends[rate] = [
+            step(case.state(), case.batches[0])[0].params for step in (case.in_parts, case.by_hand)
+        ]
+    for a, b in zip(*map(jax.tree.leaves, ends[0.0]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    ours, by_hand = (jax.tree.leaves(params)[-1] for params in ends[0.5])
+    assert not np.allclose(ours, by_hand, rtol=1e-3)
