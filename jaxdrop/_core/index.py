@@ -25,6 +25,7 @@ class Block(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in elements of the global array
     wide: bool  # indices of 2**32 and more occur
+    axes: tuple[tuple[str, ...], ...] = ()  # mesh axes that split a dimension, if any splits one
 
 
 def block_layout(

@@ -236,7 +236,7 @@ def shard_layout(
     for d, part in enumerate(at):
         if parts[d] > 1:
             base = add(base, times(part.astype(np.uint32), own[d] * block.strides[d], parts[d]))
-    return block, base
+    return block._replace(axes=names), base
 
 
 def part_of(names: Names, d: int) -> tuple[Any, int]:

@@ -7,9 +7,13 @@ one and the batch in the other, has the batch there: a microbatch takes its part
 
 So nothing is guessed from a size alone. What cannot be told is refused: a dimension that holds more
 than the batch, keys or offsets that were counted from the first row, a choice among all rows.
+
+Inside ``shard_map`` a device sees some rows of each microbatch. Which ones, a draw knows that has
+``mesh_axes``; its index counts them from the first row of the microbatch.
 """
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -36,6 +40,8 @@ class Window(NamedTuple):
     dim: int  # of the result
     block: Block | None  # for jaxdrop's own draws
     params: dict[str, Any]  # of the draw for the whole batch
+    between: int = 0  # rows of the whole batch that other microbatches of a device have, where
+    axes: tuple[str, ...] = ()  # these mesh axes split the batch around the whole step
 
 
 def find_windows(micro: Any, whole: Any, rows: int, batch: int) -> dict[Path, Window]:
@@ -57,6 +63,7 @@ class _Search:
     def __init__(self, rows: int, batch: int):
         self.rows, self.batch = rows, batch
         self.found: dict[Path, Window] = {}
+        self.sizes: dict[str, int] = {}  # of the mesh axes that split arrays here
 
     def program(self, micro: Any, whole: Any, marks: Sequence[Marks], path: Path) -> list[Marks]:
         """Look through a program; return the marks of its results."""
@@ -108,6 +115,12 @@ class _Search:
             return [self.draw(eqn, other, into, path)]
         if name in parts.CALLS:
             return self.program(parts.called(eqn), parts.called(other), into, (*path, 0))
+        if name == "shard_map":
+            around, mesh = self.sizes, params["mesh"].shape
+            self.sizes = around | {axis: mesh[axis] for axis in params["newly_manual_axes"]}
+            out = self.program(params["jaxpr"], other.params["jaxpr"], into, (*path, 0))
+            self.sizes = around
+            return out
         if name == "scan":
             consts, carry, xs = parts.split_at(into, *parts.scan_sizes(eqn))
             return self.loop(params["jaxpr"], other.params["jaxpr"], consts, carry, xs, (*path, 0))
@@ -147,7 +160,9 @@ class _Search:
         assert small is not None and large is not None
         is_product = eqn.primitive.name == "dropout"
         sources = into[1:4] if is_product else into  # the words, and the index of the first element
-        if COUNTED in NONE.union(*sources):
+        axes = () if small.block is None else small.block.axes
+        # Where mesh axes split the array, the index is what they say, and it may count rows.
+        if COUNTED in NONE.union(*(sources[:1] if axes else sources)):
             self.refuse(
                 large,
                 "its key or offset is computed from numbers of rows, such as jnp.arange(rows), "
@@ -158,17 +173,30 @@ class _Search:
             return NONE.union(*sources)
         dims = [d for d, (n, m) in enumerate(zip(small.shape, large.shape, strict=True)) if n != m]
         sizes = [(small.shape[d], large.shape[d]) for d in dims]
-        if sizes != [(self.rows, self.batch)]:
+        split = axes[dims[0]] if dims and dims[0] < len(axes) else ()
+        inside = tuple(axis for axis in split if axis in self.sizes)
+        shards = math.prod(self.sizes[axis] for axis in inside)
+        if [(n * shards, m * shards) for n, m in sizes] != [(self.rows, self.batch)]:
+            within = " Inside shard_map, give mesh_axes." if self.sizes and not axes else ""
             self.refuse(
                 large,
                 f"with {self.rows} rows the shape is {small.shape}, so that the batch is not one "
                 "of its dimensions by itself. Draw before the batch is merged with another "
-                "dimension or joined with itself",
+                "dimension or joined with itself." + within,
+            )
+        if any(axes[: dims[0]]) or 0 < len(inside) < len(split):
+            self.refuse(
+                large,
+                f"the mesh axes {axes} split it before the batch, or split the batch in two "
+                "shard_map's at once. Put the batch first, and split it once",
             )
         if is_product and eqn.params["form"].impl is not None:
             self.refuse(large, "it has bits='key', which knows no index; use bits='fast'")
         block = None if large.block is None else large.block._replace(shape=small.shape)
-        self.found[path] = Window(small.first_dim + dims[0], block, dict(other.params))
+        window = Window(small.first_dim + dims[0], block, dict(other.params))
+        if split and not inside:  # each device has a batch of its own, and microbatches of that
+            window = window._replace(between=self.batch - self.rows, axes=split)
+        self.found[path] = window
         return NONE.union(*sources, {PART})
 
     def check_hidden(self, eqn: Any, other: Any, marks: Marks) -> None:

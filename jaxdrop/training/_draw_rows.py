@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import Literal
+from jax.sharding import PartitionSpec
 
 from jaxdrop._core.bits import _bits_p
 from jaxdrop._core.index import Limbs, add, times
@@ -84,7 +86,11 @@ def _draw(eqn: Any, window: Window, first: Any, values: list[Any]) -> Any:
 def _moved(base: Limbs, window: Window, first: Any) -> Limbs:
     """Return the index of the first element, with the microbatch's first row counted in."""
     assert window.block is not None
-    return add(base, times(jnp.asarray(first, jnp.uint32), window.block.strides[window.dim]))
+    row = jnp.asarray(first, jnp.uint32)
+    if window.axes:
+        device = jax.lax.axis_index(window.axes).astype(jnp.uint32)
+        row = row + device * np.uint32(window.between)
+    return add(base, times(row, window.block.strides[window.dim]))
 
 
 def _around(eqn: Any, inside: dict[int, Windows], first: Any, values: list[Any]) -> Any:
@@ -117,6 +123,16 @@ def _around(eqn: Any, inside: dict[int, Windows], first: Any, values: list[Any])
     if name == "cond":
         branches = [part(i, program) for i, program in enumerate(params["branches"])]
         return jax.lax.switch(values[0], branches, *values[1:])
+    if name == "shard_map":
+        split = jax.shard_map(
+            lambda first, *shards: draw_rows(params["jaxpr"], inside[0], first, shards),
+            mesh=params["mesh"],
+            in_specs=(PartitionSpec(), *params["in_specs"]),
+            out_specs=list(params["out_specs"]),
+            axis_names=set(params["newly_manual_axes"]),
+            check_vma=params["check_vma"],
+        )
+        return list(split(first, *values))
     call = part(0, parts.called(eqn))
     if "prevent_cse" in params:
         call = jax.checkpoint(call, prevent_cse=params["prevent_cse"], policy=params["policy"])

@@ -3,6 +3,8 @@
 ``StepRows`` are the rows of the steps of a run, whose orders are drawn before they are needed.
 """
 
+import functools
+
 import jax
 import numpy as np
 
@@ -38,7 +40,7 @@ def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
         if check_count(value, name, "below 2**32", at_least=0) >= 2**32:
             raise ValueError(f"got {name}={value}, expected a whole number below 2**32")
     check_count(rows, "rows", "how many there are")
-    return _sorted(_draw(seed, epoch, rows))
+    return _sorted(_draw(_key(seed), epoch, rows))
 
 
 class StepRows:
@@ -55,7 +57,7 @@ class StepRows:
     """
 
     def __init__(self, seed: int, rows: int, batch_size: int, total: int, ahead: int):
-        self._seed, self._rows, self._batch_size = seed, rows, batch_size
+        self._key, self._rows, self._batch_size = _key(seed), rows, batch_size
         self._steps, self._total, self._ahead = rows // batch_size, total, ahead
         self._drawn: dict[int, jax.Array] = {}
         self._orders: dict[int, np.ndarray] = {}
@@ -64,7 +66,7 @@ class StepRows:
         last = min(number + count + self._ahead, self._total) - 1
         for epoch in range(number // self._steps, last // self._steps + 1):
             if epoch not in self._drawn and epoch not in self._orders:
-                self._drawn[epoch] = _draw(self._seed, epoch, self._rows)
+                self._drawn[epoch] = _draw(self._key, epoch, self._rows)
         numbers = np.stack([self._of(n) for n in range(number, number + count)])
         over = [epoch for epoch in self._orders if epoch < (number + count) // self._steps]
         for epoch in over:
@@ -78,11 +80,20 @@ class StepRows:
         return self._orders[epoch][batch * self._batch_size :][: self._batch_size]
 
 
-def _draw(seed: int, epoch: int, rows: int) -> jax.Array:
+def _key(seed: int) -> jax.Array:
     # On a device of this process, even within the mesh of several.
     with jax.default_device(jax.local_devices()[0]):
-        key = jax.random.fold_in(jax.random.key(seed), np.uint32(_TAG))
-        return random_bits(jax.random.fold_in(key, np.uint32(epoch)), (rows,))
+        return jax.random.fold_in(jax.random.key(seed), np.uint32(_TAG))
+
+
+def _draw(key: jax.Array, epoch: int, rows: int) -> jax.Array:
+    with jax.default_device(jax.local_devices()[0]):
+        return _bits(key, np.uint32(epoch), rows)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _bits(key: jax.Array, epoch: jax.Array, rows: int) -> jax.Array:
+    return random_bits(jax.random.fold_in(key, epoch), (rows,))
 
 
 def _sorted(bits: jax.Array) -> np.ndarray:

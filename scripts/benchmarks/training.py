@@ -3,12 +3,14 @@
 "bare" calls the jitted step in a loop on batches that already lie on the device. "fit" takes
 batches in a new order from arrays on the host, logs every 100 steps to a folder, and begins some
 epochs. "calls" is fit with PER_CALL steps in a call, and "scan" the bare jitted loop over as many
-steps, whose batches lie on the device. "parts" is the bare step in PARTS microbatches with the
-masks of the whole batch; "scan of parts" is what one would write by hand: a loop over microbatches
-that adds up their gradients, with a key for each. What is compared is timed right after one
-another, in an order that changes; a ratio is the median over the turns of the ratios within one.
-Turns are short and many, because other work on the machine comes and goes within seconds. "saving"
-is fit with one more checkpoint, in the middle: how long that holds up the steps.
+steps, which takes the same rows from the data on the device; "ready" is that loop on batches that
+lie there in one piece, which tells what it costs to read shuffled rows. "parts" is the bare step in
+PARTS microbatches with the masks of the whole batch; "scan of parts" is what one would write by
+hand: a loop over microbatches that adds up their gradients, with a key for each. What is compared
+is timed right after one another, in an order that changes; a ratio is the median over the turns of
+the ratios within one. Turns are short and many, because other work on the machine comes and goes
+within seconds. "saving" is fit with one more checkpoint, in the middle: how long that holds up the
+steps.
 """
 
 import dataclasses
@@ -73,10 +75,12 @@ class Case:
         self.step = jt.make_train_step(self.loss)
         self.in_parts = jt.make_train_step(self.loss, accumulate=PARTS)
         self.by_hand = jax.jit(self.scan_of_parts, donate_argnums=0)
-        several = jt.make_train_step(self.loss, donate=False)
-        self.loop = jax.jit(
-            lambda state, batches: jax.lax.scan(several, state, batches), donate_argnums=0
+        self.loop = self.loop_over(
+            lambda data, chosen: jax.tree.map(
+                lambda a: a.at[chosen].get(mode="promise_in_bounds"), data
+            )
         )
+        self.loop_of_ready = self.loop_over(lambda _, batch: batch)
         self.batches = [
             jax.device_put(jax.tree.map(lambda a, i=i: a[i * BATCH :][:BATCH], self.data))
             for i in range(8)
@@ -94,6 +98,15 @@ class Case:
             tx=optax.sgd(0.01, momentum=0.9),
             dropout_key=jax.random.key(1),
         )
+
+    def loop_over(self, batch_of: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+        """Return the jitted loop (state, data, xs) whose steps take batch_of(data, x)."""
+        step = jt.make_train_step(self.loss, donate=False)
+
+        def loop(state: jt.TrainState, data: Any, xs: Any) -> Any:
+            return jax.lax.scan(lambda state, x: step(state, batch_of(data, x)), state, xs)
+
+        return jax.jit(loop, donate_argnums=0)
 
     def scan_of_parts(self, state: jt.TrainState, batch: Any) -> tuple[jt.TrainState, jax.Array]:
         """Return the state after a step in microbatches, each with masks of its own."""
@@ -121,16 +134,22 @@ class Case:
         jax.block_until_ready(state.params)
         return (time.perf_counter() - start) / (self.steps - WARM)
 
-    def scan(self) -> float:
+    def scan(self, *, ready: bool) -> float:
         """Return the seconds of a step in a loop of PER_CALL steps."""
         state, start = self.state(), 0.0
+        rows = [jt.epoch_order(0, epoch, len(self.data["y"])) for epoch in range(self.epochs)]
+        numbers = np.concatenate(rows).astype(np.uint32).reshape(-1, PER_CALL, BATCH)
         chosen = [self.batches[i % len(self.batches)] for i in range(PER_CALL)]
-        batches = jax.tree.map(lambda *each: jnp.stack(each), *chosen)
-        for i in range(0, self.steps, PER_CALL):
-            if i == WARM:
+        batches = jax.tree.map(lambda *each: jnp.stack(each), *chosen) if ready else None
+        data = None if ready else jax.device_put(self.data)
+        for i, own in enumerate(numbers):
+            if i * PER_CALL == WARM:
                 jax.block_until_ready(state.params)
                 start = time.perf_counter()
-            state, _ = self.loop(state, batches)
+            if ready:
+                state, _ = self.loop_of_ready(state, (), batches)
+            else:
+                state, _ = self.loop(state, data, own)
         jax.block_until_ready(state.params)
         return (time.perf_counter() - start) / (self.steps - WARM)
 
@@ -156,12 +175,30 @@ class Case:
             )
         return (moments[-1] - moments[WARM - 1]) / (self.steps - WARM)
 
+    def ways(self) -> dict[str, Callable[[], float]]:
+        return {
+            "bare": lambda: self.bare(self.step),
+            "fit": self.fit,
+            "saving": lambda: self.fit(save_every=self.steps // 2),
+            "ready": lambda: self.scan(ready=True),
+            "scan": lambda: self.scan(ready=False),
+            "calls": lambda: self.fit(steps_per_call=PER_CALL),
+            "scan of parts": lambda: self.bare(self.by_hand),
+            "parts": lambda: self.bare(self.in_parts),
+        }
 
-GROUPS = (("bare", "fit", "saving"), ("scan", "calls"), ("scan of parts", "parts"))
-PAIRS = {"fit": "bare", "calls": "scan", "parts": "scan of parts"}
+
+GROUPS = (("bare", "fit", "saving"), ("ready", "scan", "calls"), ("scan of parts", "parts"))
+PAIRS = {
+    "fit": ("fit", "bare"),
+    "calls": ("calls", "scan"),
+    "calls of ready": ("calls", "ready"),
+    "parts": ("parts", "scan of parts"),
+}
 NAMES = {
     "fit": "fit, over the bare step",
     "calls": f"steps_per_call={PER_CALL}, over a scan",
+    "calls of ready": f"steps_per_call={PER_CALL}, over a scan of ready batches",
     "parts": f"accumulate={PARTS}, over a scan",
 }
 
@@ -179,20 +216,6 @@ def in_turn(ways: Mapping[str, Callable[[], float]], turns: int) -> dict[str, np
     return {name: np.array(times) for name, times in taken.items()}
 
 
-def measure(label: str, case: Case, turns: int) -> list[dict[str, Any]]:
-    """Time a case's ways; return what each takes over what is beside it."""
-    ways = {
-        "bare": lambda: case.bare(case.step),
-        "fit": case.fit,
-        "scan": case.scan,
-        "calls": lambda: case.fit(steps_per_call=PER_CALL),
-        "scan of parts": lambda: case.bare(case.by_hand),
-        "parts": lambda: case.bare(case.in_parts),
-        "saving": lambda: case.fit(save_every=case.steps // 2),
-    }
-    return record(label, in_turn(ways, turns), case.steps - WARM)
-
-
 def record(label: str, seconds: Mapping[str, np.ndarray], steps: int) -> list[dict[str, Any]]:
     """Return a case for each ratio, and one for what a checkpoint holds up, from seconds of steps.
 
@@ -203,15 +226,16 @@ def record(label: str, seconds: Mapping[str, np.ndarray], steps: int) -> list[di
     """
     cases: list[dict[str, Any]] = []
     for name, title in NAMES.items():
-        over = seconds[name] / seconds[PAIRS[name]]
+        ours, bare = (seconds[way] for way in PAIRS[name])
+        over = ours / bare
         ratio = float(np.median(over))
-        promise = PROMISED[1] if label == PROMISED[0] and name != "fit" else None
+        promise = PROMISED[1] if label == PROMISED[0] and name in ("calls", "parts") else None
         cases.append(
             {
                 "case": title,
                 "step": label,
-                "ms": float(np.median(seconds[name])) * 1e3,
-                "bare_ms": float(np.median(seconds[PAIRS[name]])) * 1e3,
+                "ms": float(np.median(ours)) * 1e3,
+                "bare_ms": float(np.median(bare)) * 1e3,
                 "ratio": ratio,
                 "quartiles": [float(q) for q in np.quantile(over, (0.25, 0.75))],
                 "promise": promise,
@@ -231,7 +255,9 @@ def run(config: Config, console: Console) -> list[dict[str, Any]]:
     cases = []
     for label, (units, steps, epochs, times) in SIZES.items():
         with console.status(f"fit, steps of {label}"):
-            cases += measure(label, Case(units, steps, epochs), config.turns * times)
+            case = Case(units, steps, epochs)
+            seconds = in_turn(case.ways(), config.turns * times)
+            cases += record(label, seconds, case.steps - WARM)
     console.print(table(cases))
     if config.sweeps:
         cases += [

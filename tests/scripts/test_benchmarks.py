@@ -104,17 +104,26 @@ def test_a_step_that_takes_too_long_is_a_broken_promise(ratio, kept):
 @pytest.mark.parametrize("calls, parts, kept", [(1.02, 1.03, True), (1.0, 1.04, False)])
 def test_calls_and_parts_are_promised_at_steps_of_a_millisecond(calls, parts, kept):
     turns = np.array([1.0, 4.0, 2.0])  # the machine is slower at times, for both of a pair
-    seconds = {name: turns for name in ("bare", "scan", "scan of parts")}
+    seconds = {name: turns for name in ("bare", "ready", "scan", "scan of parts")}
     seconds |= {"fit": 1.5 * turns, "calls": calls * turns, "parts": parts * turns}
     seconds["saving"] = seconds["fit"] + 0.25
     for label in training.SIZES:
         cases = training.record(label, seconds, steps=10)
-        assert [case.get("ratio") for case in cases] == [1.5, calls, parts, None]
+        assert [case.get("ratio") for case in cases] == [1.5, calls, calls, parts, None]
         assert cases[-1]["ms"] == 2500
         assert training.failed(cases) is (not kept and label == training.PROMISED[0])
         training.table(cases)
     rows = training.markdown(cases).splitlines()
     assert rows[0] == "| fit, over the bare step | about 20 ms | 2000.00 | 1.50 |"
+
+
+@pytest.mark.slow
+def test_ways_of_training_take_the_steps_that_are_timed():
+    case = training.Case(8, 2 * training.PER_CALL, 1)
+    assert case.steps == 2 * training.PER_CALL > training.WARM
+    ways = case.ways()
+    assert {name for group in training.GROUPS for name in group} == set(ways)
+    assert all(way() > 0 for way in ways.values())
 
 
 @pytest.mark.slow

@@ -7,13 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax.experimental import pallas
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 import jaxdrop
 import jaxdrop.training as jt
 from tests.training.step_models import BATCH, linen_loss, linen_state
-from tests.training.test_accumulate import rows_of, state_of
+from tests.training.test_accumulate import rows_of
 
 
 def merged(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -92,29 +90,6 @@ def test_a_kernel_that_draws_is_refused() -> None:
 
     with pytest.raises(ValueError, match="draws inside of 'pallas_call'"):
         rows_of(draw, 4)
-
-
-def test_masks_that_know_the_mesh_are_refused() -> None:
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-
-    def draw(key: jax.Array, x: jax.Array) -> jax.Array:
-        return jaxdrop.dropout(key, x, 0.5, mesh_axes=("data", None, None))
-
-    def inside(key: jax.Array, x: jax.Array) -> jax.Array:
-        split = jax.shard_map(draw, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"))
-        return split(key, x)
-
-    def loss_fn(variables: Any, batch: Any, key: jax.Array) -> Any:
-        y = draw(key, batch * variables["params"]["w"])
-        return jax.lax.pmean(jnp.mean(y), "data")
-
-    with pytest.raises(ValueError, match="draws inside of 'shard_map'"):
-        rows_of(inside, 2)
-    # A step in shard_map counts the rows of its own device.
-    step = jt.make_train_step(loss_fn, accumulate=2, donate=False)
-    split = jax.shard_map(step, mesh=mesh, in_specs=(P(), P("data")), out_specs=(P(), P()))
-    with pytest.raises(ValueError, match="begin at 0 in every microbatch"):
-        jax.eval_shape(split, state_of(jnp.ones(())), jnp.ones((32, 8, 6)))
 
 
 @pytest.mark.parametrize(

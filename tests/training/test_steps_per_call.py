@@ -144,9 +144,9 @@ def test_orders_are_drawn_before_the_steps_that_need_them(monkeypatch: pytest.Mo
     drawn: list[int] = []
     draw = _epoch_order._draw
 
-    def noted(seed: int, epoch: int, rows: int) -> jax.Array:
+    def noted(key: jax.Array, epoch: int, rows: int) -> jax.Array:
         drawn.append(epoch)
-        return draw(seed, epoch, rows)
+        return draw(key, epoch, rows)
 
     monkeypatch.setattr(_epoch_order, "_draw", noted)
     step_rows = _epoch_order.StepRows(0, 70, 16, total=10, ahead=5)

@@ -1,0 +1,189 @@
+"""make_train_step(accumulate=k) where masks know the mesh: shard_map in a loss, or around a step."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+import jaxdrop
+import jaxdrop.training as jt
+from jaxdrop.training import _batch_windows
+from tests.training.test_accumulate import CLOSE, KEY, ROWS, X, rows_of, state_of
+
+pytestmark = pytest.mark.slow
+
+Draw = Callable[[jax.Array, jax.Array], jax.Array]
+SHAPE = {"data": 4, "model": 2}
+MESH = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def split(draw: Draw, spec: P, **options: Any) -> Draw:
+    specs = dict(in_specs=(P(), spec), out_specs=spec) | options
+    return jax.shard_map(draw, mesh=MESH, **specs)  # type: ignore[arg-type]  # specs of any kind
+
+
+def layers(key: jax.Array, x: jax.Array, **axes: Any) -> jax.Array:
+    """Three layers in a scan, checkpointed."""
+
+    def one(x: jax.Array, i: jax.Array) -> Any:
+        drop = lambda x: jaxdrop.dropout(jax.random.fold_in(key, i), x, 0.2, **axes)  # noqa: E731
+        return jax.checkpoint(drop)(jnp.sin(x)), None
+
+    return jax.lax.scan(one, x, jnp.arange(3))[0]
+
+
+def time_first(key: jax.Array, x: jax.Array, **axes: Any) -> jax.Array:
+    return jnp.swapaxes(jaxdrop.dropout(key, jnp.swapaxes(x, 0, 1), 0.5, **axes), 0, 1)
+
+
+def of_weights(key: jax.Array, x: jax.Array, **axes: Any) -> jax.Array:
+    w = jnp.eye(6) + 0 * x[0, 0, 0]
+    return x @ jaxdrop.drop_connect(key, w, 0.5)
+
+
+ROW, BOTH, UNITS = P("data"), P("data", None, "model"), P(None, None, "model")
+CASES: dict[str, tuple[Callable[..., jax.Array], P, Any]] = {
+    "rows": (functools.partial(jaxdrop.dropout, rate=0.5), ROW, ("data",)),
+    "rows over both": (functools.partial(jaxdrop.dropout, rate=0.5), P(("data", "model")), None),
+    "rows and units": (functools.partial(jaxdrop.dropout, rate=0.5), BOTH, ("data", None, "model")),
+    "units": (functools.partial(jaxdrop.dropout, rate=0.5), UNITS, (None, None, "model")),
+    "a shared mask": (
+        functools.partial(jaxdrop.dropout, rate=0.5, broadcast_dims=(1,)), BOTH, tuple(BOTH)
+    ),
+    "paths": (functools.partial(jaxdrop.drop_path, rate=0.5), ROW, ("data",)),
+    "noise": (functools.partial(jaxdrop.gaussian_dropout, rate=0.5), BOTH, tuple(BOTH)),
+    "layers": (layers, BOTH, tuple(BOTH)),
+    "time first": (time_first, ROW, (None, "data")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_microbatch_has_its_rows_of_the_mask_on_every_device(name: str) -> None:
+    member, spec, axes = CASES[name]
+    axes = tuple(spec) if axes is None else axes
+    draw = split(functools.partial(member, mesh_axes=axes), spec)
+    whole = rows_of(member, 1)  # on one device, without a word of a mesh
+    assert (whole == 0).any() or name == "noise"
+    for parts in (1, 2) if name == "rows over both" else (1, 2, 4):
+        np.testing.assert_array_equal(rows_of(draw, parts), whole)
+
+
+def test_a_default_for_the_whole_model_counts_too() -> None:
+    draw = split(layers, BOTH)
+    with jaxdrop.default_mesh_axes(("data", ..., "model")):
+        several = rows_of(draw, 4)
+    np.testing.assert_array_equal(several, rows_of(layers, 1))
+
+
+def test_what_is_drawn_once_is_the_same_in_all_parts() -> None:
+    np.testing.assert_array_equal(rows_of(split(of_weights, ROW), 4), rows_of(of_weights, 1))
+
+
+def test_shard_map_without_check_vma() -> None:
+    draw = split(functools.partial(layers, mesh_axes=tuple(BOTH)), BOTH, check_vma=False)
+    np.testing.assert_array_equal(rows_of(draw, 4), rows_of(layers, 1))
+
+
+def test_an_axis_that_is_left_to_the_compiler() -> None:
+    draw = split(functools.partial(layers, mesh_axes=("data",)), ROW, axis_names={"data"})
+    np.testing.assert_array_equal(rows_of(draw, 4), rows_of(layers, 1))
+
+
+def step_around(member: Draw, parts: int) -> tuple[jax.Array, np.ndarray]:
+    """Return a weight after a step that is itself in shard_map, and all rows of its output."""
+
+    def loss_fn(variables: Any, batch: Any, key: jax.Array) -> Any:
+        y = member(key, batch["x"] * variables["params"]["w"])
+        everywhere = jnp.zeros((ROWS, *y.shape[1:])).at[batch["row"]].set(y)
+        return jax.lax.pmean(jnp.mean(y**2), "data"), {"y": jax.lax.psum(everywhere, "data")}
+
+    step = jt.make_train_step(loss_fn, accumulate=parts, donate=False)
+    around = jax.shard_map(step, mesh=MESH, in_specs=(P(), P("data")), out_specs=(P(), P()))
+    batch = {"x": X, "row": jnp.arange(ROWS)}
+    state, metrics = jax.jit(around)(state_of(jnp.ones(())), batch)
+    return state.params["w"], np.asarray(metrics["y"]) * parts
+
+
+def test_a_step_in_shard_map_has_the_masks_of_the_whole_batch() -> None:
+    member = functools.partial(layers, mesh_axes=("data",))
+    weight, whole = step_around(member, 1)
+    np.testing.assert_array_equal(whole, layers(jax.random.fold_in(KEY, 0), X))
+    for parts in (2, 4):
+        found, rows = step_around(member, parts)
+        np.testing.assert_array_equal(rows, whole)
+        np.testing.assert_allclose(found, weight, atol=CLOSE)
+
+
+def test_a_part_that_lies_elsewhere_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above tells a device's first row from those that other microbatches have."""
+    found = _batch_windows._Search.draw
+
+    def without_rows_between(self: Any, eqn: Any, other: Any, into: Any, path: Any) -> Any:
+        marks = found(self, eqn, other, into, path)
+        self.found = {p: w._replace(between=0) for p, w in self.found.items()}
+        return marks
+
+    member = functools.partial(layers, mesh_axes=("data",))
+    _, whole = step_around(member, 2)
+    monkeypatch.setattr(_batch_windows._Search, "draw", without_rows_between)
+    _, wrong = step_around(member, 2)
+    assert (wrong != whole).any()
+
+
+def test_gradients_are_those_of_the_whole_batch() -> None:
+    draw = split(functools.partial(layers, mesh_axes=tuple(BOTH)), BOTH)
+
+    def loss_fn(variables: Any, batch: Any, key: jax.Array) -> jax.Array:
+        return jnp.mean(draw(key, jnp.tanh(batch @ variables["params"]["w"])) ** 2)
+
+    ends = [
+        jt.make_train_step(loss_fn, accumulate=parts, donate=False)(state_of(jnp.eye(6)), X)[0]
+        for parts in (1, 2, 4)
+    ]
+    for end in ends[1:]:
+        np.testing.assert_allclose(end.params["w"], ends[0].params["w"], atol=CLOSE)
+    assert not np.allclose(ends[0].params["w"], np.eye(6))
+
+
+def merged(key: jax.Array, x: jax.Array) -> jax.Array:
+    flat = jaxdrop.dropout(key, x.reshape(-1, 6), 0.5, mesh_axes=("data",))
+    return flat.reshape(x.shape)
+
+
+def own_keys(key: jax.Array, x: jax.Array) -> jax.Array:
+    return jaxdrop.dropout(jax.random.fold_in(key, jax.lax.axis_index("data")), x, 0.5)
+
+
+def numbered(key: jax.Array, x: jax.Array) -> jax.Array:
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(x.shape[0]))
+    return jax.vmap(lambda key, row: jaxdrop.dropout(key, row, 0.5))(keys, x)
+
+
+REFUSED: dict[str, tuple[Draw, P, str]] = {
+    "merged": (merged, ROW, "the batch is not one of its dimensions by itself"),
+    "keys of devices": (own_keys, ROW, "Inside shard_map, give mesh_axes"),
+    "jax.random": (
+        lambda key, x: jnp.where(jax.random.bernoulli(key, 0.5, x.shape), x, 0), ROW,
+        "Inside shard_map, give mesh_axes",
+    ),
+    "numbers of rows": (numbered, ROW, "begin at 0 in every microbatch"),
+    "units before rows": (
+        lambda key, x: time_first(key, x, mesh_axes=("model", "data")), P("data", "model"),
+        "split it before the batch",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_told_in_shard_map_is_refused(name: str) -> None:
+    draw, spec, sentence = REFUSED[name]
+    inside = split(draw, spec, check_vma=False)
+    rows_of(inside, 1)
+    with pytest.raises(ValueError, match=sentence):
+        rows_of(inside, 2)
