@@ -19,6 +19,7 @@ from jaxdrop._core.checks import (
 from jaxdrop._core.index import check_offsets
 from jaxdrop._core.key import is_typed
 from jaxdrop._core.mask import mask_layout, mask_params
+from jaxdrop._core.mesh import Names
 from jaxdrop._core.mode import resolve
 from jaxdrop._core.rate import Rate, check_rate, check_rate_shape
 from jaxdrop._core.scale import product_dtype
@@ -146,6 +147,7 @@ def check_dropout(
     index_offset: Any,
     global_shape: Any,
     caller: str = CALLER,
+    axes: Names = (),
 ) -> tuple[Drop | None, Any]:
     """Return what is dropped of [B, N, T, S], and the test mode.
 
@@ -168,9 +170,8 @@ def check_dropout(
         rate = Rate(jnp.where(test_mode, 0.0, jnp.asarray(rate.value, jnp.float32)))
     whole = shape if global_shape is None else tuple(global_shape)
     params = mask_params(rate, product_dtype(dtype) if on == "weights" else None)
-    return Drop(words.array, params, offset, on, tuple(sorted(check_dims(dims, 4))), whole), (
-        test_mode
-    )
+    shared = tuple(sorted(check_dims(dims, 4)))
+    return Drop(words.array, params, offset, on, shared, whole, axes), test_mode
 
 
 def _inexact_dtype(key: Any) -> Any:

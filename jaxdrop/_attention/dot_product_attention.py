@@ -132,12 +132,12 @@ def dot_product_attention(
     sizes = check_blocks(block_q, block_kv, implementation)
     if implementation is not None:
         check_choice(implementation, "implementation", get_args(Implementation))
-    index_offset, global_shape = place(
+    index_offset, global_shape, axes = place(
         mesh_axes, dropout_key, (query, key, value), shape, index_offset, global_shape
     )
     drop, test_mode = check_dropout(
         shape, q.dtype, dropout_rate, dropout_key, deterministic, broadcast_dropout_dims,
-        dropout_on, index_offset, global_shape,
+        dropout_on, index_offset, global_shape, axes=axes,
     )  # fmt: skip
     offset = four_offsets(index_offset)
     pairs = Pairs(

@@ -25,8 +25,10 @@ def place(
     shape: tuple[int, ...],
     index_offset: Any,
     global_shape: Any,
-) -> tuple[Any, Any]:
-    """Return the shard's index_offset and global_shape; as they are given, without mesh_axes.
+) -> tuple[Any, Any, Names]:
+    """Return the shard's index_offset and global_shape, and what splits the weights.
+
+    Without mesh_axes the first two are as they are given.
 
     Args:
       mesh_axes: of query.
@@ -44,9 +46,10 @@ def place(
     if split_by_axes:
         placed(mesh_axes, dropout_key, *arrays)
     if not names:
-        return index_offset, global_shape
+        return index_offset, global_shape, ()
     of_batch, of_length, of_heads, _ = _of_four(names, ndim)
-    return _position((of_batch, of_heads, of_length, ()), shape)
+    axes = of_batch, of_heads, of_length, ()
+    return *_position(axes, shape), axes
 
 
 class Part(NamedTuple):

@@ -11,6 +11,7 @@ from jaxdrop._core.broadcast import named_sharding, shared_sharding, spread
 from jaxdrop._core.index import Limbs
 from jaxdrop._core.mask import MaskParams, draw_mask, mask_layout
 from jaxdrop._core.masked_scale import masked_scale
+from jaxdrop._core.mesh import Names
 from jaxdrop._core.rate import Rate
 from jaxdrop._core.scale import product_dtype
 
@@ -33,6 +34,7 @@ class Drop:
     on: DropoutOn = _static()
     broadcast_dims: tuple[int, ...] = _static()
     whole: tuple[int, ...] = _static()  # [B, N, T, S]
+    axes: Names = _static(default=())  # mesh axes that split these
 
     def weights(self, p: jax.Array, i: Any, j: Any) -> jax.Array:
         """Drop weights [b, n, t, s] of the tile that begins at query i and key j."""
@@ -53,9 +55,9 @@ class Drop:
 
     def _layout(self, shape: tuple[int, ...], i: Any, j: Any) -> tuple[Any, Limbs]:
         b, h, first, column = self.offset
-        return mask_layout(
-            shape, self.broadcast_dims, "fast", (b, h, first + i, column + j), self.whole
-        )
+        at = b, h, first + i, column + j
+        block, base = mask_layout(shape, self.broadcast_dims, "fast", at, self.whole)
+        return block._replace(axes=self.axes), base
 
 
 @jax.tree_util.register_dataclass

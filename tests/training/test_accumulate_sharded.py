@@ -1,4 +1,4 @@
-"""make_train_step(accumulate=k) where masks know the mesh: shard_map in a loss, or around a step."""
+"""make_train_step(accumulate=k) with masks that know the mesh: shard_map in a loss, or around."""
 
 import functools
 from collections.abc import Callable
@@ -14,18 +14,16 @@ from jax.sharding import PartitionSpec as P
 import jaxdrop
 import jaxdrop.training as jt
 from jaxdrop.training import _batch_windows
-from tests.training.test_accumulate import CLOSE, KEY, ROWS, X, rows_of, state_of
+from tests.training.test_accumulate import CLOSE, DRAWS, KEY, ROWS, X, rows_of, state_of
 
 pytestmark = pytest.mark.slow
 
 Draw = Callable[[jax.Array, jax.Array], jax.Array]
-SHAPE = {"data": 4, "model": 2}
 MESH = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
 def split(draw: Draw, spec: P, **options: Any) -> Draw:
-    specs = dict(in_specs=(P(), spec), out_specs=spec) | options
-    return jax.shard_map(draw, mesh=MESH, **specs)  # type: ignore[arg-type]  # specs of any kind
+    return jax.shard_map(draw, mesh=MESH, in_specs=(P(), spec), out_specs=spec, **options)
 
 
 def layers(key: jax.Array, x: jax.Array, **axes: Any) -> jax.Array:
@@ -58,6 +56,9 @@ CASES: dict[str, tuple[Callable[..., jax.Array], P, Any]] = {
     ),
     "paths": (functools.partial(jaxdrop.drop_path, rate=0.5), ROW, ("data",)),
     "noise": (functools.partial(jaxdrop.gaussian_dropout, rate=0.5), BOTH, tuple(BOTH)),
+    "a mask": (
+        lambda key, x, **axes: jaxdrop.keep_mask(key, x.shape, 0.5, **axes), BOTH, tuple(BOTH)
+    ),
     "layers": (layers, BOTH, tuple(BOTH)),
     "time first": (time_first, ROW, (None, "data")),
 }  # fmt: skip
@@ -74,11 +75,35 @@ def test_a_microbatch_has_its_rows_of_the_mask_on_every_device(name: str) -> Non
         np.testing.assert_array_equal(rows_of(draw, parts), whole)
 
 
-def test_a_default_for_the_whole_model_counts_too() -> None:
-    draw = split(layers, BOTH)
+NO_DEFAULT = {  # which ask for mesh_axes of their own, or for keys of each row's number
+    "keep_mask", "bits of the key", "loops", "keys of rows", "flax"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in DRAWS if name not in NO_DEFAULT])
+def test_a_default_for_the_whole_model_counts_too(name: str) -> None:
+    with jaxdrop.default_mesh_axes(("data", ...)):
+        several = rows_of(split(DRAWS[name], ROW), 2)
+    whole = rows_of(DRAWS[name], 1)
+    if name in ("gaussian", "concrete", "attention", "weights"):  # real noise, sums and products
+        np.testing.assert_allclose(several, whole, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(several, whole)
+
+
+def test_a_default_with_units_and_attention_with_heads() -> None:
     with jaxdrop.default_mesh_axes(("data", ..., "model")):
-        several = rows_of(draw, 4)
+        several = rows_of(split(layers, BOTH), 4)
     np.testing.assert_array_equal(several, rows_of(layers, 1))
+
+    def attention(key: jax.Array, x: jax.Array, **axes: Any) -> jax.Array:
+        y = x[..., None]  # the units of a row are heads of one number
+        return jaxdrop.dot_product_attention(
+            y, y, y, dropout_rate=0.5, dropout_key=key, block_q=4, block_kv=4, **axes
+        )[..., 0]
+
+    draw = split(functools.partial(attention, mesh_axes=tuple(BOTH)), BOTH)
+    np.testing.assert_allclose(rows_of(draw, 2), rows_of(attention, 1), atol=1e-5)
 
 
 def test_what_is_drawn_once_is_the_same_in_all_parts() -> None:
@@ -93,6 +118,32 @@ def test_shard_map_without_check_vma() -> None:
 def test_an_axis_that_is_left_to_the_compiler() -> None:
     draw = split(functools.partial(layers, mesh_axes=("data",)), ROW, axis_names={"data"})
     np.testing.assert_array_equal(rows_of(draw, 4), rows_of(layers, 1))
+
+
+@pytest.mark.parametrize("method", ["all_to_all", "ring"])
+def test_a_sequence_that_is_split(method: Any) -> None:
+    """The parts of all_to_all can be told; a ring has a gradient of its own, and is refused."""
+    mesh = jax.make_mesh((2,), ("length",), (AxisType.Auto,), devices=jax.devices()[:2])
+
+    def attention(key: jax.Array, x: jax.Array) -> jax.Array:
+        y = x[..., None]
+        drop: Any = dict(dropout_rate=0.5, dropout_key=key)
+        return jaxdrop.dot_product_attention(y, y, y, **drop)[..., 0]
+
+    def around(key: jax.Array, x: jax.Array) -> jax.Array:
+        y = x[..., None]
+        drop: Any = dict(dropout_rate=0.5, dropout_key=key, method=method)
+        return jaxdrop.ring_attention(y, y, y, axis_name="length", **drop)[..., 0]
+
+    spec = P(None, "length")
+    draw = jax.shard_map(around, mesh=mesh, in_specs=(P(), spec), out_specs=spec)
+    whole = rows_of(attention, 1)
+    np.testing.assert_allclose(rows_of(draw, 1), whole, atol=1e-5)
+    if method == "ring":
+        with pytest.raises(ValueError, match="draws inside of 'custom_vjp_call"):
+            rows_of(draw, 2)
+    else:
+        np.testing.assert_allclose(rows_of(draw, 2), whole, atol=1e-5)
 
 
 def step_around(member: Draw, parts: int) -> tuple[jax.Array, np.ndarray]:
