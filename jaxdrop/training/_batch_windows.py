@@ -210,7 +210,7 @@ class _Search:
         if drawn or (kernel and words) or (name in _OTHER_DRAWS and _shapes(eqn) != _shapes(other)):
             raise ValueError(
                 f"{_WHOLE}loss_fn draws inside of {name!r}, of which no part can be taken; draw "
-                "outside of it, or use accumulate=1"
+                "outside of it (for ring_attention, take method='all_to_all'), or use accumulate=1"
             )
 
     def check_sort(self, eqn: Any, other: Any, marks: Marks) -> None:
