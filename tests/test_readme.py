@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scripts.benchmarks import attention, core, headline, model, removal
+from scripts.benchmarks import attention, core, headline, model, removal, training
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -47,7 +47,7 @@ def test_the_headline_is_what_the_commands_printed(page: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("suite", "page"),
     [
-        *((suite, BENCHMARKS) for suite in (core, model, attention, removal)),
+        *((suite, BENCHMARKS) for suite in (core, model, attention, removal, training)),
         *(
             (suite, ROOT / "docs" / f"{suite.__name__.rpartition('.')[2]}.md")
             for suite in (attention, removal)

@@ -85,8 +85,8 @@ def fit(
         gathers its batches; of a source, the rows of all these steps are stacked. The numbers stay
         what they are. Between the steps of a call nothing is saved, logged, stopped or ticked: a
         checkpoint that is due is saved when the call ends, and so is a run that is asked to stop.
-        Calls are shorter at the end of an epoch, if there is a metric_fn,
-        and of the run; each length is compiled.
+        Calls are shorter at the end of an epoch, if there is a metric_fn, and of the run; each
+        length is compiled.
       kept_fn: which units a step uses, for an optimizer ``update_kept``; see ``make_train_step``.
       folder: for run.json, metrics.jsonl and checkpoints; None saves nothing. One call at a time
         can use it. With several processes, all of them must see the same folder.

@@ -62,7 +62,8 @@ def place_whole(arrays: Any, state: Any, mesh: Mesh | None) -> Any:
         )
     # Data that were bound to a device would bind a state that is not; for that state the second
     # call would be compiled anew.
-    bound = [leaf.sharding for leaf in jax.tree.leaves(state) if leaf.committed]
+    leaves = jax.tree.leaves(state)
+    bound = [leaf.sharding for leaf in leaves if getattr(leaf, "committed", False)]
     place = bound[0] if bound else None
     if isinstance(place, NamedSharding):
         place = place.update(spec=P())
