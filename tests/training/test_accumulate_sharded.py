@@ -72,7 +72,10 @@ def test_a_microbatch_has_its_rows_of_the_mask_on_every_device(name: str) -> Non
     whole = rows_of(member, 1)  # on one device, without a word of a mesh
     assert (whole == 0).any() or name == "noise"
     for parts in (1, 2) if name == "rows over both" else (1, 2, 4):
-        np.testing.assert_array_equal(rows_of(draw, parts), whole)
+        if name == "noise":  # real, and rounded as the program around it is
+            np.testing.assert_allclose(rows_of(draw, parts), whole, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(rows_of(draw, parts), whole)
 
 
 NO_DEFAULT = {  # which ask for mesh_axes of their own, or for keys of each row's number
