@@ -6,6 +6,7 @@ import jax
 
 from jaxdrop._core.annotations import MeshAxes
 from jaxdrop._core.checks import check_integer
+from jaxdrop._core.first_row import first_row
 from jaxdrop._core.mesh import (
     Names,
     axes_or_position,
@@ -102,8 +103,9 @@ def part_of_sequence(
     _check_all_are_split(names[1], arrays)
     shape = (1, *query.shape)[-4], query.shape[-2], query.shape[-3], key.shape[-3]
     offset, whole = _position((names[0], names[2], names[1], names[1]), shape)
+    example = first_row(offset[0], shape[0], names[0])
     lengths = _check_global_length(global_length, whole[2:])
-    return Part(part_of(names, 1)[1], (*offset[:2], 0, 0), (*whole[:2], *lengths))
+    return Part(part_of(names, 1)[1], (example, offset[1], 0, 0), (*whole[:2], *lengths))
 
 
 def _check_all_are_split(axes: tuple[str, ...], arrays: tuple[Any, ...]) -> None:

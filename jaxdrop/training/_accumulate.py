@@ -10,6 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxdrop._core.broadcast import named_sharding
+from jaxdrop._core.first_row import showing_first_rows
 from jaxdrop._core.scale import product_dtype
 from jaxdrop.training._batch_windows import find_windows
 from jaxdrop.training._draw_rows import draw_rows
@@ -40,8 +41,9 @@ def accumulated(
     cut = jax.tree.map(lambda a: _cut(a, parts, mesh), batch)
     one = jax.eval_shape(lambda tree: jax.tree.map(lambda a: a[0], tree), cut)
     inputs = state.params, state
-    program, shape = jax.make_jaxpr(objective, return_shape=True)(*inputs, one)
-    windows = find_windows(program, jax.make_jaxpr(objective)(*inputs, batch), rows, whole)
+    with showing_first_rows():
+        program, shape = jax.make_jaxpr(objective, return_shape=True)(*inputs, one)
+        windows = find_windows(program, jax.make_jaxpr(objective)(*inputs, batch), rows, whole)
     structure = jax.tree.structure(shape)
 
     def microbatch(carry: Any, part: tuple[Any, jax.Array]) -> tuple[Any, None]:

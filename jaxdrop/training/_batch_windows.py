@@ -28,6 +28,7 @@ Marks = frozenset[str]
 NONE: Marks = frozenset()
 COUNTED = "counted"  # made of numbers that count rows from the first of a microbatch
 PART = "part"  # random words of which a microbatch has its part
+FIRST = "first"  # made of the number of its first row, to which a microbatch's is added
 _FROM_NOWHERE = {"broadcast_in_dim"}  # has the batch's dimension, and the same number all along it
 _COUNTING = {"cumsum", "cumprod", "cummax", "cummin", "sort", "argsort"}
 _OTHER_DRAWS = {"rng_bit_generator", "rng_uniform", "threefry2x32"}
@@ -115,6 +116,8 @@ class _Search:
             return [self.draw(eqn, other, into, path)]
         if name in parts.CALLS:
             return self.program(parts.called(eqn), parts.called(other), into, (*path, 0))
+        if name == "first_row":
+            return [self.first_row(eqn, other, path)]
         if name == "shard_map":
             around, mesh = self.sizes, params["mesh"].shape
             self.sizes = around | {axis: mesh[axis] for axis in params["newly_manual_axes"]}
@@ -169,14 +172,14 @@ class _Search:
                 "which begin at 0 in every microbatch (drop_connect_dense(per_example=True) does "
                 "so, too). Put the numbers of the rows into the batch, and use those",
             )
+        if FIRST in NONE.union(*sources) and _layouts(eqn) == _layouts(other):
+            return NONE.union(*sources, {PART})
         if small == large and eqn.params.get("maps") == other.params.get("maps"):
             return NONE.union(*sources)
         dims = [d for d, (n, m) in enumerate(zip(small.shape, large.shape, strict=True)) if n != m]
         sizes = [(small.shape[d], large.shape[d]) for d in dims]
         split = axes[dims[0]] if dims and dims[0] < len(axes) else ()
-        inside = tuple(axis for axis in split if axis in self.sizes)
-        shards = math.prod(self.sizes[axis] for axis in inside)
-        if [(n * shards, m * shards) for n, m in sizes] != [(self.rows, self.batch)]:
+        if len(sizes) != 1 or not self.are_rows(*sizes[0], split):
             within = " Inside shard_map, give mesh_axes." if self.sizes and not axes else ""
             self.refuse(
                 large,
@@ -184,20 +187,43 @@ class _Search:
                 "of its dimensions by itself. Draw before the batch is merged with another "
                 "dimension or joined with itself." + within,
             )
-        if any(axes[: dims[0]]) or 0 < len(inside) < len(split):
+        if any(axes[: dims[0]]):
             self.refuse(
                 large,
-                f"the mesh axes {axes} split it before the batch, or split the batch in two "
-                "shard_map's at once. Put the batch first, and split it once",
+                f"the mesh axes {axes} split it before the batch. Put the batch first",
             )
         if is_product and eqn.params["form"].impl is not None:
             self.refuse(large, "it has bits='key', which knows no index; use bits='fast'")
         block = None if large.block is None else large.block._replace(shape=small.shape)
         window = Window(small.first_dim + dims[0], block, dict(other.params))
-        if split and not inside:  # each device has a batch of its own, and microbatches of that
-            window = window._replace(between=self.batch - self.rows, axes=split)
-        self.found[path] = window
+        self.found[path] = self.between(window, split)
         return NONE.union(*sources, {PART})
+
+    def first_row(self, eqn: Any, other: Any, path: Path) -> Marks:
+        """Note the number of a first row, which is the same for the batch and for its parts."""
+        rows, of_batch, axes = eqn.params["rows"], other.params["rows"], eqn.params["axes"]
+        if rows == of_batch:
+            return NONE
+        if not self.are_rows(rows, of_batch, axes):
+            raise ValueError(
+                f"{_WHOLE}ring_attention gets {of_batch} examples for {self.batch} rows, and "
+                f"{rows} for {self.rows}, so that these are not its rows by themselves. Give it "
+                "the batch as its first dimension, and in mesh_axes what splits that"
+            )
+        self.found[path] = self.between(Window(0, None, {}), axes)
+        return frozenset({FIRST})
+
+    def are_rows(self, rows: int, of_batch: int, axes: tuple[str, ...]) -> bool:
+        """Say whether so many are the rows that a device has, where mesh axes split them."""
+        inside = [self.sizes[axis] for axis in axes if axis in self.sizes]
+        shards, in_one_shard_map = math.prod(inside), len(inside) in (0, len(axes))
+        return in_one_shard_map and (rows * shards, of_batch * shards) == (self.rows, self.batch)
+
+    def between(self, window: Window, axes: tuple[str, ...]) -> Window:
+        """Return the window where axes around the step give each device a batch of its own."""
+        if self.sizes.keys() & set(axes) or not axes:
+            return window
+        return window._replace(between=self.batch - self.rows, axes=axes)
 
     def check_hidden(self, eqn: Any, other: Any, marks: Marks) -> None:
         """Raise an error if there is a draw in what cannot be looked through."""
@@ -206,11 +232,12 @@ class _Search:
         same = inside == [parts.draws_inside(p) for p in parts.parts_of(other)]
         kernel = name in parts.KERNELS or name == "call_hi_primitive"  # what JAX_REMAT3=1 makes
         words = any(getattr(v.aval, "dtype", None) == jnp.uint32 for v in eqn.invars)
-        drawn = any(inside) and (not same or COUNTED in marks)
+        shown = FIRST in marks and _layouts(eqn) == _layouts(other)
+        drawn = any(inside) and (COUNTED in marks or not (same or shown))
         if drawn or (kernel and words) or (name in _OTHER_DRAWS and _shapes(eqn) != _shapes(other)):
             raise ValueError(
                 f"{_WHOLE}loss_fn draws inside of {name!r}, of which no part can be taken; draw "
-                "outside of it (for ring_attention, take method='all_to_all'), or use accumulate=1"
+                "outside of it, or use accumulate=1"
             )
 
     def check_sort(self, eqn: Any, other: Any, marks: Marks) -> None:
@@ -234,6 +261,12 @@ class _Search:
 def _kind(eqn: Any) -> Any:
     """Return what equations have in common that are one in the two programs."""
     return eqn.primitive.name, eqn.params.get("name"), len(eqn.invars), len(_draws(eqn))
+
+
+def _layouts(eqn: Any) -> list[Any]:
+    """Return how indices follow from where they begin, in the draws of an equation."""
+    draws = [(d, getattr(d, "block", None)) for d in _draws(eqn)]
+    return [d if block is None else (block.strides, block.wide) for d, block in draws]
 
 
 def _draws(eqn: Any) -> list[Any]:

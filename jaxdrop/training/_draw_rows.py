@@ -15,6 +15,7 @@ from jax.extend.core import Literal
 from jax.sharding import PartitionSpec
 
 from jaxdrop._core.bits import _bits_p
+from jaxdrop._core.first_row import _first_row_p
 from jaxdrop._core.index import Limbs, add, times
 from jaxdrop._core.masked_scale import _drop_p
 from jaxdrop._core.varying import alike
@@ -69,6 +70,8 @@ def _within(windows: Windows, i: int) -> dict[int, Windows]:
 
 
 def _draw(eqn: Any, window: Window, first: Any, values: list[Any]) -> Any:
+    if eqn.primitive is _first_row_p:
+        return values[0] + _row(window, first).astype(values[0].dtype)
     if eqn.primitive is _drop_p:
         x, words, low, high, *rest = values
         base = _moved((low, high), window, first)
@@ -86,11 +89,16 @@ def _draw(eqn: Any, window: Window, first: Any, values: list[Any]) -> Any:
 def _moved(base: Limbs, window: Window, first: Any) -> Limbs:
     """Return the index of the first element, with the microbatch's first row counted in."""
     assert window.block is not None
+    return add(base, times(_row(window, first), window.block.strides[window.dim]))
+
+
+def _row(window: Window, first: Any) -> jax.Array:
+    """Return by how many rows a microbatch lies further than its program says."""
     row = jnp.asarray(first, jnp.uint32)
-    if window.axes:
-        device = jax.lax.axis_index(window.axes).astype(jnp.uint32)
-        row = row + device * np.uint32(window.between)
-    return add(base, times(row, window.block.strides[window.dim]))
+    if not window.axes:
+        return row
+    device = jax.lax.axis_index(window.axes).astype(jnp.uint32)
+    return row + device * np.uint32(window.between)
 
 
 def _around(eqn: Any, inside: dict[int, Windows], first: Any, values: list[Any]) -> Any:

@@ -123,30 +123,99 @@ def test_an_axis_that_is_left_to_the_compiler() -> None:
     np.testing.assert_array_equal(rows_of(draw, 4), rows_of(layers, 1))
 
 
+LONG = {"data": 2, "length": 4}
+LONG_MESH = jax.make_mesh((2, 4), tuple(LONG), axis_types=(AxisType.Auto,) * 2)
+
+
+def attention(key: jax.Array, x: jax.Array) -> jax.Array:
+    y = jnp.tanh(x)[..., None, :3]
+    heads = jnp.concatenate([y, -y, y + 1, 2 * y], axis=-2)  # four of three numbers
+    return jaxdrop.dot_product_attention(
+        heads, heads, heads, dropout_rate=0.5, dropout_key=key, is_causal=True
+    )
+
+
+def of_parts(method: Any, *axes: str, **options: Any) -> Draw:
+    """The same with the length split over "length", in shard_map if axes are named."""
+
+    def part(key: jax.Array, x: jax.Array) -> jax.Array:
+        y = jnp.tanh(x)[..., None, :3]
+        heads = jnp.concatenate([y, -y, y + 1, 2 * y], axis=-2)
+        return jaxdrop.ring_attention(
+            heads, heads, heads, axis_name="length", method=method, dropout_rate=0.5,
+            dropout_key=key, is_causal=True, block_q=1, **options,
+        )  # fmt: skip
+
+    if not axes:
+        return part
+    spec = P("data" if "data" in axes else None, "length")
+    return jax.shard_map(
+        part, mesh=LONG_MESH, in_specs=(P(), spec), out_specs=spec, axis_names=set(axes)
+    )
+
+
 @pytest.mark.parametrize("method", ["all_to_all", "ring"])
-def test_a_sequence_that_is_split(method: Any) -> None:
-    """The parts of all_to_all can be told; a ring has a gradient of its own, and is refused."""
-    mesh = jax.make_mesh((2,), ("length",), (AxisType.Auto,), devices=jax.devices()[:2])
+@pytest.mark.parametrize("axes", [("length",), ("data", "length")], ids="-".join)
+def test_a_sequence_that_is_split(method: str, axes: tuple[str, ...]) -> None:
+    options: dict[str, Any] = {"mesh_axes": ("data",)} if "data" in axes else {}
+    draw, whole = of_parts(method, *axes, **options), rows_of(attention, 1)
+    for parts in (1, 2, 4):
+        np.testing.assert_allclose(rows_of(draw, parts), whole, atol=1e-5)
 
-    def attention(key: jax.Array, x: jax.Array) -> jax.Array:
-        y = x[..., None]
-        drop: Any = dict(dropout_rate=0.5, dropout_key=key)
-        return jaxdrop.dot_product_attention(y, y, y, **drop)[..., 0]
 
-    def around(key: jax.Array, x: jax.Array) -> jax.Array:
-        y = x[..., None]
-        drop: Any = dict(dropout_rate=0.5, dropout_key=key, method=method)
-        return jaxdrop.ring_attention(y, y, y, axis_name="length", **drop)[..., 0]
+@pytest.mark.parametrize("method", ["all_to_all", "ring"])
+def test_gradients_through_a_sequence_that_is_split(method: str) -> None:
+    def loss_fn(draw: Draw, variables: Any, batch: Any, key: jax.Array) -> jax.Array:
+        return jnp.mean(draw(key, batch @ variables["params"]["w"]) ** 2)
 
-    spec = P(None, "length")
-    draw = jax.shard_map(around, mesh=mesh, in_specs=(P(), spec), out_specs=spec)
-    whole = rows_of(attention, 1)
-    np.testing.assert_allclose(rows_of(draw, 1), whole, atol=1e-5)
-    if method == "ring":
-        with pytest.raises(ValueError, match="draws inside of 'custom_vjp_call"):
-            rows_of(draw, 2)
-    else:
-        np.testing.assert_allclose(rows_of(draw, 2), whole, atol=1e-5)
+    def end(draw: Draw, parts: int) -> Any:
+        step = jt.make_train_step(
+            lambda *given: loss_fn(draw, *given), accumulate=parts, donate=False
+        )
+        return step(state_of(jnp.eye(6), 1.0), X)[0].params["w"]
+
+    draw, whole = of_parts(method, "data", "length", mesh_axes=("data",)), end(attention, 1)
+    for parts in (2, 4):
+        np.testing.assert_allclose(end(draw, parts), whole, atol=CLOSE)
+    assert np.abs(whole - jnp.eye(6)).max() > 100 * CLOSE
+
+
+@pytest.mark.parametrize("method", ["all_to_all", "ring"])
+def test_a_step_in_shard_map_around_a_sequence_that_is_split(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(draw: Draw, parts: int) -> np.ndarray:
+        def loss_fn(variables: Any, batch: Any, key: jax.Array) -> Any:
+            y = draw(key, batch["x"] * variables["params"]["w"])
+            all_of_it = jax.lax.all_gather(y, "length", axis=1, tiled=True)
+            everywhere = jnp.zeros((ROWS, *all_of_it.shape[1:])).at[batch["row"]].set(all_of_it)
+            mean = jax.lax.pmean(jnp.mean(y), ("data", "length"))
+            return mean, {"y": jax.lax.pmean(jax.lax.psum(everywhere, "data"), "length")}
+
+        step = jt.make_train_step(loss_fn, accumulate=parts, donate=False)
+        spec = {"x": P("data", "length"), "row": P("data")}
+        around = jax.shard_map(step, mesh=LONG_MESH, in_specs=(P(), spec), out_specs=(P(), P()))
+        batch = {"x": X, "row": jnp.arange(ROWS)}
+        _, metrics = jax.jit(around)(state_of(jnp.ones(())), batch)
+        return np.asarray(metrics["y"]) * parts
+
+    draw, whole = of_parts(method, mesh_axes=("data",)), rows_of(attention, 1)
+    np.testing.assert_allclose(rows(draw, 1), whole, atol=1e-5)
+    np.testing.assert_allclose(rows(draw, 4), whole, atol=1e-5)
+    search = _batch_windows._Search
+    monkeypatch.setattr(search, "between", lambda self, window, axes: window)
+    assert np.abs(rows(draw, 4) - whole).max() > 0.1
+
+
+def test_examples_that_are_no_rows_are_refused() -> None:
+    ring = of_parts("ring", "length")
+
+    def halves(key: jax.Array, x: jax.Array) -> jax.Array:
+        return ring(key, x.reshape(-1, 4, 6)).reshape(-1, 8, 4, 3)
+
+    rows_of(halves, 1)
+    with pytest.raises(ValueError, match="ring_attention gets 32 examples for 16 rows, and 16 for"):
+        rows_of(halves, 2)
 
 
 def step_around(member: Draw, parts: int) -> tuple[jax.Array, np.ndarray]:
@@ -176,16 +245,10 @@ def test_a_step_in_shard_map_has_the_masks_of_the_whole_batch() -> None:
 
 def test_a_part_that_lies_elsewhere_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above tells a device's first row from those that other microbatches have."""
-    found = _batch_windows._Search.draw
-
-    def without_rows_between(self: Any, eqn: Any, other: Any, into: Any, path: Any) -> Any:
-        marks = found(self, eqn, other, into, path)
-        self.found = {p: w._replace(between=0) for p, w in self.found.items()}
-        return marks
-
     member = functools.partial(layers, mesh_axes=("data",))
     _, whole = step_around(member, 2)
-    monkeypatch.setattr(_batch_windows._Search, "draw", without_rows_between)
+    search = _batch_windows._Search
+    monkeypatch.setattr(search, "between", lambda self, window, axes: window)
     _, wrong = step_around(member, 2)
     assert (wrong != whole).any()
 
