@@ -65,8 +65,8 @@ def make_train_step(
     dropout, the whole draw is cut. Refused in a sentence are choices among all rows
     (``drop_path_subset``), a batch merged with another dimension before the draw, keys or offsets
     that loss_fn counts from the first row (``drop_connect_dense(per_example=True)``), draws inside
-    of kernels or of your own ``custom_vjp``, and bits="key". Inside ``shard_map``, in loss_fn or around the
-    step, the rows of a batch that is split are known by ``mesh_axes``. The ``groups`` of
+    of kernels or of your own ``custom_vjp``, and bits="key". Inside ``shard_map``, in loss_fn or
+    around the step, the rows of a batch that is split are known by ``mesh_axes``. The ``groups`` of
     ``unit_dropout_mlp`` are parts of each microbatch. Loss and metrics are means over the
     microbatches, element by element, in float32 at least; a weighted mean, as with padding, is then
     the mean of weighted means. Collections go from one microbatch to the next: batch statistics are
