@@ -29,6 +29,7 @@ NONE: Marks = frozenset()
 COUNTED = "counted"  # made of numbers that count rows from the first of a microbatch
 PART = "part"  # random words of which a microbatch has its part
 FIRST = "first"  # made of the number of its first row, to which a microbatch's is added
+ELSEWHERE = "elsewhere"  # made of the number of a first row, but of other rows than the batch's
 _FROM_NOWHERE = {"broadcast_in_dim"}  # has the batch's dimension, and the same number all along it
 _COUNTING = {"cumsum", "cumprod", "cummax", "cummin", "sort", "argsort"}
 _OTHER_DRAWS = {"rng_bit_generator", "rng_uniform", "threefry2x32"}
@@ -172,6 +173,8 @@ class _Search:
                 "which begin at 0 in every microbatch (drop_connect_dense(per_example=True) does "
                 "so, too). Put the numbers of the rows into the batch, and use those",
             )
+        if ELSEWHERE in NONE.union(*sources):
+            self.refuse_examples()
         if FIRST in NONE.union(*sources) and _layouts(eqn) == _layouts(other):
             return NONE.union(*sources, {PART})
         if small == large and eqn.params.get("maps") == other.params.get("maps"):
@@ -205,11 +208,7 @@ class _Search:
         if rows == of_batch:
             return NONE
         if not self.are_rows(rows, of_batch, axes):
-            raise ValueError(
-                f"{_WHOLE}ring_attention gets {of_batch} examples for {self.batch} rows, and "
-                f"{rows} for {self.rows}, so that these are not its rows by themselves. Give it "
-                "the batch as its first dimension, and in mesh_axes what splits that"
-            )
+            return frozenset({ELSEWHERE})
         self.found[path] = self.between(Window(0, None, {}), axes)
         return frozenset({FIRST})
 
@@ -233,6 +232,8 @@ class _Search:
         kernel = name in parts.KERNELS or name == "call_hi_primitive"  # what JAX_REMAT3=1 makes
         words = any(getattr(v.aval, "dtype", None) == jnp.uint32 for v in eqn.invars)
         shown = FIRST in marks and _layouts(eqn) == _layouts(other)
+        if any(inside) and ELSEWHERE in marks:
+            self.refuse_examples()
         drawn = any(inside) and (COUNTED in marks or not (same or shown))
         if drawn or (kernel and words) or (name in _OTHER_DRAWS and _shapes(eqn) != _shapes(other)):
             raise ValueError(
@@ -252,6 +253,12 @@ class _Search:
             f"{_WHOLE}loss_fn chooses among all {self.batch} rows by sorting random words, as "
             "drop_path_subset and jax.random.permutation do, which no part of the batch can; "
             "use what decides row by row, such as drop_path, or accumulate=1"
+        )
+
+    def refuse_examples(self) -> NoReturn:
+        raise ValueError(
+            f"{_WHOLE}ring_attention drops in examples that are not the {self.batch} rows by "
+            "themselves. Give it the batch as its first dimension, and in mesh_axes what splits it"
         )
 
     def refuse(self, draw: parts.Draw, why: str) -> NoReturn:

@@ -207,15 +207,21 @@ def test_a_step_in_shard_map_around_a_sequence_that_is_split(
     assert np.abs(rows(draw, 4) - whole).max() > 0.1
 
 
-def test_examples_that_are_no_rows_are_refused() -> None:
-    ring = of_parts("ring", "length")
+@pytest.mark.parametrize("method", ["all_to_all", "ring"])
+def test_examples_that_are_no_rows_are_refused_where_they_drop(method: str) -> None:
+    def halves(key: jax.Array, x: jax.Array, **options: Any) -> jax.Array:
+        attend = of_parts(method, "length", **options)
+        return attend(key, x.reshape(-1, 4, 6)).reshape(-1, 8, 4, 3)
 
-    def halves(key: jax.Array, x: jax.Array) -> jax.Array:
-        return ring(key, x.reshape(-1, 4, 6)).reshape(-1, 8, 4, 3)
-
-    rows_of(halves, 1)
-    with pytest.raises(ValueError, match="ring_attention gets 32 examples for 16 rows, and 16 for"):
+    with pytest.raises(ValueError, match="ring_attention drops in examples that are not the 16"):
         rows_of(halves, 2)
+    sound = functools.partial(halves, deterministic=True)
+    np.testing.assert_allclose(rows_of(sound, 2), rows_of(sound, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["all_to_all", "ring"])
+def test_ring_attention_outside_of_shard_map(method: str) -> None:
+    np.testing.assert_allclose(rows_of(of_parts(method), 4), rows_of(attention, 1), atol=1e-5)
 
 
 def step_around(member: Draw, parts: int) -> tuple[jax.Array, np.ndarray]:
