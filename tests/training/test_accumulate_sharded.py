@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 import jaxdrop
 import jaxdrop.training as jt
 from jaxdrop.training import _batch_windows
-from tests.training.test_accumulate import CLOSE, DRAWS, KEY, ROWS, X, rows_of, state_of
+from tests.training.test_accumulate import CLOSE, DRAWS, KEY, ROWS, X, compare, rows_of, state_of
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ CASES: dict[str, tuple[Callable[..., jax.Array], P, Any]] = {
         functools.partial(jaxdrop.dropout, rate=0.5, broadcast_dims=(1,)), BOTH, tuple(BOTH)
     ),
     "paths": (functools.partial(jaxdrop.drop_path, rate=0.5), ROW, ("data",)),
-    "noise": (functools.partial(jaxdrop.gaussian_dropout, rate=0.5), BOTH, tuple(BOTH)),
+    "gaussian": (functools.partial(jaxdrop.gaussian_dropout, rate=0.5), BOTH, tuple(BOTH)),
     "a mask": (
         lambda key, x, **axes: jaxdrop.keep_mask(key, x.shape, 0.5, **axes), BOTH, tuple(BOTH)
     ),
@@ -70,12 +70,9 @@ def test_a_microbatch_has_its_rows_of_the_mask_on_every_device(name: str) -> Non
     axes = tuple(spec) if axes is None else axes
     draw = split(functools.partial(member, mesh_axes=axes), spec)
     whole = rows_of(member, 1)  # on one device, without a word of a mesh
-    assert (whole == 0).any() or name == "noise"
+    assert (whole == 0).any() or name == "gaussian"
     for parts in (1, 2) if name == "rows over both" else (1, 2, 4):
-        if name == "noise":  # real, and rounded as the program around it is
-            np.testing.assert_allclose(rows_of(draw, parts), whole, atol=1e-5)
-        else:
-            np.testing.assert_array_equal(rows_of(draw, parts), whole)
+        compare(name, rows_of(draw, parts), whole)
 
 
 NO_DEFAULT = {  # which ask for mesh_axes of their own, or for keys of each row's number
@@ -87,11 +84,7 @@ NO_DEFAULT = {  # which ask for mesh_axes of their own, or for keys of each row'
 def test_a_default_for_the_whole_model_counts_too(name: str) -> None:
     with jaxdrop.default_mesh_axes(("data", ...)):
         several = rows_of(split(DRAWS[name], ROW), 2)
-    whole = rows_of(DRAWS[name], 1)
-    if name in ("gaussian", "concrete", "attention", "weights"):  # real noise, sums and products
-        np.testing.assert_allclose(several, whole, atol=1e-5)
-    else:
-        np.testing.assert_array_equal(several, whole)
+    compare(name, several, rows_of(DRAWS[name], 1))
 
 
 def test_a_default_with_units_and_attention_with_heads() -> None:
