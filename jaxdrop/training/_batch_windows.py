@@ -97,7 +97,7 @@ class _Search:
         for i, j, count in matcher.get_matching_blocks():
             partner.update({i + n: left.pop(j + n) for n in range(count)})
         alone = [e for i, e in enumerate(eqns) if i not in partner]
-        if any(_draws(e) for e in [*alone, *left.values()]):
+        if any(parts.draws_of(e) for e in [*alone, *left.values()]):
             raise ValueError(
                 f"{_WHOLE}loss_fn does other operations for {self.rows} rows than for "
                 f"{self.batch}, so that their draws cannot be compared; write it without "
@@ -175,7 +175,7 @@ class _Search:
             )
         if ELSEWHERE in NONE.union(*sources):
             self.refuse_examples()
-        if FIRST in NONE.union(*sources) and _layouts(eqn) == _layouts(other):
+        if FIRST in NONE.union(*sources) and parts.layouts(eqn) == parts.layouts(other):
             return NONE.union(*sources, {PART})
         if small == large and eqn.params.get("maps") == other.params.get("maps"):
             return NONE.union(*sources)
@@ -231,11 +231,15 @@ class _Search:
         same = inside == [parts.draws_inside(p) for p in parts.parts_of(other)]
         kernel = name in parts.KERNELS or name == "call_hi_primitive"  # what JAX_REMAT3=1 makes
         words = any(getattr(v.aval, "dtype", None) == jnp.uint32 for v in eqn.invars)
-        shown = FIRST in marks and _layouts(eqn) == _layouts(other)
+        shown = FIRST in marks and parts.layouts(eqn) == parts.layouts(other)
         if any(inside) and ELSEWHERE in marks:
             self.refuse_examples()
         drawn = any(inside) and (COUNTED in marks or not (same or shown))
-        if drawn or (kernel and words) or (name in _OTHER_DRAWS and _shapes(eqn) != _shapes(other)):
+        if (
+            drawn
+            or (kernel and words)
+            or (name in _OTHER_DRAWS and parts.result_shapes(eqn) != parts.result_shapes(other))
+        ):
             raise ValueError(
                 f"{_WHOLE}loss_fn draws inside of {name!r}, of which no part can be taken; draw "
                 "outside of it, or use accumulate=1"
@@ -267,19 +271,7 @@ class _Search:
 
 def _kind(eqn: Any) -> Any:
     """Return what equations have in common that are one in the two programs."""
-    return eqn.primitive.name, eqn.params.get("name"), len(eqn.invars), len(_draws(eqn))
-
-
-def _layouts(eqn: Any) -> list[Any]:
-    """Return how indices follow from where they begin, in the draws of an equation."""
-    draws = [(d, getattr(d, "block", None)) for d in _draws(eqn)]
-    return [d if block is None else (block.strides, block.wide) for d, block in draws]
-
-
-def _draws(eqn: Any) -> list[Any]:
-    own = parts.draw_of(eqn)
-    inside = [draw for program in parts.parts_of(eqn) for draw in parts.draws_inside(program)]
-    return inside if own is None else [own, *inside]
+    return eqn.primitive.name, eqn.params.get("name"), len(eqn.invars), len(parts.draws_of(eqn))
 
 
 def _marks(variable: Any, other: Any, env: dict[Any, Marks]) -> Marks:
@@ -309,13 +301,9 @@ def _of_integers(variable: Any, marks: Marks) -> Marks:
 
 def _counts_rows(eqn: Any, other: Any) -> bool:
     """Say whether an operation makes numbers that count the rows."""
-    if _shapes(eqn) == _shapes(other):
+    if parts.result_shapes(eqn) == parts.result_shapes(other):
         return False
     if eqn.primitive.name in _COUNTING:
         return True
     from_rows = [v.aval.shape for v in eqn.invars] != [v.aval.shape for v in other.invars]
     return not from_rows and eqn.primitive.name not in _FROM_NOWHERE
-
-
-def _shapes(eqn: Any) -> list[Any]:
-    return [getattr(v.aval, "shape", None) for v in eqn.outvars]

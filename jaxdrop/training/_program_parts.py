@@ -51,6 +51,24 @@ def draws_inside(program: Any) -> list[Any]:
     return found
 
 
+def layouts(eqn: Any) -> list[Any]:
+    """Return how indices follow from where they begin, in the draws of an equation."""
+    draws = [(d, getattr(d, "block", None)) for d in draws_of(eqn)]
+    return [d if block is None else (block.strides, block.wide) for d, block in draws]
+
+
+def draws_of(eqn: Any) -> list[Any]:
+    """Return what an equation draws, itself and in the programs that it runs."""
+    own = draw_of(eqn)
+    inside = [draw for program in parts_of(eqn) for draw in draws_inside(program)]
+    return inside if own is None else [own, *inside]
+
+
+def result_shapes(eqn: Any) -> list[Any]:
+    """Return the shapes of an equation's results."""
+    return [getattr(v.aval, "shape", None) for v in eqn.outvars]
+
+
 def draws_in_kernel(eqn: Any) -> bool:
     """Return whether an equation is a kernel that is given the words of a key."""
     return eqn.primitive.name in KERNELS and any(_is_words(v.aval) for v in eqn.invars)
