@@ -66,7 +66,9 @@ class Evaluation:
                 return self._cond(eqn, values, place)
             if name == "shard_map":
                 return self._shard_map(eqn, values, place)
-        return bind(eqn, values), {}  # a while loop, whose rounds nobody knows, is not looked into
+        return parts.bind(
+            eqn, values
+        ), {}  # a while loop, whose rounds nobody knows, is not looked into
 
     def _scan(self, eqn: Any, values: list[Any], place: Place) -> tuple[list[Any], Records]:
         consts, carried = parts.scan_sizes(eqn)
@@ -107,12 +109,6 @@ class Evaluation:
             check_vma=False,
         )(*values)
         return list(outs), records
-
-
-def bind(eqn: Any, values: list[Any]) -> list[Any]:
-    """Return the results of an equation."""
-    outs = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
-    return list(outs) if eqn.primitive.multiple_results else [outs]
 
 
 def _add(records: Records, found: Records) -> None:

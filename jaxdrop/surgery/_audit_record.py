@@ -11,9 +11,10 @@ import jax.numpy as jnp
 
 from jaxdrop._core.bits import _bits_p
 from jaxdrop._core.masked_scale import _drop_p
-from jaxdrop.surgery._audit_evaluation import Evaluation, Records, bind
+from jaxdrop.surgery._audit_evaluation import Evaluation, Records
 from jaxdrop.surgery._audit_marks import lanes_of
 from jaxdrop.surgery._audit_sites import Place, Site, has_sites, layer, site_of
+from jaxdrop.training import _program_parts as parts
 
 
 def keys_of(site: Site) -> Site:
@@ -41,12 +42,12 @@ class Recording(Evaluation):
         site = site_of(eqn, place)
         if site is None:
             around = None if place.layer is None else layer(place.layer)
-            return bind(eqn, values), {} if around is None else {
+            return parts.bind(eqn, values), {} if around is None else {
                 keys_of(around): [_key(eqn, values)]
             }
         if eqn.primitive is _drop_p:
             values = [jnp.ones_like(values[0]), *values[1:]]
-        outs = bind(eqn, values)
+        outs = parts.bind(eqn, values)
         return outs, {site: [outs[0][None]], keys_of(site): [_key(eqn, values)]}
 
 

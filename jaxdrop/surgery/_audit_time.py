@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdrop._core.masked_scale import _drop_p
-from jaxdrop.surgery._audit_evaluation import Evaluation, Records, bind
+from jaxdrop.surgery._audit_evaluation import Evaluation, Records
 from jaxdrop.surgery._audit_marks import mark_p
 from jaxdrop.surgery._audit_programs import Program
 from jaxdrop.surgery._audit_sites import Place, Site, layer, site_of
@@ -86,7 +86,7 @@ class _Without(Evaluation):
         if eqn.primitive is _drop_p and site_of(eqn, place) == self.site:
             self.left_out = True
             return [values[0]], {}
-        return bind(eqn, values), {}
+        return parts.bind(eqn, values), {}
 
 
 def _compiled(program: Program, site: Site | None) -> Any:

@@ -50,14 +50,9 @@ def draw_rows(program: Any, windows: Windows, first: Any, inputs: Sequence[Any])
             elif i in concerned:
                 results = _around(eqn, _within(windows, i), first, values)
             else:
-                results = _same(eqn, values)
+                results = parts.bind(eqn, values)
         env.update(zip(eqn.outvars, results, strict=True))
     return [read(v) for v in jaxpr.outvars]
-
-
-def _same(eqn: Any, values: list[Any]) -> Any:
-    result = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
-    return result if eqn.primitive.multiple_results else [result]
 
 
 def _within(windows: Windows, i: int) -> dict[int, Windows]:
@@ -81,7 +76,7 @@ def _draw(eqn: Any, window: Window, first: Any, values: list[Any]) -> Any:
         words, low, high = values
         base = _moved((low, high), window, first)
         return _bits_p.bind(*alike(words, *base), **{**eqn.params, "block": window.block})
-    (whole,) = _same(eqn.replace(params=window.params), values)
+    (whole,) = parts.bind(eqn.replace(params=window.params), values)
     rows = eqn.outvars[0].aval.shape[window.dim]
     return jax.lax.dynamic_slice_in_dim(whole, first, rows, window.dim)
 

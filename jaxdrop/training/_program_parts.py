@@ -80,6 +80,12 @@ def parts_of(eqn: Any) -> list[Any]:
     return [value for value in values if hasattr(opened(value), "eqns")]
 
 
+def bind(eqn: Any, values: list[Any]) -> list[Any]:
+    """Return the results of an equation."""
+    outs = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
+    return list(outs) if eqn.primitive.multiple_results else [outs]
+
+
 def opened(program: Any) -> Any:
     """Return the equations' owner of a program that may hold constants."""
     return getattr(program, "jaxpr", program)
